@@ -1,0 +1,1 @@
+"""Huntaze notification hub: publish an event once, deliver it on every channel."""

@@ -1,0 +1,307 @@
+"""Events: CloudEvents 1.0 with the hub's extensions. Pure: no I/O, no clock.
+
+An event is decoded once, where it enters (HTTP or bus), by `read_event`; its canonical bytes
+(`Event.body`) are then stored and sent unchanged everywhere.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from notifications.errors import FieldError, InvalidEvent, RejectedMessage
+
+MAX_EVENT_BYTES = 192 * 1024
+"""The largest event on the wire, in bytes: what fits a Service Bus message with its properties."""
+
+_EVENT_ID = re.compile(r"[\x21-\x7e]{1,90}")
+_TENANT_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
+_USER_ID = re.compile(r"[^\x00-\x20\x7f]{1,128}")
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_EXTENSIONS = ("tenantid", "userid", "jobid", "jobtype", "traceparent")
+_KNOWN = frozenset(
+    ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data")
+) | frozenset(_EXTENSIONS)
+
+
+class Channel(StrEnum):
+    """The ways a delivery can go."""
+
+    REALTIME = "realtime"
+    EMAIL = "email"
+    WEBHOOK = "webhook"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """An immutable fact.
+
+    Attributes:
+        id: Unique in the tenant; 1-90 printable ASCII characters.
+        source: URI reference of what published it.
+        type: One of the catalogue's types, e.g. `job.succeeded`.
+        subject: What it is about, or None.
+        time: RFC 3339 with a zone: when it happened.
+        tenant_id: The Huntaze account it belongs to.
+        user_id: The person it concerns, or None for the tenant's owners.
+        job_id: The job that it tells of, or None.
+        job_type: That job's type, or None.
+        traceparent: W3C trace context it was published under, or None.
+        data: The payload, as its type's schema says.
+        body: The canonical bytes: what is stored, put on the bus and posted.
+    """
+
+    id: str
+    source: str
+    type: str
+    subject: str | None
+    time: str
+    tenant_id: str
+    user_id: str | None
+    job_id: str | None
+    job_type: str | None
+    traceparent: str | None
+    data: Mapping[str, Any]
+    body: bytes
+
+    @property
+    def message_id(self) -> str:
+        """The id of the event's bus message. Carries the tenant: ids are unique only within it."""
+        return f"{self.tenant_id}:{self.id}"
+
+    @property
+    def webhook_id(self) -> str:
+        """The `webhook-id` of every attempt of this event at every endpoint."""
+        return "evt_" + hashlib.sha256(self.message_id.encode()).hexdigest()[:32]
+
+    def fingerprint(self) -> bytes:
+        """SHA-256 over what makes two events of one id the same (design 6.1): not time, not trace."""
+        content = {
+            "source": self.source,
+            "type": self.type,
+            "subject": self.subject,
+            "userid": self.user_id,
+            "jobid": self.job_id,
+            "jobtype": self.job_type,
+            "data": self.data,
+        }
+        return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
+
+    def log_context(self) -> dict[str, str]:
+        """The fields that name this event in a log line."""
+        return {"tenantId": self.tenant_id, "eventId": self.id, "type": self.type}
+
+
+def is_tenant_id(value: object) -> bool:
+    """Whether `value` may name a tenant: `[A-Za-z0-9_-]{1,36}`."""
+    return isinstance(value, str) and _TENANT_ID.fullmatch(value) is not None
+
+
+def is_user_id(value: object) -> bool:
+    """Whether `value` may name a user: 1-128 characters, no spaces or control characters."""
+    return isinstance(value, str) and _USER_ID.fullmatch(value) is not None and value.isprintable()
+
+
+def read_event(document: object, *, tenant_id: str | None, now: datetime) -> Event:
+    """Check an event's envelope and give it its canonical bytes.
+
+    Args:
+        document: Decoded JSON.
+        tenant_id: The tenant the event is taken to belong to where it names none.
+        now: Its `time` where it has none.
+
+    Raises:
+        InvalidEvent: Lists everything that is wrong with the envelope.
+    """
+    if not isinstance(document, Mapping):
+        raise InvalidEvent([FieldError("", "an event is a JSON object")])
+    errors = list(_envelope_errors(document, tenant_id))
+    if errors:
+        raise InvalidEvent(errors)
+    event = Event(
+        id=document["id"],
+        source=document["source"],
+        type=document["type"],
+        subject=document.get("subject"),
+        time=document.get("time") or now.isoformat(timespec="milliseconds"),
+        tenant_id=document.get("tenantid") or tenant_id or "",
+        user_id=document.get("userid"),
+        job_id=document.get("jobid"),
+        job_type=document.get("jobtype"),
+        traceparent=document.get("traceparent"),
+        data=document.get("data") or {},
+        body=b"",
+    )
+    body = _encode(event)
+    if len(body) > MAX_EVENT_BYTES:
+        raise InvalidEvent([FieldError("", f"over {MAX_EVENT_BYTES} bytes")])
+    return replace(event, body=body)
+
+
+def decode_stored(body: bytes) -> Event:
+    """Rebuild an event from its canonical bytes, which `read_event` checked when it entered."""
+    document = orjson.loads(body)
+    return Event(
+        id=document["id"],
+        source=document["source"],
+        type=document["type"],
+        subject=document.get("subject"),
+        time=document["time"],
+        tenant_id=document["tenantid"],
+        user_id=document.get("userid"),
+        job_id=document.get("jobid"),
+        job_type=document.get("jobtype"),
+        traceparent=document.get("traceparent"),
+        data=document["data"],
+        body=body,
+    )
+
+
+def decode_message(body: bytes, *, now: datetime) -> Event:
+    """Read an event from a bus message that anybody may have sent.
+
+    Raises:
+        RejectedMessage: It can never be read, with the reason.
+    """
+    if len(body) > MAX_EVENT_BYTES:
+        raise RejectedMessage("too-large", f"{len(body)} bytes, at most {MAX_EVENT_BYTES}")
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RejectedMessage("not-json", str(error)) from error
+    try:
+        return read_event(document, tenant_id=None, now=now)
+    except InvalidEvent as error:
+        raise RejectedMessage("envelope", str(error)) from error
+
+
+def _encode(event: Event) -> bytes:
+    document: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "time": event.time,
+        "datacontenttype": "application/json",
+        "tenantid": event.tenant_id,
+    }
+    optional = {
+        "subject": event.subject,
+        "userid": event.user_id,
+        "jobid": event.job_id,
+        "jobtype": event.job_type,
+        "traceparent": event.traceparent,
+    }
+    document.update((name, value) for name, value in optional.items() if value is not None)
+    document["data"] = event.data
+    return orjson.dumps(document)
+
+
+def _envelope_errors(document: Mapping[str, Any], tenant_id: str | None) -> list[FieldError]:
+    checks = (
+        _check_version(document.get("specversion")),
+        _check_pattern("id", document.get("id"), _EVENT_ID, "1-90 printable ASCII characters without spaces"),
+        _check_text("source", document.get("source"), 256, required=True),
+        _check_text("type", document.get("type"), 64, required=True),
+        _check_text("subject", document.get("subject"), 256),
+        _check_time(document.get("time")),
+        _check_content_type(document.get("datacontenttype")),
+        _check_tenant(document.get("tenantid"), tenant_id),
+        _check_user(document.get("userid")),
+        _check_text("jobid", document.get("jobid"), 128),
+        _check_text("jobtype", document.get("jobtype"), 64),
+        _check_traceparent(document.get("traceparent")),
+        _check_data(document.get("data")),
+    )
+    errors = [error for error in checks if error is not None]
+    if not _KNOWN.issuperset(document):
+        unknown = sorted(str(name) for name in document if name not in _KNOWN)[:10]
+        errors += [
+            FieldError(_pointer(name), "unknown attribute; your own values go into data")
+            for name in unknown
+        ]
+    return errors
+
+
+def _pointer(name: str) -> str:
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def _check_version(value: object) -> FieldError | None:
+    return None if value == "1.0" else FieldError("/specversion", 'must be "1.0"')
+
+
+def _check_pattern(
+    name: str, value: object, pattern: re.Pattern[str], meaning: str
+) -> FieldError | None:
+    if value is None:
+        return FieldError(f"/{name}", f"required: {meaning}")
+    if not isinstance(value, str) or pattern.fullmatch(value) is None:
+        return FieldError(f"/{name}", f"must be {meaning}")
+    return None
+
+
+def _check_text(
+    name: str, value: object, longest: int, *, required: bool = False
+) -> FieldError | None:
+    if value is None:
+        return FieldError(f"/{name}", "required") if required else None
+    if not isinstance(value, str) or not 1 <= len(value) <= longest or not value.isprintable():
+        return FieldError(
+            f"/{name}", f"must be a string of 1-{longest} characters, no control characters"
+        )
+    return None
+
+
+def _check_time(value: object) -> FieldError | None:
+    if value is None:
+        return None
+    wrong = FieldError("/time", "must be RFC 3339 with a zone, e.g. 2026-01-31T12:00:00Z, 1970-2199")
+    if not isinstance(value, str) or len(value) > 40 or "T" not in value.upper():
+        return wrong
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return wrong
+    if moment.tzinfo is None or not 1970 <= moment.year < 2200:
+        return wrong
+    return None
+
+
+def _check_content_type(value: object) -> FieldError | None:
+    if value in (None, "application/json"):
+        return None
+    return FieldError("/datacontenttype", 'must be "application/json" or left out')
+
+
+def _check_tenant(value: object, default: str | None) -> FieldError | None:
+    if value is None and default is not None:
+        return None
+    if value is None:
+        return FieldError("/tenantid", "required: the tenant this event belongs to")
+    if not is_tenant_id(value):
+        return FieldError("/tenantid", "must be 1-36 characters of A-Z a-z 0-9 _ -")
+    return None
+
+
+def _check_user(value: object) -> FieldError | None:
+    if value is None or is_user_id(value):
+        return None
+    return FieldError("/userid", "must be 1-128 characters, no spaces or control characters")
+
+
+def _check_traceparent(value: object) -> FieldError | None:
+    if value is None or (isinstance(value, str) and _TRACEPARENT.fullmatch(value)):
+        return None
+    return FieldError("/traceparent", "must be a W3C trace context of version 00")
+
+
+def _check_data(value: object) -> FieldError | None:
+    if value is None or isinstance(value, dict):
+        return None
+    return FieldError("/data", "must be a JSON object")

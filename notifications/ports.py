@@ -1,0 +1,396 @@
+"""The ports: what the application asks of the world. Each docstring is the contract.
+
+Adapters live in `bus/`, `stores/` and `channels/`; one contract suite per port runs over all of
+its adapters. Times are milliseconds since the epoch by the ledger's clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from notifications.deliveries import Attempt, Delivery, Outcome
+from notifications.directory import Endpoint, User
+from notifications.events import Channel, Event
+
+# --------------------------------------------------------------------------- time and chance
+
+
+class Clock(Protocol):
+    """Time, injected."""
+
+    def now(self) -> int:
+        """The ledger's time, ms since the epoch: never jumps, whatever the wall clock does."""
+        ...
+
+    def wall(self) -> datetime:
+        """What the clock on the wall says, with a zone: for signatures, tokens and people."""
+        ...
+
+
+class Dice(Protocol):
+    """Chance, injected."""
+
+    def roll(self) -> float:
+        """Uniform in [0, 1)."""
+        ...
+
+    def token(self, size: int) -> bytes:
+        """`size` unguessable bytes."""
+        ...
+
+
+# --------------------------------------------------------------------------- the bus
+
+PropertyValue = str | int | float | bool
+"""What an application property may hold. Integers are sent as int32: that is what the SDK takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is put on a topic.
+
+    Attributes:
+        id: At most 128 characters.
+        body: At most 256 KB with the properties.
+        properties: What rules look at.
+        subject: `sys.Label`, or None.
+        content_type: Or None.
+        due_at: When it becomes visible; None is at once.
+        decoded: What the publisher already read from `body`, for consumers of the same process.
+    """
+
+    id: str
+    body: bytes
+    properties: Mapping[str, PropertyValue]
+    subject: str | None = None
+    content_type: str | None = "application/json"
+    due_at: int | None = None
+    decoded: Event | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A message in hand, under a lock where the bus holds one.
+
+    Attributes:
+        message: What was sent.
+        subscription: Where it was received.
+        sequence_number: The bus's number for it.
+        delivery_count: From 1.
+        enqueued_at: When it became visible.
+        token: Names the lock; None on Functions, where returning completes.
+    """
+
+    message: Message
+    subscription: str
+    sequence_number: int
+    delivery_count: int
+    enqueued_at: int
+    token: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The message has been dealt with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Give it back at once; counts as a delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Nobody can ever deal with it."""
+
+    reason: str
+    description: str
+
+
+Settlement = Complete | Abandon | DeadLetter
+"""What happens to a bus message."""
+
+
+class Bus(Protocol):
+    """Topics and subscriptions with Service Bus's semantics."""
+
+    async def publish(self, topic: str, messages: Sequence[Message]) -> None:
+        """Put messages on a topic, all or none; durable when it returns.
+
+        Raises:
+            Unavailable: The bus is away.
+        """
+        ...
+
+    async def receive(self, subscription: str, *, limit: int) -> Sequence[Received]:
+        """Wait for at least one message and lock up to `limit`, oldest first.
+
+        Cancelling it locks nothing.
+        """
+        ...
+
+    async def settle(self, received: Received, settlement: Settlement) -> None:
+        """End the lock. Settling what is settled already, or whose lock ran out, does nothing."""
+        ...
+
+    async def renew(self, received: Received) -> None:
+        """Hold the lock for another lock duration."""
+        ...
+
+
+# --------------------------------------------------------------------------- the ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What became of an event that was offered.
+
+    Attributes:
+        key: The event's number in the ledger.
+        duplicate: The ledger has it already, with the same content.
+        conflict: The ledger has the id with another content; nothing was stored.
+    """
+
+    key: int
+    duplicate: bool = False
+    conflict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """An event as the ledger knows it.
+
+    Attributes:
+        key: The event's number in the ledger.
+        event: The event.
+        channels: The channels that carry it, fixed at acceptance.
+        routed: Targets that have a row already, of the channel that was asked about.
+    """
+
+    key: int
+    event: Event
+    channels: frozenset[Channel]
+    routed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxEntry:
+    """A notification as its user sees it, before it has a place in the inbox.
+
+    Attributes:
+        tenant_id: Whose.
+        user_id: Who sees it.
+        item_id: One row per item: entries of one job share it.
+        rank: Of two entries of one item the higher stays.
+        event_id: The event it tells of.
+        type: That event's type.
+        title: One line, in the user's language.
+        body: One or two sentences, or empty.
+        url: Where a click leads, or None.
+        progress: 0-100 for a job under way, else None.
+        created_at: ms since the epoch.
+    """
+
+    tenant_id: str
+    user_id: str
+    item_id: str
+    rank: int
+    event_id: str
+    type: str
+    title: str
+    body: str
+    url: str | None
+    progress: int | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxItem:
+    """A row of a user's inbox.
+
+    Attributes:
+        entry: What it shows.
+        seq: Grows with every change in this user's inbox.
+        state: `unread`, `read` or `archived`.
+        updated_at: ms since the epoch.
+    """
+
+    entry: InboxEntry
+    seq: int
+    state: str
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """What became of an inbox entry.
+
+    Attributes:
+        item: The row, or None where a higher rank was there already.
+        unread: The user's unread count after it.
+    """
+
+    item: InboxItem | None
+    unread: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One delivery's next form, and what came with it.
+
+    Attributes:
+        before: The delivery as it was; None where it has no row yet.
+        after: As it is to be.
+        attempt: The attempt that led here, or None where none was made.
+        entry: The inbox entry that is the delivery, for the realtime channel.
+    """
+
+    before: Delivery | None
+    after: Delivery
+    attempt: Attempt | None = None
+    entry: InboxEntry | None = None
+
+
+class Ledger(Protocol):
+    """The truth about events and deliveries. Every write is durable when its call returns.
+
+    Raises:
+        StoreUnavailable: From any method; nothing was done.
+    """
+
+    async def accept(
+        self, events: Sequence[Event], channels: Sequence[frozenset[Channel]], *, send: bool = True
+    ) -> Sequence[Accepted]:
+        """Store events, each with its bus message where `send`; one answer for each, in order.
+
+        `send` is False for events that came from the bus.
+        """
+        ...
+
+    async def look(
+        self, messages: Sequence[tuple[str, str]], channel: Channel
+    ) -> Mapping[tuple[str, str], Known]:
+        """What is known of events, by (tenant id, event id); unknown ones are left out."""
+        ...
+
+    async def record(
+        self, results: Sequence[Result], *, completes: Sequence[Received] = ()
+    ) -> Sequence[Placed | None]:
+        """Write deliveries' next forms and complete their messages, in one commit.
+
+        A result whose delivery meanwhile moved on is left out. While deliveries of a lane
+        wait, a drain of that lane is under way or scheduled when this returns.
+        """
+        ...
+
+    async def claim(self, lane: str, *, limit: int, until: int) -> Sequence[tuple[Delivery, Event]]:
+        """Claim up to `limit` due deliveries of a lane, oldest due first."""
+        ...
+
+
+# --------------------------------------------------------------------------- channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where an event goes on one channel.
+
+    Attributes:
+        targets: User or endpoint ids, each once.
+        reason: Why there is none, where there is none: `no-endpoint`, `no-user`, `no-address`.
+    """
+
+    targets: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempted:
+    """What an attempt returned, with the inbox entry that is to be written with it, if any."""
+
+    outcome: Outcome
+    entry: InboxEntry | None = None
+
+
+class ChannelAdapter(Protocol):
+    """One way to deliver."""
+
+    async def route(self, event: Event) -> Route:
+        """Who this event goes to."""
+        ...
+
+    async def attempt(self, delivery: Delivery, event: Event) -> Attempted:
+        """Try once. Looks first whether the target still takes it (`Skipped`, `Parked`).
+
+        Does not raise for anything the target does; bounded in time by the channel's limit.
+        """
+        ...
+
+    async def recorded(self, delivery: Delivery, event: Event, placed: Placed) -> None:
+        """An entry of this channel is in the inbox, committed: tell of it. Must not raise."""
+        ...
+
+
+class Directory(Protocol):
+    """Users and endpoints as the channels need them. Answers may be 5 s old, never older.
+
+    A change made through this process shows at once.
+    """
+
+    async def user(self, tenant_id: str, user_id: str) -> User | None:
+        """That user, or None."""
+        ...
+
+    async def owners(self, tenant_id: str) -> Sequence[User]:
+        """The tenant's owners."""
+        ...
+
+    async def endpoints(self, tenant_id: str) -> Sequence[Endpoint]:
+        """The tenant's endpoints, whatever their state, secrets decrypted."""
+        ...
+
+    async def disable(self, tenant_id: str, endpoint_id: str, reason: str) -> None:
+        """Switch an endpoint off; deliveries park from now on."""
+        ...
+
+
+class PushGateway(Protocol):
+    """Sends to the connected clients of a user."""
+
+    async def push(self, tenant_id: str, user_id: str, data: bytes) -> Outcome:
+        """Send JSON to all of a user's connections; `Delivered` too where there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """A rendered mail.
+
+    Attributes:
+        operation_id: Unique to the delivery: what makes sending it twice harmless.
+        to: The recipient's address.
+        to_name: The recipient's name, or None.
+        subject: One line.
+        text: The plain form, complete by itself.
+        html: The HTML form.
+        locale: Its language.
+        created_at: ms since the epoch: its date.
+    """
+
+    operation_id: str
+    to: str
+    to_name: str | None
+    subject: str
+    text: str
+    html: str
+    locale: str
+    created_at: int
+
+
+class Mailer(Protocol):
+    """Hands mails to whatever carries them."""
+
+    async def send(self, mail: Mail) -> Outcome:
+        """`Delivered` = the mailer took it. The same operation id again is harmless."""
+        ...
