@@ -12,6 +12,7 @@ from typing import Protocol
 from notifications.deliveries import Attempt, Delivery, Outcome
 from notifications.directory import Endpoint, User
 from notifications.events import Channel, Event
+from notifications.lanes import Health
 
 # --------------------------------------------------------------------------- time and chance
 
@@ -25,6 +26,10 @@ class Clock(Protocol):
 
     def wall(self) -> datetime:
         """What the clock on the wall says, with a zone: for signatures, tokens and people."""
+        ...
+
+    async def sleep_until(self, at: int) -> None:
+        """Return when `now()` has reached `at`."""
         ...
 
 
@@ -57,7 +62,7 @@ class Message:
         subject: `sys.Label`, or None.
         content_type: Or None.
         due_at: When it becomes visible; None is at once.
-        decoded: What the publisher already read from `body`, for consumers of the same process.
+        decoded: What the publisher in this process already knows of the event in `body`.
     """
 
     id: str
@@ -66,7 +71,7 @@ class Message:
     subject: str | None = None
     content_type: str | None = "application/json"
     due_at: int | None = None
-    decoded: Event | None = field(default=None, compare=False, repr=False)
+    decoded: "Known | None" = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +257,40 @@ class Result:
     entry: InboxEntry | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is written in one commit.
+
+    Attributes:
+        results: Deliveries' next forms.
+        completes: The bus messages that are dealt with by it, where the bus shares the commit.
+        wakes: Lanes and when they are to be drained; an earlier drain that is scheduled stays.
+        health: Lanes whose health changed.
+        drained: A lane whose drain is over, and the `until` it was claimed with.
+    """
+
+    results: Sequence[Result] = ()
+    completes: Sequence[Received] = ()
+    wakes: Mapping[str, int] = field(default_factory=dict)
+    health: Sequence[Health] = ()
+    drained: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a drain may work off.
+
+    Attributes:
+        deliveries: Claimed, with their events.
+        health: The lane's health as the ledger knows it.
+        next_due: When the earliest delivery that was not claimed is due, or None.
+    """
+
+    deliveries: Sequence[tuple[Delivery, Event]]
+    health: Health
+    next_due: int | None
+
+
 class Ledger(Protocol):
     """The truth about events and deliveries. Every write is durable when its call returns.
 
@@ -274,18 +313,46 @@ class Ledger(Protocol):
         """What is known of events, by (tenant id, event id); unknown ones are left out."""
         ...
 
-    async def record(
-        self, results: Sequence[Result], *, completes: Sequence[Received] = ()
-    ) -> Sequence[Placed | None]:
-        """Write deliveries' next forms and complete their messages, in one commit.
+    async def record(self, record: "Record") -> Sequence[Placed | None]:
+        """Write it, all in one commit; one answer per result, in order.
 
-        A result whose delivery meanwhile moved on is left out. While deliveries of a lane
-        wait, a drain of that lane is under way or scheduled when this returns.
+        A result whose delivery meanwhile moved on is left out.
         """
         ...
 
-    async def claim(self, lane: str, *, limit: int, until: int) -> Sequence[tuple[Delivery, Event]]:
-        """Claim up to `limit` due deliveries of a lane, oldest due first."""
+    async def claim(self, lane: str, *, limit: int, until: int) -> "Claim":
+        """Claim up to `limit` due deliveries of a lane, the longest due first.
+
+        The lane counts as drained until `until`, or until a record says that it is done.
+        """
+        ...
+
+
+class Counts(Protocol):
+    """How many events there were."""
+
+    async def count(self, keys: Sequence[int], completes: Sequence[Received]) -> int:
+        """Count each event once, however often it comes; how many were new."""
+        ...
+
+
+class Upkeep(Protocol):
+    """What the sweep does, in bounded pages; each method says how many rows it moved."""
+
+    async def wake(self, *, limit: int) -> int:
+        """Drain lanes with deliveries past due and no drain on its way."""
+        ...
+
+    async def end(self, *, limit: int) -> int:
+        """End what is past its deadline or was parked too long."""
+        ...
+
+    async def unpark(self, *, limit: int) -> int:
+        """Begin a new round for parked deliveries whose endpoint takes them again."""
+        ...
+
+    async def forget(self, *, limit: int) -> int:
+        """Delete events and deliveries past the retention."""
         ...
 
 

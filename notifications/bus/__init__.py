@@ -1,0 +1,1 @@
+"""The bus: topology, filters, and the adapters that carry messages."""

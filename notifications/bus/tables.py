@@ -1,0 +1,72 @@
+"""The embedded bus's tables. A message's body is stored once, however many subscriptions want it.
+
+`pending` is a set of bits, one per subscription of the topic that has not dealt with the message
+yet: publishing is one row, completing clears a bit, the last one deletes the row.
+"""
+
+import sqlalchemy as sa
+
+from notifications.database import metadata
+
+
+def _message_columns() -> list[sa.Column[object]]:
+    return [
+        sa.Column("topic", sa.Text, nullable=False),
+        sa.Column("message_id", sa.Text, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.Column("properties", sa.LargeBinary, nullable=False),
+        sa.Column("subject", sa.Text),
+        sa.Column("content_type", sa.Text),
+    ]
+
+
+messages = sa.Table(
+    "bus_messages",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    *_message_columns(),
+    sa.Column("enqueued_at", sa.BigInteger, nullable=False),
+    sa.Column("pending", sa.BigInteger, nullable=False),
+)
+
+scheduled = sa.Table(
+    "bus_scheduled",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    *_message_columns(),
+    sa.Column("due_at", sa.BigInteger, nullable=False),
+    sa.Index("bus_scheduled_due", "due_at"),
+)
+
+dead_letters = sa.Table(
+    "bus_dead_letters",
+    metadata,
+    sa.Column("subscription", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    *_message_columns(),
+    sa.Column("enqueued_at", sa.BigInteger, nullable=False),
+    sa.Column("delivery_count", sa.Integer, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("dead_at", sa.BigInteger, nullable=False),
+)
+
+subscriptions = sa.Table(
+    "bus_subscriptions",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("bit", sa.SmallInteger, nullable=False),
+    # Every message up to here has been in this subscription's memory: what is still pending of
+    # it after a crash may be what caused the crash, and counts as delivered once.
+    sa.Column("loaded", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("topic", "bit"),
+)
+
+redeliveries = sa.Table(
+    "bus_redeliveries",
+    metadata,
+    sa.Column("subscription", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("delivery_count", sa.Integer, nullable=False),
+)

@@ -1,0 +1,236 @@
+"""The event types there are, what their data must look like, and which channels carry them.
+
+An event type is a folder in `schemas/events`: `v1.json` is the JSON Schema of its `data` and
+`v1.example.json` a whole event. It is shown where `templates/toast/<type>` exists and mailed
+where `templates/email/<type>` does; webhooks carry every type.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import jsonschema_rs
+import orjson
+
+from notifications.errors import ConfigurationError, FieldError, InvalidEvent
+from notifications.events import Channel, Event
+
+_VERSION = re.compile(r"v([1-9][0-9]*)\.json")
+_ENVELOPE_ONLY_IN_FLIGHT = frozenset(("id", "tenantid"))
+_MAX_ERRORS = 50
+_JSON_TYPES = {"integer": "a whole number", "object": "a JSON object", "array": "an array"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventType:
+    """One type of event.
+
+    Attributes:
+        name: e.g. `job.succeeded`.
+        versions: The versions of its data that are taken, oldest first: `("v1",)`.
+        schema: JSON Schema 2020-12 of the newest version's `data`.
+        example: A whole event of the newest version, without `id` and `tenantid`.
+        channels: The channels that carry it.
+    """
+
+    name: str
+    versions: tuple[str, ...]
+    schema: Mapping[str, Any]
+    example: Mapping[str, Any]
+    channels: frozenset[Channel]
+
+
+class Catalogue:
+    """All event types, with their validators compiled."""
+
+    def __init__(
+        self,
+        types: Sequence[EventType],
+        validators: Mapping[str, tuple[jsonschema_rs.Draft202012Validator, ...]],
+    ) -> None:
+        """Use `load`; this is for what it found: `validators` are newest first."""
+        self._types = {found.name: found for found in types}
+        self._validators = dict(validators)
+        self._newest = {name: versions[0].is_valid for name, versions in validators.items()}
+
+    @classmethod
+    def load(cls, schemas_dir: Path, templates_dir: Path) -> Self:
+        """Read and compile every schema.
+
+        Args:
+            schemas_dir: Holds `events/<type>/v<n>.json`.
+            templates_dir: Holds `toast/<type>` and `email/<type>`.
+
+        Raises:
+            ConfigurationError: A file is missing or wrong; names it and says how.
+        """
+        folder = schemas_dir / "events"
+        if not folder.is_dir():
+            raise ConfigurationError(f"no event schemas: {folder} is not a folder")
+        types, validators = [], {}
+        for each in sorted(path for path in folder.iterdir() if path.is_dir()):
+            found, compiled = _load_type(each, templates_dir)
+            types.append(found)
+            validators[found.name] = compiled
+        return cls(types, validators)
+
+    def types(self) -> Sequence[EventType]:
+        """All types, by name."""
+        return tuple(self._types.values())
+
+    def channels(self, event_type: str) -> frozenset[Channel]:
+        """The channels that carry a type.
+
+        Raises:
+            InvalidEvent: There is no such type.
+        """
+        found = self._types.get(event_type)
+        if found is None:
+            raise self._unknown(event_type)
+        return found.channels
+
+    def check(self, event: Event) -> None:
+        """Check an event's type and data. Data that an older version takes is right too.
+
+        Raises:
+            InvalidEvent: Lists what is wrong, by the newest version, with pointers into the event.
+        """
+        newest = self._newest.get(event.type)
+        if newest is None:
+            raise self._unknown(event.type)
+        if newest(event.data):
+            return
+        versions = self._validators[event.type]
+        if any(version.is_valid(event.data) for version in versions[1:]):
+            return
+        raise InvalidEvent(list(_errors(versions[0], event.data)))
+
+    def _unknown(self, event_type: str) -> InvalidEvent:
+        close = difflib.get_close_matches(event_type, self._types, n=3, cutoff=0.5)
+        guess = f"; did you mean {', '.join(close)}?" if close else "; see GET /v1/event-types"
+        return InvalidEvent([FieldError("/type", f"no such event type{guess}")])
+
+
+def _load_type(
+    folder: Path, templates_dir: Path
+) -> tuple[EventType, tuple[jsonschema_rs.Draft202012Validator, ...]]:
+    numbers = sorted(
+        (int(match[1]) for path in folder.iterdir() if (match := _VERSION.fullmatch(path.name))),
+        reverse=True,
+    )
+    if not numbers:
+        raise ConfigurationError(f"{folder}: an event type needs a v1.json")
+    loaded = [_load_version(folder, number) for number in numbers]
+    schema, example, _ = loaded[0]
+    found = EventType(
+        name=folder.name,
+        versions=tuple(f"v{number}" for number in reversed(numbers)),
+        schema=schema,
+        example=example,
+        channels=_channels(folder.name, templates_dir),
+    )
+    return found, tuple(validator for _, _, validator in loaded)
+
+
+def _load_version(
+    folder: Path, number: int
+) -> tuple[dict[str, Any], dict[str, Any], jsonschema_rs.Draft202012Validator]:
+    schema = _read(folder / f"v{number}.json")
+    try:
+        validator = jsonschema_rs.Draft202012Validator(
+            schema, pattern_options=jsonschema_rs.RegexOptions(), offline=True
+        )
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        raise ConfigurationError(f"{folder / f'v{number}.json'}: not a JSON Schema: {error}") from error
+    path = folder / f"v{number}.example.json"
+    example = _read(path)
+    if example.get("type") != folder.name:
+        raise ConfigurationError(f'{path}: its "type" must be "{folder.name}"')
+    if not _ENVELOPE_ONLY_IN_FLIGHT.isdisjoint(example):
+        raise ConfigurationError(f'{path}: leave out "id" and "tenantid"')
+    wrong = list(_errors(validator, example.get("data")))
+    if wrong:
+        raise ConfigurationError(f"{path}: {wrong[0].pointer}: {wrong[0].detail}")
+    return schema, example, validator
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise ConfigurationError(f"{path}: not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{path}: must be a JSON object")
+    return document
+
+
+def _channels(event_type: str, templates_dir: Path) -> frozenset[Channel]:
+    carried = {Channel.WEBHOOK}
+    for channel, folder in ((Channel.REALTIME, "toast"), (Channel.EMAIL, "email")):
+        if (templates_dir / folder / event_type).is_dir():
+            carried.add(channel)
+    return frozenset(carried)
+
+
+# ------------------------------------------------------------------ errors for people
+
+
+def _errors(
+    validator: jsonschema_rs.Draft202012Validator, data: object
+) -> Iterator[FieldError]:
+    for count, error in enumerate(validator.iter_errors(data)):
+        if count == _MAX_ERRORS:
+            return
+        yield from _explain(error)
+
+
+def _explain(error: jsonschema_rs.ValidationError) -> Iterator[FieldError]:
+    """Say what would be right. Never repeats the value: it may be long, or a secret."""
+    at = "/data" + "".join(_step(part) for part in error.instance_path)
+    kind = error.kind
+    match kind:
+        case jsonschema_rs.ValidationErrorKind.Required():
+            yield FieldError(at + _step(kind.property), "required")
+        case jsonschema_rs.ValidationErrorKind.AdditionalProperties():
+            for name in kind.unexpected[:10]:
+                yield FieldError(at + _step(name), "not a field of this type; your own go into metadata")
+        case jsonschema_rs.ValidationErrorKind.PropertyNames():
+            yield FieldError(at, "names are 1-64 characters of A-Z a-z 0-9 . _ -")
+        case _:
+            yield FieldError(at, _rule(kind))
+
+
+def _rule(kind: Any) -> str:
+    match kind.name:
+        case "type":
+            names = [_JSON_TYPES.get(name, f"a {name}") for name in kind.types]
+            return f"must be {' or '.join(names)}"
+        case "minimum":
+            return f"must be at least {kind.limit}"
+        case "maximum":
+            return f"must be at most {kind.limit}"
+        case "exclusiveMinimum":
+            return f"must be more than {kind.limit}"
+        case "exclusiveMaximum":
+            return f"must be less than {kind.limit}"
+        case "minLength":
+            return "must not be empty" if kind.limit == 1 else f"at least {kind.limit} characters"
+        case "maxLength":
+            return f"must have at most {kind.limit} characters"
+        case "maxProperties" | "maxItems":
+            return f"must have at most {kind.limit} entries"
+        case "pattern":
+            return f"must match {kind.pattern}"
+        case "enum":
+            return f"must be one of {', '.join(map(str, kind.options))}"
+        case _:
+            return f"breaks the schema's rule {kind.name!r}"
+
+
+def _step(part: str | int) -> str:
+    return "/" + str(part).replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,1 @@
+"""The channels: realtime, e-mail, webhooks; one folder each."""

@@ -1,0 +1,1 @@
+"""Customer webhooks: signing, the address guard, the sender and the channel."""

@@ -1,0 +1,278 @@
+"""Posts to customers' URLs over aiohttp. Whatever the receiver does is an outcome, never an error.
+
+aiohttp was chosen by measurement: the sender is the hub's hottest loop.
+"""
+
+import asyncio
+import errno
+import ssl
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from notifications.channels.webhooks.answers import (
+    KEPT_OF_FAILURE,
+    gone,
+    outcome_of,
+    readable,
+    retry_after_ms,
+)
+from notifications.channels.webhooks.connections import (
+    CheckedSockets,
+    Exchange,
+    ThreadedLookups,
+    current_exchange,
+)
+from notifications.channels.webhooks.guard import Network, read_literal
+from notifications.deliveries import Failed, Outcome
+from notifications.errors import ConfigurationError, Unavailable
+from notifications.ports import Clock
+
+USER_AGENT = "Huntaze-Webhooks/1.0"
+CA_FILE_SETTING = "HUNTAZE_WEBHOOK_CA_FILE"
+READ_AT_MOST = KEPT_OF_FAILURE
+"""Bytes of an answer that are read; the connection of one that has more is dropped."""
+
+_DETAIL = 500
+_STALE_TRIES = 3
+_NO_LIMIT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class WebhookSender:
+    """Makes one POST and tells what came of it.
+
+    Use as an async context manager, or call `start` and `close`.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        timeout: float = 15.0,
+        allowed: Sequence[Network] = (),
+        ca_file: Path | None = None,
+        connections: int = 512,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        """Configure; nothing is opened before `start`.
+
+        Args:
+            clock: For `Retry-After` dates.
+            timeout: Seconds for lookup, connection, TLS, headers and body together.
+            allowed: Networks that the guard lets through; http goes to these alone.
+            ca_file: Certificates to trust beside the system's, PEM.
+            connections: While more than these are open, in use or idle, none is kept alive. The
+                sender makes no request wait: how many are in flight is the lanes' bound, and a
+                wait in here would count as the endpoint's.
+            resolver: Looks names up; `getaddrinfo` by default.
+        """
+        self._clock = clock
+        self._timeout = timeout
+        self._ca_file = ca_file
+        self._connections = connections
+        self._resolver = resolver
+        self._sockets = CheckedSockets(allowed)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Open the pool.
+
+        Raises:
+            ConfigurationError: The CA file cannot be used.
+        """
+        connector = aiohttp.TCPConnector(
+            ssl=_ssl_context(self._ca_file),
+            resolver=self._resolver or ThreadedLookups(),
+            socket_factory=self._sockets.open,
+            limit=0,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+            timeout=_NO_LIMIT,
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=READ_AT_MOST,
+        )
+
+    async def close(self) -> None:
+        """Close all connections; requests under way fail."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def post(self, endpoint_url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """POST once, within the time limit; redirects are not followed.
+
+        Args:
+            endpoint_url: An endpoint's URL, as `check_url` let it pass.
+            headers: All that is to be sent beside the sender's own and HTTP's.
+            body: Sent as it is.
+
+        Raises:
+            Unavailable: We are out of sockets or memory ourselves; the receiver has no part in it.
+        """
+        try:
+            url = _parse(endpoint_url)
+        except ValueError as error:
+            return _invalid(error)
+        exchange = Exchange(plain=url.scheme != "https")
+        token = current_exchange.set(exchange)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._exchange(exchange, url, headers, body)
+        except TimeoutError:
+            return self._timed_out(exchange)
+        except aiohttp.InvalidURL as error:
+            return _invalid(error)
+        except (aiohttp.ClientError, OSError) as error:
+            return _fault(error, exchange, url)
+        finally:
+            current_exchange.reset(token)
+
+    async def _exchange(
+        self, exchange: Exchange, url: URL, headers: Mapping[str, str], body: bytes
+    ) -> Outcome:
+        response = await self._send(exchange, url, headers, body)
+        exchange.status = response.status
+        try:
+            answer = await _read(response)
+        finally:
+            # Nothing to do where the answer was read whole: then it is back in the pool.
+            _drop(response)
+        received = response.headers
+        return outcome_of(
+            response.status,
+            answer,
+            location=received.get("Location"),
+            retry_after=retry_after_ms(received.get("Retry-After"), self._clock.wall())
+            if response.status >= 300
+            else None,
+        )
+
+    async def _send(
+        self, exchange: Exchange, url: URL, headers: Mapping[str, str], body: bytes
+    ) -> aiohttp.ClientResponse:
+        assert self._session is not None, "start() comes first"
+        if self._sockets.open_count >= self._connections:
+            headers = {**headers, "Connection": "close"}
+        for last in (False,) * (_STALE_TRIES - 1) + (True,):
+            try:
+                return await self._session.post(
+                    url, data=body, headers=headers, allow_redirects=False
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                # A kept connection that the receiver closed meanwhile says nothing about it: the
+                # request is sent again, by the same id. One on a new connection never is.
+                if last or exchange.opened or exchange.refused:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _timed_out(self, exchange: Exchange) -> Failed:
+        limit = f"{self._timeout:g} s"
+        if exchange.status is None:
+            return Failed(reason="timeout", detail=f"no answer within {limit}")
+        if exchange.status == 410:
+            return gone(b"")
+        detail = f"answered {exchange.status}, but not to the end within {limit}"
+        return Failed(reason="timeout", status=exchange.status, detail=detail)
+
+
+def _invalid(error: ValueError) -> Failed:
+    """A URL that `check_url` would not have let pass."""
+    detail = readable(str(error).encode("utf-8", "replace"), _DETAIL)
+    return Failed(reason="invalid-url", retryable=False, detail=detail)
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> URL:
+    """Read a URL; a literal address is put in the one notation that everything reads alike."""
+    url = URL(text)
+    host = url.raw_host or ""
+    literal = None if ":" in host else read_literal(host)
+    return url if literal is None else url.with_host(str(literal))
+
+
+def _ssl_context(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as error:  # ssl.SSLError is one: no PEM in it
+            message = f"{CA_FILE_SETTING}: cannot use {ca_file}: {error.strerror or error}"
+            raise ConfigurationError(message) from error
+    return context
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The answer's body as far as we want it; a refusal counts however its body ends."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while size <= READ_AT_MOST and (part := await response.content.readany()):
+            parts.append(part)
+            size += len(part)
+    except (aiohttp.ClientError, OSError):
+        if response.status < 300:
+            raise
+    return b"".join(parts)
+
+
+def _drop(response: aiohttp.ClientResponse) -> None:
+    """Cut the connection of an answer that was not read whole: closing would wait for the rest."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
+
+
+def _fault(error: Exception, exchange: Exchange, url: URL) -> Failed:
+    """What went wrong between us and the receiver, as an outcome."""
+    number = getattr(error, "errno", None)
+    if number in _OURS:
+        raise Unavailable(f"no socket for a webhook: {errno.errorcode[number]}") from error
+    if exchange.refused is not None and not exchange.opened:
+        return Failed(reason="address-not-allowed", retryable=False, detail=exchange.refused)
+    reason, text = _explain(error, url)
+    detail = readable(text.encode("utf-8", "replace"), _DETAIL)
+    return Failed(reason=reason, status=exchange.status, detail=detail)
+
+
+def _explain(error: Exception, url: URL) -> tuple[str, str]:
+    """A reason for grouping and a sentence for people. The order matters: these are one family."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return "dns", f"{url.host} was not found: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ClientConnectorCertificateError():
+            return "tls", f"the certificate was not accepted: {error.certificate_error}"
+        case aiohttp.ClientSSLError():
+            return "tls", f"TLS failed: {error.strerror or error}"
+        case aiohttp.ClientConnectorError():
+            return "connection", f"no connection: {error.strerror or error.os_error}"
+        case aiohttp.ClientResponseError():
+            return "protocol", f"the answer is not HTTP: {error.message}"
+        case aiohttp.ClientPayloadError():
+            return "connection", "the connection broke in the middle of the answer"
+        case _:
+            return "connection", "the connection broke before there was an answer"

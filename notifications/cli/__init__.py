@@ -1,0 +1,1 @@
+"""The `huntaze` command: one module per command group."""

@@ -1,0 +1,269 @@
+"""The database of one machine: one SQLite file, one owner, one writer that commits in groups.
+
+The embedded bus and the ledger share it, so that an event and its message are one commit. Both
+hand in *units of work*: plain functions of a `Transaction`. Units that are waiting when the writer
+comes round run in one transaction and share its `fsync`; a unit that fails is taken out and the
+others are committed without it. `Batch` units are handed all their waiting items at once, which
+turns a thousand small statements into a few `executemany`.
+
+Statements run on the event loop's thread, where no other thread fights them for the interpreter
+lock, in bites of `GROUP_LIMIT` items; only the commit, which waits for the disk, runs in a thread.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from notifications.errors import StoreUnavailable
+from notifications.ports import Clock
+
+log = logging.getLogger("huntaze")
+
+metadata = sa.MetaData()
+"""Every table of the hub; `stores/tables.py` and `bus/tables.py` add theirs."""
+
+GROUP_LIMIT = 512
+"""Items in one commit: bounds how long the event loop is busy with statements, about 20 ms."""
+
+READERS = 4
+"""Threads for reading; in WAL mode they read beside the writer. The loop has a connection more."""
+
+BUSY_TIMEOUT_S = 5
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Transaction:
+    """What a unit of work gets.
+
+    Attributes:
+        connection: Runs statements; committed by the writer, never by the unit.
+        now: The ledger's time, ms since the epoch.
+        collected: What units left to be written once, just before the commit, by its writer.
+    """
+
+    def __init__(self, connection: sa.Connection, now: int) -> None:
+        self.connection = connection
+        self.now = now
+        self.collected: dict[Callable[["Transaction", list[Any]], None], list[Any]] = {}
+        self._callbacks: list[Callable[[], None]] = []
+
+    def collect(self, write: Callable[["Transaction", list[Any]], None], item: Any) -> None:
+        """Leave `item` for `write`, which is called once with all items before the commit."""
+        self.collected.setdefault(write, []).append(item)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call back on the event loop once this is durable; not at all if it is not."""
+        self._callbacks.append(callback)
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        while self.collected:
+            write, items = self.collected.popitem()
+            write(self, items)
+
+    def committed(self) -> None:
+        """Call everybody back."""
+        for callback in self._callbacks:
+            callback()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch(Generic[Item, Answer]):
+    """A unit of work that takes many items at once and answers each, in order."""
+
+    run: Callable[[Transaction, Sequence[Item]], Sequence[Answer]]
+
+
+@dataclass(slots=True, eq=False)
+class _Order:
+    batch: Batch[Any, Any]
+    items: Sequence[Any]
+    future: asyncio.Future[Any] = field(repr=False)
+
+
+class Database:
+    """The file, its writer and its readers. Open it inside the event loop that uses it."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.path = path
+        self._clock = clock
+        self._writing = _engine(path, pool=sa.StaticPool)
+        self._reading = _engine(path, pool=sa.QueuePool, pool_size=READERS + 1, max_overflow=0)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="huntaze-read")
+        self._committer = ThreadPoolExecutor(1, thread_name_prefix="huntaze-commit")
+        self._orders: deque[_Order] = deque()
+        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._writer = asyncio.create_task(self._write_groups(), name="database-writer")
+
+    async def close(self) -> None:
+        """Write what is waiting, then close."""
+        self._closed = True
+        self._wake.set()
+        if self._writer is not None:
+            await self._writer
+        self._committer.shutdown()
+        self._readers.shutdown()
+        self._writing.dispose()
+        self._reading.dispose()
+
+    async def write(self, unit: Callable[[Transaction], T]) -> T:
+        """Run one unit of work; durable when it returns.
+
+        Raises:
+            StoreUnavailable: Nothing was written.
+        """
+
+        def run(tx: Transaction, items: Sequence[None]) -> list[T]:
+            return [unit(tx) for _ in items]
+
+        answers: Sequence[T] = await self.submit(Batch(run), (None,))
+        return answers[0]
+
+    def submit(
+        self, batch: Batch[Item, Answer], items: Sequence[Item]
+    ) -> asyncio.Future[Sequence[Answer]]:
+        """Hand items to a batch; resolves with one answer each, once they are durable."""
+        future: asyncio.Future[Sequence[Answer]] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            future.set_exception(StoreUnavailable("the hub is stopping"))
+            return future
+        self._orders.append(_Order(batch, items, future))
+        self._wake.set()
+        return future
+
+    async def read(self, query: Callable[[sa.Connection], T]) -> T:
+        """Run a query on a reader's thread, on a consistent snapshot."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._readers, self.read_here, query
+        )
+
+    def read_here(self, query: Callable[[sa.Connection], T]) -> T:
+        """Run a query on the calling thread: for look-ups by key that take microseconds."""
+        try:
+            with self._reading.connect() as connection:
+                return query(connection)
+        except DBAPIError as error:
+            raise _unavailable(error) from error
+
+    async def _write_groups(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._orders:
+                await self._write_group(self._take())
+            if self._closed:
+                return
+
+    def _take(self) -> list[_Order]:
+        orders, size = [], 0
+        while self._orders and size < GROUP_LIMIT:
+            order = self._orders.popleft()
+            if not order.future.cancelled():
+                orders.append(order)
+                size += len(order.items)
+        return orders
+
+    async def _write_group(self, orders: list[_Order]) -> None:
+        try:
+            answers = await self._commit(orders)
+        except Exception as error:  # noqa: BLE001 - whatever it was, its owner is told
+            if len(orders) > 1:
+                # One of them spoils it: each alone, so that only the culprit fails.
+                for order in orders:
+                    await self._write_group([order])
+                return
+            failure = _unavailable(error) if isinstance(error, DBAPIError) else error
+            _resolve(orders[0].future, failure)
+            return
+        for order, answer in zip(orders, answers, strict=True):
+            _resolve(order.future, answer)
+
+    async def _commit(self, orders: list[_Order]) -> list[Sequence[Any]]:
+        with self._writing.connect() as connection:
+            transaction = Transaction(connection, self._clock.now())
+            answers = _run(transaction, orders)
+            transaction.flush()
+            await asyncio.get_running_loop().run_in_executor(self._committer, connection.commit)
+        transaction.committed()
+        return answers
+
+
+def _run(transaction: Transaction, orders: Sequence[_Order]) -> list[Sequence[Any]]:
+    """Run every batch once over all of its items; give each order its share of the answers."""
+    by_batch: dict[int, list[int]] = {}
+    for index, order in enumerate(orders):
+        by_batch.setdefault(id(order.batch), []).append(index)
+    answers: list[Sequence[Any]] = [()] * len(orders)
+    for indexes in by_batch.values():
+        if len(indexes) == 1:
+            order = orders[indexes[0]]
+            answers[indexes[0]] = order.batch.run(transaction, order.items)
+            continue
+        items = [item for index in indexes for item in orders[index].items]
+        replies = iter(orders[indexes[0]].batch.run(transaction, items))
+        for index in indexes:
+            answers[index] = [next(replies) for _ in orders[index].items]
+    return answers
+
+
+def _resolve(future: asyncio.Future[Any], result: Any) -> None:
+    if future.done():
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def _engine(path: Path, *, pool: type[sa.Pool], **options: Any) -> sa.Engine:
+    engine = sa.create_engine(
+        f"sqlite:///{path}",
+        poolclass=pool,
+        connect_args={
+            "check_same_thread": False,
+            "timeout": BUSY_TIMEOUT_S,
+            "isolation_level": None,
+        },
+        **options,
+    )
+    writes = pool is sa.StaticPool
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        pragmas = [
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            "cache_size=-32000",
+            "journal_size_limit=67108864",
+        ]
+        for pragma in pragmas if writes else [*pragmas[3:5], "query_only=ON"]:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # The driver's own BEGIN comes too late for a consistent read and for the write lock.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _unavailable(error: DBAPIError) -> StoreUnavailable:
+    return StoreUnavailable(f"the database cannot answer: {error.orig}")

@@ -1,0 +1,36 @@
+"""Delivery ids as people, links and mail servers see them. Pure.
+
+`dlv_` and 13 digits of base 32 (0-9 a-v, as in RFC 4648's base32hex): lower case, no padding to
+lose, and in the order of the numbers they stand for.
+"""
+
+import re
+
+from notifications.deliveries import Delivery
+
+_PREFIX = "dlv_"
+_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)
+_FORM = re.compile(r"dlv_[0-7][0-9a-v]{12}")
+_LARGEST = (1 << 63) - 1
+"""The ledger's numbers are signed 64-bit integers."""
+
+
+def public_id(delivery: Delivery) -> str:
+    """The id of a delivery outside the ledger: `dlv_` and 13 characters.
+
+    Raises:
+        ValueError: The number is not one that a ledger gives out (0 to 2^63-1).
+    """
+    number = delivery.id
+    if not 0 <= number <= _LARGEST:
+        raise ValueError(f"no ledger gives out the delivery id {number}")
+    pairs = [_PAIRS[(number >> shift) & 1023] for shift in (50, 40, 30, 20, 10, 0)]
+    return f"{_PREFIX}{_DIGITS[number >> 60]}{''.join(pairs)}"
+
+
+def parse_public_id(text: str) -> int | None:
+    """The number that a public delivery id stands for; None for anything else, whatever it is."""
+    if _FORM.fullmatch(text) is None:
+        return None
+    return int(text[len(_PREFIX) :], 32)

@@ -1,0 +1,31 @@
+"""The metrics consumer: counts each event once, however often its message comes."""
+
+from collections.abc import Sequence
+
+from notifications.events import Channel
+from notifications.intake import Intake
+from notifications.ports import Complete, Counts, DeadLetter, Received, Settlement
+
+
+class MetricsHandler:
+    """Handles the messages of the `metrics` subscription."""
+
+    def __init__(self, counts: Counts, intake: Intake) -> None:
+        self._counts = counts
+        self._intake = intake
+
+    async def handle(self, messages: Sequence[Received]) -> list[Settlement]:
+        """Count events; one settlement each, in order."""
+        answers = await self._intake.read(messages, Channel.WEBHOOK)
+        counted = [
+            (received, answer)
+            for received, answer in zip(messages, answers, strict=True)
+            if not isinstance(answer, DeadLetter)
+        ]
+        if counted:
+            await self._counts.count(
+                [known.key for _, known in counted], [received for received, _ in counted]
+            )
+        return [
+            answer if isinstance(answer, DeadLetter) else Complete() for answer in answers
+        ]

@@ -1,0 +1,155 @@
+"""From a bus message to what is to be done, and back. Pure.
+
+What the hub itself puts on the topic: event messages, for everybody; and addressed messages, for
+one consumer alone (`hubConsumer`), which say with `hubKind` what they are.
+"""
+
+from collections.abc import Sequence
+
+import orjson
+
+from notifications.deliveries import Delivery, State
+from notifications.errors import RejectedMessage
+from notifications.events import Channel, Event
+from notifications.ports import Known, Message, PropertyValue, Received, Route
+from notifications.retries import MINUTE, SECOND, RetryTable
+
+NOBODY = "-"
+"""The target of the row that says why a channel had nobody to tell."""
+
+RESEND_FIRST = 30 * SECOND
+RESEND_LAST = 10 * MINUTE
+RESEND_TRIES = 10
+
+
+def event_message(event: Event, *, decoded: Known | None = None) -> Message:
+    """The event as every consumer gets it."""
+    return Message(
+        id=event.message_id,
+        body=event.body,
+        properties=event_properties(event),
+        subject=event.type,
+        content_type="application/cloudevents+json",
+        decoded=decoded,
+    )
+
+
+def event_properties(event: Event) -> dict[str, PropertyValue]:
+    """What rules may look at; strings all."""
+    properties: dict[str, PropertyValue] = {"type": event.type, "tenantId": event.tenant_id}
+    optional = (
+        ("userId", event.user_id),
+        ("jobType", event.job_type),
+        ("traceparent", event.traceparent),
+    )
+    properties.update((name, value) for name, value in optional if value is not None)
+    return properties
+
+
+def drain_message(lane: str, *, message_id: str, due_at: int) -> Message:
+    """Wakes the lane's channel at `due_at`."""
+    return Message(
+        id=message_id,
+        body=orjson.dumps({"lane": lane}),
+        properties={"hubConsumer": lane.partition("/")[0], "hubKind": "drain"},
+        subject="drain",
+        due_at=due_at,
+    )
+
+
+def lane_of(message: Message) -> str:
+    """The lane that a drain message wakes.
+
+    Raises:
+        RejectedMessage: It names none.
+    """
+    try:
+        lane = orjson.loads(message.body)["lane"]
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise RejectedMessage("drain-without-lane", "a drain message names its lane") from error
+    if not isinstance(lane, str):
+        raise RejectedMessage("drain-without-lane", "a lane's name is a string")
+    return lane
+
+
+def addressed(event: Event, consumer: str, *, message_id: str, due_at: int | None) -> Message:
+    """The whole event again, for one consumer alone."""
+    message = event_message(event)
+    return Message(
+        id=message_id,
+        body=message.body,
+        properties={**message.properties, "hubConsumer": consumer, "hubKind": "event"},
+        subject=message.subject,
+        content_type=message.content_type,
+        due_at=due_at,
+    )
+
+
+def resend(
+    received: Received, consumer: str, *, message_id: str, now: int, lifetime: int
+) -> Message | None:
+    """The same message again for its own consumer, later; None when it came back too often.
+
+    For a fault of ours: abandoning would bring it back at once and burn its ten deliveries in a
+    second. 30 s doubling to 10 min, within `lifetime` of its first coming.
+    """
+    properties = received.message.properties
+    tries = _number(properties.get("hubTries"), 0) + 1
+    not_after = _number(properties.get("hubNotAfter"), received.enqueued_at + lifetime)
+    due_at = now + min(RESEND_FIRST * 2 ** (tries - 1), RESEND_LAST)
+    if tries > RESEND_TRIES or due_at > not_after:
+        return None
+    return Message(
+        id=message_id,
+        body=received.message.body,
+        properties={
+            **properties,
+            "hubConsumer": consumer,
+            "hubKind": properties.get("hubKind", "event"),
+            "hubTries": tries,
+            # A number of milliseconds does not fit the int32 that the SDK sends.
+            "hubNotAfter": str(not_after),
+        },
+        subject=received.message.subject,
+        content_type=received.message.content_type,
+        due_at=due_at,
+    )
+
+
+def plan(
+    known: Known, channel: Channel, route: Route, *, ids: Sequence[int], now: int, table: RetryTable
+) -> list[Delivery]:
+    """The deliveries an event becomes on one channel; at least one.
+
+    Args:
+        known: The event.
+        channel: The channel.
+        route: Whom it goes to.
+        ids: As many numbers as there are targets, and at least one.
+        now: When it is routed.
+        table: Gives the deadline.
+    """
+    targets = route.targets or (NOBODY,)
+    return [
+        Delivery(
+            tenant_id=known.event.tenant_id,
+            id=number,
+            event_key=known.key,
+            channel=channel,
+            target=target,
+            state=State.PENDING if route.targets else State.SKIPPED,
+            reason=None if route.targets else route.reason,
+            routed=len(targets),
+            due_at=now if route.targets else None,
+            deadline=now + table.lifetime,
+            created_at=now,
+        )
+        for number, target in zip(ids, targets, strict=False)
+    ]
+
+
+def _number(value: PropertyValue | None, default: int) -> int:
+    try:
+        return int(value) if value is not None else default
+    except ValueError:
+        return default

@@ -1,0 +1,111 @@
+"""How values are written in the tables."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from notifications.deliveries import Attempt, Delivered, Delivery, Failed, Outcome, State
+from notifications.events import Channel
+
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAY_MS = 86_400_000
+
+_BITS = {Channel.REALTIME: 1, Channel.EMAIL: 2, Channel.WEBHOOK: 4}
+_SETS = {
+    code: frozenset(channel for channel, bit in _BITS.items() if code & bit) for code in range(8)
+}
+
+
+def channels_code(channels: Iterable[Channel]) -> int:
+    """A set of channels as bits."""
+    return sum(_BITS[channel] for channel in channels)
+
+
+def channels_of(code: int) -> frozenset[Channel]:
+    """The set of channels that the bits say."""
+    return _SETS[code]
+
+
+def delivery_row(delivery: Delivery, now: int) -> dict[str, Any]:
+    """A delivery as columns."""
+    return {
+        "tenant_id": delivery.tenant_id,
+        "id": delivery.id,
+        "event_key": delivery.event_key,
+        "channel": delivery.channel.value,
+        "target": delivery.target,
+        "lane": delivery.lane,
+        "state": delivery.state.value,
+        "reason": delivery.reason,
+        "routed": delivery.routed,
+        "round": delivery.round,
+        "attempt": delivery.attempt,
+        "due_at": delivery.due_at,
+        "claimed": int(delivery.claimed),
+        "deadline": delivery.deadline,
+        "created_at": delivery.created_at,
+        "updated_at": now,
+    }
+
+
+def delivery_of(row: Any) -> Delivery:
+    """A delivery from its row."""
+    return Delivery(
+        tenant_id=row.tenant_id,
+        id=row.id,
+        event_key=row.event_key,
+        channel=Channel(row.channel),
+        target=row.target,
+        state=State(row.state),
+        reason=row.reason,
+        routed=row.routed,
+        round=row.round,
+        attempt=row.attempt,
+        due_at=row.due_at,
+        deadline=row.deadline,
+        created_at=row.created_at,
+        claimed=bool(row.claimed),
+    )
+
+
+NO_FIRST: Mapping[str, Any] = dict.fromkeys(
+    ("first_at", "first_ms", "first_outcome", "first_status", "first_detail")
+)
+
+
+def first_columns(attempt: Attempt | None) -> Mapping[str, Any]:
+    """The columns of a delivery's very first attempt."""
+    if attempt is None:
+        return NO_FIRST
+    outcome, status, detail = outcome_columns(attempt.outcome)
+    return {
+        "first_at": attempt.at,
+        "first_ms": attempt.duration_ms,
+        "first_outcome": outcome,
+        "first_status": status,
+        "first_detail": detail,
+    }
+
+
+def outcome_columns(outcome: Outcome) -> tuple[str, int | None, str | None]:
+    """`delivered` or the reason of the failure; the status; the detail."""
+    if isinstance(outcome, Delivered):
+        return "delivered", outcome.status, outcome.detail
+    if isinstance(outcome, Failed):
+        return outcome.reason, outcome.status, outcome.detail
+    return outcome.reason, None, None
+
+
+def upsert(connection: sa.Connection, table: sa.Table) -> Any:
+    """An INSERT that can say ON CONFLICT, in the connection's dialect."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def day_of(ms: int) -> str:
+    """The UTC day of a time: `YYYY-MM-DD`."""
+    return date.fromordinal(_EPOCH + ms // _DAY_MS).isoformat()

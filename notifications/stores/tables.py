@@ -1,0 +1,188 @@
+"""The ledger's tables. Every key carries the tenant; numbers are time-ordered, so rows append.
+
+Times are milliseconds since the epoch by the ledger's clock.
+"""
+
+import sqlalchemy as sa
+
+from notifications.database import metadata
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("key", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("tenant_id", sa.Text, nullable=False),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("user_id", sa.Text),
+    sa.Column("channels", sa.SmallInteger, nullable=False),  # see stores.codes
+    sa.Column("counted", sa.SmallInteger, nullable=False),
+    sa.Column("accepted_at", sa.BigInteger, nullable=False),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("tenant_id", "id", name="events_tenant_id"),
+    sa.Index("events_by_tenant", "tenant_id", "key"),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("event_key", sa.BigInteger, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("routed", sa.Integer, nullable=False),
+    sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("due_at", sa.BigInteger),
+    sa.Column("claimed", sa.SmallInteger, nullable=False),
+    sa.Column("deadline", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    # The very first attempt lives in the row: most deliveries need no other.
+    sa.Column("first_at", sa.BigInteger),
+    sa.Column("first_ms", sa.Integer),
+    sa.Column("first_outcome", sa.Text),
+    sa.Column("first_status", sa.Integer),
+    sa.Column("first_detail", sa.Text),
+    sa.UniqueConstraint("event_key", "channel", "target", name="deliveries_once"),
+    sa.Index(
+        "deliveries_due",
+        "lane",
+        "due_at",
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    ),
+    sa.Index(
+        "deliveries_held",
+        "tenant_id",
+        "state",
+        "id",
+        sqlite_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),
+        postgresql_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),
+    ),
+    sa.Index(
+        "deliveries_by_endpoint",
+        "tenant_id",
+        "target",
+        "id",
+        sqlite_where=sa.text("channel = 'webhook'"),
+        postgresql_where=sa.text("channel = 'webhook'"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("delivery_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("round", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("duration_ms", sa.Integer, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("detail", sa.Text),
+    sqlite_with_rowid=False,
+)
+
+lanes = sa.Table(
+    "lanes",
+    metadata,
+    sa.Column("lane", sa.Text, primary_key=True),
+    sa.Column("drain_at", sa.BigInteger),  # a drain is scheduled for then, or works until then
+    sa.Column("timeouts", sa.Integer, nullable=False),  # in a row
+    sa.Column("probe_at", sa.BigInteger),  # while sick: when it is tried again
+    sa.Column("probe_delay", sa.BigInteger),
+)
+
+inbox = sa.Table(
+    "inbox",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("user_id", sa.Text, primary_key=True),
+    sa.Column("item_id", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("rank", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("url", sa.Text),
+    sa.Column("progress", sa.SmallInteger),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Index("inbox_by_seq", "tenant_id", "user_id", "seq"),
+    sqlite_with_rowid=False,
+)
+
+inbox_heads = sa.Table(
+    "inbox_heads",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("user_id", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("unread", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("email", sa.Text),
+    sa.Column("name", sa.Text),
+    sa.Column("locale", sa.Text, nullable=False),
+    sa.Column("timezone", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Index("users_by_role", "tenant_id", "role"),
+)
+
+endpoints = sa.Table(
+    "endpoints",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("event_types", sa.JSON, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),  # sealed: they carry credentials
+    sa.Column("signatures", sa.JSON, nullable=False),
+    sa.Column("secrets", sa.Text, nullable=False),  # sealed
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("state_reason", sa.Text),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("hash", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+
+event_counts = sa.Table(
+    "event_counts",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("day", sa.Text, primary_key=True),  # UTC, YYYY-MM-DD
+    sa.Column("type", sa.Text, primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+)
+
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),  # how far the sweep has come
+)

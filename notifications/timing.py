@@ -1,0 +1,119 @@
+"""Time and chance as the hub uses them: the real clock, real dice, and an alarm that can be reset."""
+
+import asyncio
+import random
+import secrets
+import time
+from datetime import UTC, datetime
+
+from notifications.ports import Clock
+
+_CATCH_UP = 0.5
+"""How much faster or slower than real time the ledger's clock may run while it is off, as a share."""
+
+
+class SystemClock:
+    """The machine's clock. `now` starts at the wall clock and never jumps.
+
+    When the wall clock jumps or the machine slept, `now` runs between half and one and a half
+    times real speed until the two agree again, so that nothing expires early by more than that.
+    """
+
+    def __init__(self) -> None:
+        self._ms = time.time() * 1000
+        self._measured = time.monotonic()
+
+    def now(self) -> int:
+        """The ledger's time, ms since the epoch."""
+        measured = time.monotonic()
+        elapsed = (measured - self._measured) * 1000
+        self._measured = measured
+        self._ms += elapsed
+        off = time.time() * 1000 - self._ms
+        limit = elapsed * _CATCH_UP
+        self._ms += max(-limit, min(limit, off))
+        return int(self._ms)
+
+    def wall(self) -> datetime:
+        """The wall clock, in UTC."""
+        return datetime.now(UTC)
+
+    async def sleep_until(self, at: int) -> None:
+        """Return when `now()` has reached `at`."""
+        while (left := at - self.now()) > 0:
+            # In bites of an hour: what the wall clock says may change meanwhile.
+            await asyncio.sleep(min(left, 3_600_000) / 1000 + 0.0005)
+
+
+class SystemDice:
+    """The machine's randomness."""
+
+    def roll(self) -> float:
+        """Uniform in [0, 1); spreads retries, guards nothing."""
+        return random.random()  # noqa: S311 - jitter needs no secrecy
+
+    def token(self, size: int) -> bytes:
+        """`size` unguessable bytes."""
+        return secrets.token_bytes(size)
+
+
+class Alarm:
+    """Rings at the earliest of the times it was set to."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._at: int | None = None
+        self._changed = asyncio.Event()
+
+    def set(self, at: int) -> None:
+        """Ring at `at`, unless it rings earlier anyway."""
+        if self._at is None or at < self._at:
+            self._at = at
+            self._changed.set()
+
+    async def ring(self) -> None:
+        """Wait until the time it was set to; it is unset afterwards."""
+        while True:
+            self._changed.clear()
+            changed = asyncio.ensure_future(self._changed.wait())
+            waits = {changed}
+            if self._at is not None:
+                waits.add(asyncio.ensure_future(self._sleep(self._at)))
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+            if self._at is not None and self._clock.now() >= self._at:
+                self._at = None
+                return
+
+    async def _sleep(self, at: int) -> bool:
+        await self._clock.sleep_until(at)
+        return True
+
+
+class Sequence:
+    """Numbers that grow with time: 41 bits of milliseconds, 10 of the process, 12 counted.
+
+    Rows keyed by them append at the right edge of their index. Up to 4,096 a millisecond; what
+    is more borrows from the next.
+    """
+
+    EPOCH = 1_704_067_200_000  # 2024-01-01, ms
+
+    def __init__(self, clock: Clock, dice: SystemDice) -> None:
+        self._clock = clock
+        self._process = int.from_bytes(dice.token(2)) & 0x3FF
+        self._last = 0
+
+    def next(self) -> int:
+        """The next number: larger than any before from this process."""
+        base = ((self._clock.now() - self.EPOCH) << 12) & ~0xFFF
+        self._last = max(self._last + 1, base)
+        return ((self._last >> 12) << 22) | (self._process << 12) | (self._last & 0xFFF)
+
+    @classmethod
+    def at(cls, ms: int) -> int:
+        """The smallest number of that millisecond: where a time begins in an index."""
+        return max(ms - cls.EPOCH, 0) << 22

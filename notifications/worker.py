@@ -1,0 +1,194 @@
+"""Consuming a subscription, and the rule of whose fault a failure is (design 6.5).
+
+What a target does is an outcome and never gets here. What gets here is ours: a message nobody can
+read goes to the dead letters with its reason; an outage, or an exception no rule knows, makes the
+message come again later, as a copy addressed to its own consumer, because abandoning it would burn
+its ten deliveries within a second.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from notifications.errors import HuntazeError, Unavailable
+from notifications.ports import (
+    Abandon,
+    Bus,
+    Clock,
+    Complete,
+    DeadLetter,
+    Dice,
+    Message,
+    Received,
+    Settlement,
+)
+from notifications.retries import DAY, SECOND
+from notifications.routing import resend
+
+log = logging.getLogger("huntaze")
+
+OUTAGE_PATIENCE_MS = 45 * SECOND
+"""How long a handler waits for what is away, inside its lock of a minute."""
+
+_PROBE_MS = 1 * SECOND
+_RENEW_MS = 20 * SECOND
+"""Locks last a minute."""
+
+_STOP_GRACE_S = 0.2
+
+Handler = Callable[[Sequence[Received]], Awaitable[Sequence[Settlement]]]
+Publish = Callable[[Sequence[Message]], Awaitable[None]]
+"""Puts messages on the topic the worker consumes."""
+
+
+class Guard:
+    """Runs a handler so that no failure of ours loses or burns a message.
+
+    Functions triggers and the worker of one machine share it.
+    """
+
+    def __init__(
+        self, consumer: str, handler: Handler, publish: Publish, clock: Clock, dice: Dice
+    ) -> None:
+        self._consumer = consumer
+        self._handler = handler
+        self._publish = publish
+        self._clock = clock
+        self._dice = dice
+
+    async def __call__(self, messages: Sequence[Received]) -> list[Settlement]:
+        """One settlement each, in order; never raises but when the process stops."""
+        try:
+            return list(await self._handler(messages))
+        except Exception as error:  # noqa: BLE001 - that is what this is for
+            if len(messages) == 1:
+                return [await self._fault(messages[0], error)]
+            # One of them spoils it: each alone, so that only the culprit is held back.
+            alone = await asyncio.gather(*(self([message]) for message in messages))
+            return [settlement for (settlement,) in alone]
+
+    async def _fault(self, message: Received, error: Exception) -> Settlement:
+        give_up_at = self._clock.now() + OUTAGE_PATIENCE_MS
+        while isinstance(error, Unavailable) and self._clock.now() < give_up_at:
+            await self._clock.sleep_until(self._clock.now() + _PROBE_MS)
+            try:
+                return (await self._handler([message]))[0]
+            except Exception as again:  # noqa: BLE001 - as above
+                error = again
+        return await self._resend(message, error)
+
+    async def _resend(self, message: Received, error: Exception) -> Settlement:
+        log.error(
+            "message.handler_failed",
+            exc_info=error,
+            extra={"messageId": message.message.id, "consumer": self._consumer},
+        )
+        again = resend(
+            message,
+            self._consumer,
+            message_id=f"again-{self._dice.token(16).hex()}",
+            now=self._clock.now(),
+            lifetime=DAY,
+        )
+        if again is None:
+            return DeadLetter("handler-failed", f"{type(error).__name__}: {error}")
+        try:
+            await self._publish([again])
+        except Unavailable:
+            return Abandon()
+        return Complete()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appetite:
+    """How much a worker takes on.
+
+    Attributes:
+        window: Messages in hand at once.
+        linger_ms: How long to gather messages before handling them together.
+    """
+
+    window: int
+    linger_ms: int = 0
+
+
+class Worker:
+    """Receives a subscription's messages and has them handled, many at a time."""
+
+    def __init__(
+        self, subscription: str, guard: Guard, bus: Bus, clock: Clock, appetite: Appetite
+    ) -> None:
+        self._subscription = subscription
+        self._guard = guard
+        self._bus = bus
+        self._clock = clock
+        self._appetite = appetite
+        self._in_hand: dict[int, Received] = {}
+        self._room = asyncio.Event()
+        self._handling: set[asyncio.Task[None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to receive."""
+        name = self._subscription
+        self._loops = [
+            asyncio.create_task(self._receive(), name=f"worker-{name}"),
+            asyncio.create_task(self._renew(), name=f"locks-{name}"),
+        ]
+
+    async def stop(self, within_s: float) -> None:
+        """Receive no more; give what is in hand so long to end, then let go of it."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._handling:
+            await asyncio.wait(self._handling, timeout=within_s)
+        for task in self._handling:
+            task.cancel()
+        if self._handling:
+            await asyncio.wait(self._handling, timeout=_STOP_GRACE_S)
+
+    async def _receive(self) -> None:
+        while True:
+            while (room := self._appetite.window - len(self._in_hand)) <= 0:
+                self._room.clear()
+                await self._room.wait()
+            try:
+                messages = await self._bus.receive(self._subscription, limit=room)
+            except HuntazeError as error:
+                log.warning("bus.receive_failed", extra={"detail": str(error)})
+                await self._clock.sleep_until(self._clock.now() + _PROBE_MS)
+                continue
+            self._take(messages)
+            if self._appetite.linger_ms:
+                await self._clock.sleep_until(self._clock.now() + self._appetite.linger_ms)
+
+    def _take(self, messages: Sequence[Received]) -> None:
+        self._in_hand.update((message.sequence_number, message) for message in messages)
+        task = asyncio.create_task(self._handle(messages))
+        self._handling.add(task)
+        task.add_done_callback(self._handling.discard)
+
+    async def _handle(self, messages: Sequence[Received]) -> None:
+        try:
+            settlements = await self._guard(messages)
+            for message, settlement in zip(messages, settlements, strict=True):
+                await self._settle(message, settlement)
+        finally:
+            for message in messages:
+                self._in_hand.pop(message.sequence_number, None)
+            self._room.set()
+
+    async def _settle(self, message: Received, settlement: Settlement) -> None:
+        try:
+            await self._bus.settle(message, settlement)
+        except Unavailable as error:
+            # Its lock runs out and it comes again; the ledger knows what was done.
+            log.warning("bus.settle_failed", extra={"detail": str(error)})
+
+    async def _renew(self) -> None:
+        while True:
+            await self._clock.sleep_until(self._clock.now() + _RENEW_MS)
+            for message in list(self._in_hand.values()):
+                await self._bus.renew(message)
