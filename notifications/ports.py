@@ -422,6 +422,192 @@ class Directory(Protocol):
         ...
 
 
+class Registry(Protocol):
+    """Changes to users and endpoints; they show in `Directory` at once."""
+
+    async def save_user(self, user: User) -> None:
+        """Create or replace a user."""
+        ...
+
+    async def delete_user(self, tenant_id: str, user_id: str) -> bool:
+        """Remove a user with the inbox and what mails were kept; whether there was one."""
+        ...
+
+    async def save_endpoint(self, endpoint: Endpoint) -> None:
+        """Create or replace an endpoint; secrets are sealed before they are written."""
+        ...
+
+    async def delete_endpoint(self, tenant_id: str, endpoint_id: str) -> bool:
+        """Remove an endpoint; its open deliveries end as `skipped (endpoint-deleted)`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A key of one tenant. The key itself is shown once and kept only as a hash.
+
+    Attributes:
+        tenant_id: Whose.
+        id: `key_…`.
+        name: What the tenant calls it.
+        created_at: ms since the epoch.
+    """
+
+    tenant_id: str
+    id: str
+    name: str
+    created_at: int
+
+
+class Keys(Protocol):
+    """API keys."""
+
+    async def add(self, key: ApiKey, digest: bytes) -> None:
+        """Keep a key under the SHA-256 of its text."""
+        ...
+
+    async def find(self, digest: bytes) -> ApiKey | None:
+        """The key with that hash; revoking shows at once in this process, after 5 s elsewhere."""
+        ...
+
+    async def page(self, tenant_id: str | None) -> Sequence[ApiKey]:
+        """A tenant's keys, or everybody's, oldest first."""
+        ...
+
+    async def revoke(self, key_id: str, tenant_id: str | None) -> bool:
+        """Make a key invalid; whether there was one (of that tenant, where one is given)."""
+        ...
+
+
+class Inbox(Protocol):
+    """Users' inboxes as their users see and change them."""
+
+    async def page(
+        self, tenant_id: str, user_id: str, *, state: str | None, after: int | None, limit: int
+    ) -> Sequence[InboxItem]:
+        """Items with `seq` above `after`, lowest first; without `after`, the newest first."""
+        ...
+
+    async def unread(self, tenant_id: str, user_id: str) -> int:
+        """How many are unread."""
+        ...
+
+    async def mark(self, tenant_id: str, user_id: str, item_id: str, state: str) -> Placed | None:
+        """Change one item's state (a new `seq` where it changed); None where there is none."""
+        ...
+
+    async def read_all(self, tenant_id: str, user_id: str) -> int:
+        """Mark every unread item read; how many changed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryView:
+    """A delivery with what was tried.
+
+    Attributes:
+        delivery: As it is now.
+        event_id: Its event.
+        attempts: All rounds, oldest first: (attempt number etc., outcome word, status, detail).
+    """
+
+    delivery: Delivery
+    event_id: str
+    attempts: Sequence["AttemptView"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptView:
+    """An attempt as it was written down.
+
+    Attributes:
+        round: See `deliveries.Attempt`.
+        number: See `deliveries.Attempt`.
+        at: ms since the epoch.
+        duration_ms: How long it took.
+        outcome: `delivered`, or the reason of the failure.
+        status: What the receiver answered, where it did.
+        detail: The start of its answer, or what went wrong.
+    """
+
+    round: int
+    number: int
+    at: int
+    duration_ms: int
+    outcome: str
+    status: int | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventView:
+    """An event with what became of it.
+
+    Attributes:
+        key: The event's number in the ledger: the cursor of lists.
+        event: The event.
+        accepted_at: ms since the epoch.
+        routed: Whether every channel that carries it has its deliveries.
+        deliveries: All of them; empty in lists.
+    """
+
+    key: int
+    event: Event
+    accepted_at: int
+    routed: bool
+    deliveries: Sequence[DeliveryView] = ()
+
+
+class Queries(Protocol):
+    """What the API and the console read. Lists are newest first and go on below a cursor."""
+
+    async def events(
+        self,
+        tenant_id: str | None,
+        *,
+        event_type: str | None = None,
+        user_id: str | None = None,
+        below: int | None = None,
+        limit: int,
+    ) -> Sequence[EventView]:
+        """A tenant's events, or everybody's."""
+        ...
+
+    async def event(self, tenant_id: str, event_id: str) -> EventView | None:
+        """One event with its deliveries and their attempts."""
+        ...
+
+    async def deliveries(
+        self,
+        tenant_id: str,
+        *,
+        endpoint_id: str | None = None,
+        state: str | None = None,
+        event_id: str | None = None,
+        channel: str | None = None,
+        below: int | None = None,
+        limit: int,
+    ) -> Sequence[DeliveryView]:
+        """A tenant's deliveries, without their attempts."""
+        ...
+
+    async def delivery(self, tenant_id: str, delivery_id: int) -> DeliveryView | None:
+        """One delivery with its attempts."""
+        ...
+
+
+class Rounds(Protocol):
+    """Beginning deliveries again."""
+
+    async def retry(self, tenant_id: str, delivery_id: int) -> Delivery | None:
+        """A new round for a delivery that is exhausted, parked or pending; None where absent.
+
+        Raises:
+            Conflict: It is delivered or skipped: there is nothing to retry.
+        """
+        ...
+
+
 class PushGateway(Protocol):
     """Sends to the connected clients of a user."""
 

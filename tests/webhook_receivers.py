@@ -103,7 +103,8 @@ class Receiver:
         head = await reader.readuntil(b"\r\n\r\n")
         line, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
         fields = [
-            (name.lower(), value.strip()) for name, _, value in (each.partition(":") for each in lines)
+            (name.lower(), value.strip())
+            for name, _, value in (each.partition(":") for each in lines)
         ]
         body = await reader.readexactly(int(dict(fields).get("content-length", "0")))
         return Request(line=line, fields=fields, body=body, connection=connection)
@@ -212,7 +213,9 @@ class Certificate:
         return context
 
 
-def self_signed(folder: Path, *, name: str = "localhost", address: str = "127.0.0.1") -> Certificate:
+def self_signed(
+    folder: Path, *, name: str = "localhost", address: str = "127.0.0.1"
+) -> Certificate:
     """A new certificate for a name and an address, with its key, in one PEM file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

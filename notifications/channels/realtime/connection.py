@@ -24,9 +24,6 @@ from notifications.channels.realtime.frames import CloseCode, Frame, disconnecte
 
 log = logging.getLogger("huntaze")
 
-CLOSE_GRACE_S = 5.0
-"""How long a client that takes nothing may hold up its own end."""
-
 _FRAMES_PER_TURN = 64
 """A client that sends many frames at once lets others have their turn after so many."""
 
@@ -55,6 +52,7 @@ class Limits:
         slow_reader: What happens where one of the three would be exceeded.
         frame_bytes: The largest frame a client may send; more closes with 1009.
         groups_per_connection: That a client may be in; more are `Forbidden`.
+        close_grace_s: How long a client that takes nothing may hold up its own end.
     """
 
     connections: int = 10_000
@@ -65,6 +63,7 @@ class Limits:
     slow_reader: SlowReader = SlowReader.DISCONNECT
     frame_bytes: int = 64 * 1024
     groups_per_connection: int = 64
+    close_grace_s: float = 5.0
 
 
 @dataclass(slots=True)
@@ -209,7 +208,7 @@ class Connection:
         """Say why and close; a client that takes nothing is left to the server after a while."""
         farewell = disconnected(ending.reason)
         with contextlib.suppress(TimeoutError, *GONE):
-            async with asyncio.timeout(CLOSE_GRACE_S):
+            async with asyncio.timeout(self._limits.close_grace_s):
                 await self._websocket.send(_message(farewell))
                 await self._websocket.close(ending.code, ending.reason)
 

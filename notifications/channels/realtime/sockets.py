@@ -3,8 +3,12 @@
 An unmodified Web PubSub client connects at `/client/hubs/<hub>` and is sent what is pushed to its
 user. Sockets live in one process; several hub processes need Web PubSub itself.
 
-Mounted as `WebSocketRoute("/client/hubs/{hub}", sockets.endpoint)`. Relies on the server for
-pings (see `connection`); the server should read no more than `Limits.frame_bytes` of a message.
+Mounted as `WebSocketRoute("/client/hubs/{hub}", sockets.endpoint)`. What it wants of uvicorn:
+`ws="websockets-sansio"`; its default pings, which find dead peers; `ws_max_size` =
+`Limits.frame_bytes`, so that no more of a message is kept; `ws_per_message_deflate=False`, since
+small frames gain nothing and compressing costs a third of a push; and `TCP_USER_TIMEOUT` on the
+listening socket, without which a client that reads nothing keeps its file descriptor for as long
+as it likes after it was dropped here.
 """
 
 import asyncio
@@ -19,7 +23,6 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 from notifications.channels.realtime.connection import (
-    CLOSE_GRACE_S,
     GONE,
     Backlogs,
     Connection,
@@ -115,7 +118,7 @@ class Sockets:
             for session in sessions:
                 session.connection.end(CloseCode.GOING_AWAY, "the hub is stopping")
         try:
-            await asyncio.wait_for(self._all_gone.wait(), CLOSE_GRACE_S + 1)
+            await asyncio.wait_for(self._all_gone.wait(), self._limits.close_grace_s + 1)
         except TimeoutError:
             log.warning("sockets.left_behind", extra={"connections": self._open})
 
