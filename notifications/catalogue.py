@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -106,7 +107,7 @@ class Catalogue:
         versions = self._validators[event.type]
         if any(version.is_valid(event.data) for version in versions[1:]):
             return
-        raise InvalidEvent(list(_errors(versions[0], event.data)))
+        raise InvalidEvent(list(_errors(versions[0], self._types[event.type].schema, event.data)))
 
     def _unknown(self, event_type: str) -> InvalidEvent:
         close = difflib.get_close_matches(event_type, self._types, n=3, cutoff=0.5)
@@ -144,14 +145,16 @@ def _load_version(
             schema, pattern_options=jsonschema_rs.RegexOptions(), offline=True
         )
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        raise ConfigurationError(f"{folder / f'v{number}.json'}: not a JSON Schema: {error}") from error
+        raise ConfigurationError(
+            f"{folder / f'v{number}.json'}: not a JSON Schema: {error}"
+        ) from error
     path = folder / f"v{number}.example.json"
     example = _read(path)
     if example.get("type") != folder.name:
         raise ConfigurationError(f'{path}: its "type" must be "{folder.name}"')
     if not _ENVELOPE_ONLY_IN_FLIGHT.isdisjoint(example):
         raise ConfigurationError(f'{path}: leave out "id" and "tenantid"')
-    wrong = list(_errors(validator, example.get("data")))
+    wrong = list(_errors(validator, schema, example.get("data")))
     if wrong:
         raise ConfigurationError(f"{path}: {wrong[0].pointer}: {wrong[0].detail}")
     return schema, example, validator
@@ -179,57 +182,63 @@ def _channels(event_type: str, templates_dir: Path) -> frozenset[Channel]:
 
 # ------------------------------------------------------------------ errors for people
 
+_NO_FIELD = "not a field of this type; your own values go into /data/metadata"
+_RULES = {
+    "minimum": "must be at least {limit}",
+    "maximum": "must be at most {limit}",
+    "exclusiveMinimum": "must be more than {limit}",
+    "exclusiveMaximum": "must be less than {limit}",
+    "minLength": "must have at least {limit} character(s)",
+    "maxLength": "must have at most {limit} characters",
+    "minItems": "must have at least {limit} item(s)",
+    "maxItems": "must have at most {limit} items",
+    "minProperties": "must have at least {limit} field(s)",
+    "maxProperties": "must have at most {limit} fields",
+    "multipleOf": "must be a multiple of {multiple_of}",
+}
+
 
 def _errors(
-    validator: jsonschema_rs.Draft202012Validator, data: object
+    validator: jsonschema_rs.Draft202012Validator, schema: Mapping[str, Any], data: object
 ) -> Iterator[FieldError]:
-    for count, error in enumerate(validator.iter_errors(data)):
-        if count == _MAX_ERRORS:
-            return
-        yield from _explain(error)
+    for error in islice(validator.iter_errors(data), _MAX_ERRORS):
+        yield from _explain(error, schema)
 
 
-def _explain(error: jsonschema_rs.ValidationError) -> Iterator[FieldError]:
+def _explain(
+    error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]
+) -> Iterator[FieldError]:
     """Say what would be right. Never repeats the value: it may be long, or a secret."""
     at = "/data" + "".join(_step(part) for part in error.instance_path)
-    kind = error.kind
-    match kind:
-        case jsonschema_rs.ValidationErrorKind.Required():
-            yield FieldError(at + _step(kind.property), "required")
-        case jsonschema_rs.ValidationErrorKind.AdditionalProperties():
-            for name in kind.unexpected[:10]:
-                yield FieldError(at + _step(name), "not a field of this type; your own go into metadata")
-        case jsonschema_rs.ValidationErrorKind.PropertyNames():
-            yield FieldError(at, "names are 1-64 characters of A-Z a-z 0-9 . _ -")
-        case _:
-            yield FieldError(at, _rule(kind))
+    kind: Any = error.kind
+    if kind.name == "required":
+        yield FieldError(at + _step(kind.property), "required")
+    elif kind.name == "additionalProperties":
+        for name in kind.unexpected[:_MAX_ERRORS]:
+            yield FieldError(at + _step(name[:64]), _NO_FIELD)
+    elif kind.name == "falseSchema":
+        yield FieldError(at, _NO_FIELD)
+    else:
+        yield FieldError(at, _rule(kind, _at(schema, error.schema_path[:-1])))
 
 
-def _rule(kind: Any) -> str:
-    match kind.name:
-        case "type":
-            names = [_JSON_TYPES.get(name, f"a {name}") for name in kind.types]
-            return f"must be {' or '.join(names)}"
-        case "minimum":
-            return f"must be at least {kind.limit}"
-        case "maximum":
-            return f"must be at most {kind.limit}"
-        case "exclusiveMinimum":
-            return f"must be more than {kind.limit}"
-        case "exclusiveMaximum":
-            return f"must be less than {kind.limit}"
-        case "minLength":
-            return "must not be empty" if kind.limit == 1 else f"at least {kind.limit} characters"
-        case "maxLength":
-            return f"must have at most {kind.limit} characters"
-        case "maxProperties" | "maxItems":
-            return f"must have at most {kind.limit} entries"
-        case "pattern":
-            return f"must match {kind.pattern}"
-        case "enum":
-            return f"must be one of {', '.join(map(str, kind.options))}"
-        case _:
-            return f"breaks the schema's rule {kind.name!r}"
+def _rule(kind: Any, where: Any) -> str:
+    if kind.name == "type":
+        return f"must be {' or '.join(_JSON_TYPES.get(name, f'a {name}') for name in kind.types)}"
+    if kind.name == "enum":
+        return f"must be one of {', '.join(map(str, kind.options))}"
+    if kind.name in ("pattern", "propertyNames"):
+        return str(where.get("errorMessage") or f"breaks the rule {kind.name!r} of its schema")
+    known = _RULES.get(kind.name)
+    if known is None:
+        return f"breaks the rule {kind.name!r} of its schema"
+    return known.format_map({name: getattr(kind, name, "") for name in ("limit", "multiple_of")})
+
+
+def _at(schema: Any, path: Sequence[str | int]) -> Any:
+    for part in path:
+        schema = schema[part]
+    return schema
 
 
 def _step(part: str | int) -> str:

@@ -30,6 +30,9 @@ log = logging.getLogger("huntaze")
 metadata = sa.MetaData()
 """Every table of the hub; `stores/tables.py` and `bus/tables.py` add theirs."""
 
+Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""A 64-bit key; on SQLite only INTEGER makes it the row's own number."""
+
 GROUP_LIMIT = 512
 """Items in one commit: bounds how long the event loop is busy with statements, about 20 ms."""
 
@@ -55,7 +58,7 @@ class Transaction:
     def __init__(self, connection: sa.Connection, now: int) -> None:
         self.connection = connection
         self.now = now
-        self.collected: dict[Callable[["Transaction", list[Any]], None], list[Any]] = {}
+        self.collected: dict[Callable[[Transaction, list[Any]], None], list[Any]] = {}
         self._callbacks: list[Callable[[], None]] = []
 
     def collect(self, write: Callable[["Transaction", list[Any]], None], item: Any) -> None:

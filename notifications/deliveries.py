@@ -224,6 +224,4 @@ def new_round(delivery: Delivery, *, now: int, table: RetryTable) -> Delivery:
 
 
 def _end(delivery: Delivery, state: State, reason: str | None, made: int) -> Delivery:
-    return replace(
-        delivery, state=state, reason=reason, attempt=made, due_at=None, claimed=False
-    )
+    return replace(delivery, state=state, reason=reason, attempt=made, due_at=None, claimed=False)

@@ -34,7 +34,7 @@ from notifications.ports import (
 )
 from notifications.retries import SECOND, RetryTable
 from notifications.routing import lane_of, plan
-from notifications.timing import Sequence as Numbers
+from notifications.timing import Numbers
 
 log = logging.getLogger("huntaze")
 
@@ -230,9 +230,7 @@ class Dispatcher:
             if self._lanes.enter(lane, self.channel, now=now, probe=probe):
                 running.append(self._start(delivery, event))
             else:
-                results.append(
-                    Result(before=delivery, after=rules.waiting(delivery, due_at=now))
-                )
+                results.append(Result(before=delivery, after=rules.waiting(delivery, due_at=now)))
         done, slow = await self._wait(running)
         finished = [self._result(one, before=one.delivery) for one in done]
         await self._record(

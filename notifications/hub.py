@@ -70,5 +70,3 @@ class Hub:
             else Published(id=event.id, duplicate=answer.duplicate)
             for (index, event), answer in zip(offered.items(), accepted, strict=True)
         }
-
-

@@ -22,7 +22,11 @@ def public_id(delivery: Delivery) -> str:
     Raises:
         ValueError: The number is not one that a ledger gives out (0 to 2^63-1).
     """
-    number = delivery.id
+    return public_number(delivery.id)
+
+
+def public_number(number: int) -> str:
+    """`public_id` of the delivery that has this number in the ledger."""
     if not 0 <= number <= _LARGEST:
         raise ValueError(f"no ledger gives out the delivery id {number}")
     pairs = [_PAIRS[(number >> shift) & 1023] for shift in (50, 40, 30, 20, 10, 0)]

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+import orjson
+
 from notifications.errors import InvalidEvent, RejectedMessage
 from notifications.events import Channel, Event, decode_message
 from notifications.ports import Clock, DeadLetter, Known, Ledger, Received
@@ -33,34 +35,33 @@ class Intake:
     ) -> list[Known | DeadLetter]:
         """One answer per message, in order: the event, or why nobody can ever handle it."""
         answers: dict[int, Known | DeadLetter] = {}
-        asked: dict[int, Event] = {}
+        asked: dict[int, tuple[str, str]] = {}
         for index, received in enumerate(messages):
             decoded = received.message.decoded
             if decoded is not None and received.delivery_count == 1:
                 # Accepted in this process and never handed out before: no row can be there yet.
                 answers[index] = decoded
-                continue
-            try:
-                asked[index] = decode_message(received.message.body, now=self._clock.wall())
-            except RejectedMessage as error:
-                answers[index] = DeadLetter(error.reason, error.description)
-        if asked:
-            answers.update(await self._find(asked, channel))
+            else:
+                name = _name(received.message.body)
+                if name is not None:
+                    asked[index] = name
+        known = await self._ledger.look(list(set(asked.values())), channel) if asked else {}
+        for index, received in enumerate(messages):
+            if index not in answers:
+                found = known.get(asked[index]) if index in asked else None
+                answers[index] = await self._judge(received.message.body, found)
         return [answers[index] for index in range(len(messages))]
 
-    async def _find(
-        self, asked: dict[int, Event], channel: Channel
-    ) -> dict[int, Known | DeadLetter]:
-        names = [(event.tenant_id, event.id) for event in asked.values()]
-        found = await self._ledger.look(names, channel)
-        answers: dict[int, Known | DeadLetter] = {}
-        for index, event in asked.items():
-            known = found.get((event.tenant_id, event.id))
-            if known is not None and known.event.fingerprint() == event.fingerprint():
-                answers[index] = known
-            else:
-                answers[index] = await self._admit(event)
-        return answers
+    async def _judge(self, body: bytes, found: Known | None) -> Known | DeadLetter:
+        if found is not None and found.event.body == body:
+            return found
+        try:
+            event = decode_message(body, now=self._clock.wall())
+        except RejectedMessage as error:
+            return DeadLetter(error.reason, error.description)
+        if found is not None and found.event.fingerprint() == event.fingerprint():
+            return found
+        return await self._admit(event)
 
     async def _admit(self, event: Event) -> Known | DeadLetter:
         """Take in, on first sight, an event that another producer put on the topic."""
@@ -75,3 +76,13 @@ class Intake:
                 "conflict", f"event {event.id!r} is already there with another content"
             )
         return Known(key=accepted.key, event=event, channels=channels)
+
+
+def _name(body: bytes) -> tuple[str, str] | None:
+    """The tenant and id that a body claims; None where it has none to claim."""
+    try:
+        document = orjson.loads(body)
+        name = (document["tenantid"], document["id"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return name if isinstance(name[0], str) and isinstance(name[1], str) else None

@@ -26,6 +26,4 @@ class MetricsHandler:
             await self._counts.count(
                 [known.key for _, known in counted], [received for received, _ in counted]
             )
-        return [
-            answer if isinstance(answer, DeadLetter) else Complete() for answer in answers
-        ]
+        return [answer if isinstance(answer, DeadLetter) else Complete() for answer in answers]

@@ -15,8 +15,9 @@ and a value that is no text or number, are errors: no mail says `None`.
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -38,8 +39,16 @@ MAX_NAME = 100
 MAX_VALUE = 4_000
 """Longest piece of text that one place in a template shows, in characters."""
 
+_Template = TypeVar("_Template")
 _FALLBACKS = (Locale.EN, Locale.FR)
-_FAULTS = (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_FAULTS = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,25 +114,16 @@ class Renderer:
             ConfigurationError: A template is missing or wrong; names file and line.
         """
         self._files = TemplateFiles.read(templates_dir)
-        self._jobs = self._files.jobs
-        environments = {
-            locale: _environment(self._files, locale, app_url) for locale in self._files.locales
+        compilers = {
+            locale: _Compiler(_environment(self._files, locale, app_url))
+            for locale in self._files.locales
         }
-        self._toasts: dict[tuple[str, str], _ToastTemplate] = {}
-        self._mails: dict[tuple[str, str], _MailTemplate] = {}
-        for (event_type, locale), fields in self._files.toasts.items():
-            load = _loader(environments[locale])
-            self._toasts[event_type, locale] = _ToastTemplate(
-                load(fields["title"]),
-                load(fields["body"]),
-                load(fields["url"]) if "url" in fields else None,
-                load(fields["progress"]) if "progress" in fields else None,
-            )
-        for (event_type, locale), folder in self._files.mails.items():
-            load = _loader(environments[locale])
-            self._mails[event_type, locale] = _MailTemplate(
-                load(f"{folder}/subject.txt"), load(f"{folder}/body.html"), load(f"{folder}/body.txt")
-            )
+        self._toasts = {
+            key: compilers[key[1]].toast(fields) for key, fields in self._files.toasts.items()
+        }
+        self._mails = {
+            key: compilers[key[1]].mail(folder) for key, folder in self._files.mails.items()
+        }
 
     def toast(self, event: Event, user: User) -> Toast:
         """The toast of an event, in the user's language.
@@ -131,7 +131,7 @@ class Renderer:
         Raises:
             RenderError: The type has no toast, or its template asks for what the event lacks.
         """
-        template, locale = self._choose(self._toasts, "toast", event.type, user.locale)
+        template, locale = _choose(self._toasts, "toast", event.type, user.locale)
         context = self._context(event, user, locale)
         url = self._render(template.url, context) if template.url else ""
         progress = self._render(template.progress, context) if template.progress else ""
@@ -155,7 +155,7 @@ class Renderer:
             RenderError: The type has no mail, or its template asks for what the event lacks.
         """
         assert user.email is not None, "looked at before rendering"
-        template, locale = self._choose(self._mails, "email", event.type, user.locale)
+        template, locale = _choose(self._mails, "email", event.type, user.locale)
         name = shorten(one_line(user.name), MAX_NAME) if user.name else None
         context = self._context(event, replace(user, name=name or None), locale)
         context["reference"] = operation_id
@@ -173,20 +173,11 @@ class Renderer:
             created_at=delivery.created_at,
         )
 
-    def _choose[T](
-        self, templates: Mapping[tuple[str, str], T], kind: str, event_type: str, locale: str
-    ) -> tuple[T, str]:
-        for each in (locale, *_FALLBACKS):
-            found = templates.get((event_type, each))
-            if found is not None:
-                return found, each
-        raise RenderError(f"{kind}/{event_type}", 0, "there is no such template")
-
     def _context(self, event: Event, user: User, locale: str) -> dict[str, Any]:
         context: dict[str, Any] = {"data": event.data, "event": event, "user": user}
         job_type = event.data.get("jobType")
         if job_type is not None:
-            context["job"] = self._jobs.phrases(str(job_type), locale)
+            context["job"] = self._files.phrases(str(job_type), locale)
         return context
 
     def _render(self, template: jinja2.Template, context: Mapping[str, Any]) -> str:
@@ -201,3 +192,116 @@ class Renderer:
             if frame.f_code.co_filename in self._files.sources:
                 name, line = frame.f_code.co_filename, number
         raise RenderError(name, line, str(error) or type(error).__name__) from error
+
+
+# ------------------------------------------------------------------ choosing and compiling
+
+
+def _choose(
+    templates: Mapping[tuple[str, str], _Template], kind: str, event_type: str, locale: str
+) -> tuple[_Template, str]:
+    for each in (locale, *_FALLBACKS):
+        found = templates.get((event_type, each))
+        if found is not None:
+            return found, each
+    raise RenderError(f"{kind}/{event_type}", 0, "there is no such template")
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiler:
+    environment: jinja2.Environment
+
+    def toast(self, fields: Mapping[str, str]) -> _ToastTemplate:
+        return _ToastTemplate(
+            title=self._compile(fields["title"]),
+            body=self._compile(fields["body"]),
+            url=self._compile(fields["url"]) if "url" in fields else None,
+            progress=self._compile(fields["progress"]) if "progress" in fields else None,
+        )
+
+    def mail(self, folder: str) -> _MailTemplate:
+        return _MailTemplate(
+            subject=self._compile(f"{folder}/subject.txt"),
+            html=self._compile(f"{folder}/body.html"),
+            text=self._compile(f"{folder}/body.txt"),
+        )
+
+    def _compile(self, name: str) -> jinja2.Template:
+        try:
+            return self.environment.get_template(name)
+        except jinja2.TemplateSyntaxError as error:
+            raise ConfigurationError(
+                f"{error.name}, line {error.lineno}: {error.message}"
+            ) from error
+
+
+def _environment(files: TemplateFiles, locale: str, app_url: str | None) -> jinja2.Environment:
+    def source(name: str) -> tuple[str, str, Callable[[], bool]] | None:
+        text = files.sources.get(name)
+        return None if text is None else (text, name, lambda: True)
+
+    environment = ImmutableSandboxedEnvironment(
+        loader=jinja2.FunctionLoader(source),
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        cache_size=-1,
+        auto_reload=False,
+    )
+    environment.filters.update(_filters(formats.STYLES.get(locale, formats.EN), app_url))
+    environment.globals.update(locale=locale, words=files.words.get(locale, {}))
+    return environment
+
+
+def _filters(style: formats.Style, app_url: str | None) -> dict[str, Callable[..., str]]:
+    return {
+        "number": partial(formats.number, style=style),
+        "money": lambda minor, currency: formats.money(int(minor), currency, style),
+        "dollars": partial(formats.dollars, style=style),
+        "percent": partial(formats.percent, style=style),
+        "duration": partial(formats.duration, style=style),
+        "moment": lambda time, timezone: formats.moment(time, timezone, style),
+        "month": partial(formats.month, style=style),
+        "host": formats.host,
+        "absolute": lambda url: _absolute(url, app_url),
+        "lines": lambda text: _Lines(shorten(clean(text), MAX_VALUE)),
+    }
+
+
+# ------------------------------------------------------------------ what reaches the reader
+
+
+class _Lines(str):
+    """Text that may keep its line ends."""
+
+    __slots__ = ()
+
+
+def _finalize(value: object) -> object:
+    """What every `{{ … }}` goes through, before HTML escaping."""
+    kind = type(value)
+    if kind is str:
+        return shorten(one_line(value), MAX_VALUE)  # type: ignore[arg-type]
+    if kind in (Markup, _Lines, int) or isinstance(value, jinja2.Undefined):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # JSON Schema takes 80.0 for an integer
+    raise jinja2.TemplateRuntimeError(f"a value of type {kind.__name__} cannot be shown as it is")
+
+
+def _absolute(url: str, app_url: str | None) -> str:
+    """A link that works in a mail, or nothing."""
+    safe = safe_url(url)
+    if safe is None or not safe.startswith("/"):
+        return safe or ""
+    return f"{app_url.rstrip('/')}{safe}" if app_url else ""
+
+
+def _tidy(text: str) -> str:
+    """Templates leave blank lines where a condition did not hold."""
+    lines = "\n".join(line.rstrip(" ") for line in text.splitlines())
+    while "\n\n\n" in lines:
+        lines = lines.replace("\n\n\n", "\n\n")
+    return lines.strip("\n") + "\n"

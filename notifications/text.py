@@ -13,7 +13,7 @@ _SPACES = re.compile(r"[ \t\n]+")
 _UNWANTED = re.compile(
     "["
     "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"  # control characters
-    "\u202a-\u202e\u2066-\u2069"  # embeddings, overrides and isolates: they reorder their neighbours
+    "\u202a-\u202e\u2066-\u2069"  # embeddings, overrides, isolates: reorder their neighbours
     "\u2060-\u2064\ufeff\ufff9-\ufffb"  # invisible operators and annotations
     "\ud800-\udfff"  # halves of surrogate pairs: cannot be encoded
     "\U000e0000-\U000e001f"  # deprecated language tags

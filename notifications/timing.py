@@ -1,15 +1,16 @@
-"""Time and chance as the hub uses them: the real clock, real dice, and an alarm that can be reset."""
+"""Time and chance as the hub uses them: the real clock, real dice, an alarm, and numbers."""
 
 import asyncio
 import random
 import secrets
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 from notifications.ports import Clock
 
 _CATCH_UP = 0.5
-"""How much faster or slower than real time the ledger's clock may run while it is off, as a share."""
+"""How much faster or slower than real time the ledger's clock runs while it is off, as a share."""
 
 
 class SystemClock:
@@ -40,7 +41,7 @@ class SystemClock:
 
     async def sleep_until(self, at: int) -> None:
         """Return when `now()` has reached `at`."""
-        while (left := at - self.now()) > 0:
+        while (left := at - self.now()) > 0:  # noqa: ASYNC110 - it is time that is waited for
             # In bites of an hour: what the wall clock says may change meanwhile.
             await asyncio.sleep(min(left, 3_600_000) / 1000 + 0.0005)
 
@@ -76,7 +77,7 @@ class Alarm:
         while True:
             self._changed.clear()
             changed = asyncio.ensure_future(self._changed.wait())
-            waits = {changed}
+            waits: set[asyncio.Future[Any]] = {changed}
             if self._at is not None:
                 waits.add(asyncio.ensure_future(self._sleep(self._at)))
             try:
@@ -93,7 +94,7 @@ class Alarm:
         return True
 
 
-class Sequence:
+class Numbers:
     """Numbers that grow with time: 41 bits of milliseconds, 10 of the process, 12 counted.
 
     Rows keyed by them append at the right edge of their index. Up to 4,096 a millisecond; what

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -74,8 +75,10 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def serving(*, limits: Limits | None = None, **config: Any) -> AsyncIterator[Service]:
-    """The socket service on a free port of this machine."""
+async def serving(
+    *, limits: Limits | None = None, listening: socket.socket | None = None, **config: Any
+) -> AsyncIterator[Service]:
+    """The socket service on a free port of this machine, or on a socket that is bound already."""
     clock = HandClock()
     tokens = ClientTokens([SECRET], clock, hub=HUB)
     sockets = Sockets(tokens, SystemDice(), limits)
@@ -90,7 +93,7 @@ async def serving(*, limits: Limits | None = None, **config: Any) -> AsyncIterat
         "timeout_graceful_shutdown": 2,
     }
     server = uvicorn.Server(uvicorn.Config(app, **(settings | config)))
-    running = asyncio.create_task(server.serve())
+    running = asyncio.create_task(server.serve(sockets=None if listening is None else [listening]))
     try:
         await until(lambda: server.started)
         port = server.servers[0].sockets[0].getsockname()[1]

@@ -165,13 +165,13 @@ async def never(_: Request, __: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
-def drip(head: bytes, *, every: float = 0.02) -> Behaviour:
-    """A start, and then one byte at a time without end."""
+def drip(head: bytes, *, piece: bytes = b"x", every: float = 0.02) -> Behaviour:
+    """A start, and then a little at a time without end."""
 
     async def behave(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(head)
         while True:
-            writer.write(b"x")
+            writer.write(piece)
             await writer.drain()
             await asyncio.sleep(every)
 

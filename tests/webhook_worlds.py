@@ -1,4 +1,4 @@
-"""The hub's surroundings as the webhook tests need them: time, chance, a directory, sample values."""
+"""What surrounds the webhook channel in tests: time, chance, a directory, sample values."""
 
 import datetime as dt
 import hashlib

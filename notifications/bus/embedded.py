@@ -46,7 +46,7 @@ def delivered_too_often(times: int) -> DeadLetter:
 
 
 class EmbeddedBus:
-    """Implements `ports.Bus` and `ports.Outbox`."""
+    """Implements `ports.Bus`; `put` and `complete` do the same within somebody's transaction."""
 
     def __init__(self, database: Database, topology: Sequence[Topic], clock: Clock) -> None:
         self._database = database
@@ -138,7 +138,7 @@ class EmbeddedBus:
         if lock is not None:
             lock.until = self._clock.now() + queue.subscription.lock_ms
 
-    # ---------------------------------------------------------------- ports.Outbox
+    # ---------------------------------------------------------------- within a transaction
 
     def put(self, tx: Transaction, topic: str, messages: Sequence[Message]) -> None:
         """Put messages on a topic within `tx`."""
@@ -187,7 +187,10 @@ class EmbeddedBus:
                 if queue.rule.matches(view):
                     pending |= queue.mask
             except FilterError as error:
-                log.warning("bus.filter_failed", extra={"subscription": queue.subscription.name, "detail": str(error)})
+                log.warning(
+                    "bus.filter_failed",
+                    extra={"subscription": queue.subscription.name, "detail": str(error)},
+                )
         return pending
 
     def _arrived(self, topic: str, entries: Sequence[Entry]) -> None:
@@ -247,10 +250,14 @@ class EmbeddedBus:
 
     async def _load(self, queue: Queue) -> None:
         def load(tx: Transaction) -> None:
-            rows = tx.connection.execute(
-                _SELECT_PAGE,
-                {"topic": queue.subscription.topic, "after": queue.loaded, "mask": queue.mask},
-            ).mappings().all()
+            rows = (
+                tx.connection.execute(
+                    _SELECT_PAGE,
+                    {"topic": queue.subscription.topic, "after": queue.loaded, "mask": queue.mask},
+                )
+                .mappings()
+                .all()
+            )
             if rows:
                 tx.connection.execute(
                     _SET_LOADED, [{"b_name": queue.subscription.name, "b_loaded": rows[-1]["seq"]}]
@@ -413,6 +420,22 @@ class EmbeddedBus:
                 await self._bury([(queue, self._entry(row), EXPIRED) for row in rows])
                 count += len(rows)
         return count
+
+
+class EventsOutbox:
+    """The embedded bus as the ledger's outbox: what a transaction sends is on the bus with it."""
+
+    def __init__(self, bus: EmbeddedBus, topic: str) -> None:
+        self._bus = bus
+        self._topic = topic
+
+    def put(self, tx: Transaction, messages: Sequence[Message]) -> None:
+        """Put messages on the events topic within `tx`."""
+        self._bus.put(tx, self._topic, messages)
+
+    def complete(self, tx: Transaction, received: Sequence[Received]) -> None:
+        """Complete messages within `tx`."""
+        self._bus.complete(tx, received)
 
 
 def _columns(topic: str, seq: int, message: Message) -> dict[str, object]:

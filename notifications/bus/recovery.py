@@ -57,9 +57,7 @@ def recover(tx: Transaction, topology: Sequence[Topic], consuming: frozenset[str
             found.append((subscription, bit, counts))
     tx.connection.execute(sa.update(tables.subscriptions).values(loaded=0))
     next_due = tx.connection.execute(sa.select(sa.func.min(tables.scheduled.c.due_at))).scalar()
-    return Recovered(
-        next_seq=next_seq, subscriptions=found, suspects=suspects, next_due=next_due
-    )
+    return Recovered(next_seq=next_seq, subscriptions=found, suspects=suspects, next_due=next_due)
 
 
 def _next_seq(tx: Transaction) -> int:
@@ -72,7 +70,7 @@ def _next_seq(tx: Transaction) -> int:
 
 
 def _bits(tx: Transaction, topic: Topic) -> dict[str, tuple[int, int]]:
-    """Each subscription's bit and how far it was loaded; new ones get a bit, old ones lose theirs."""
+    """Each subscription's bit and how far it was loaded; new ones get a bit."""
     rows = tx.connection.execute(sa.select(tables.subscriptions).where(_n.topic == topic.name))
     known = {row.name: (row.bit, row.loaded) for row in rows}
     wanted = {subscription.name for subscription in topic.subscriptions}
@@ -152,9 +150,7 @@ def _count_interrupted(
     rows = []
     for seq in seqs:
         counts[seq] = min(counts.get(seq, 0) + 1, subscription.max_delivery_count - 1)
-        rows.append(
-            {"subscription": subscription.name, "seq": seq, "delivery_count": counts[seq]}
-        )
+        rows.append({"subscription": subscription.name, "seq": seq, "delivery_count": counts[seq]})
     if rows:
         tx.connection.execute(sa.insert(tables.redeliveries).prefix_with("OR REPLACE"), rows)
 

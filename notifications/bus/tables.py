@@ -6,7 +6,7 @@ yet: publishing is one row, completing clears a bit, the last one deletes the ro
 
 import sqlalchemy as sa
 
-from notifications.database import metadata
+from notifications.database import Number, metadata
 
 
 def _message_columns() -> list[sa.Column[object]]:
@@ -23,7 +23,7 @@ def _message_columns() -> list[sa.Column[object]]:
 messages = sa.Table(
     "bus_messages",
     metadata,
-    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", Number, primary_key=True, autoincrement=False),
     *_message_columns(),
     sa.Column("enqueued_at", sa.BigInteger, nullable=False),
     sa.Column("pending", sa.BigInteger, nullable=False),
@@ -32,7 +32,7 @@ messages = sa.Table(
 scheduled = sa.Table(
     "bus_scheduled",
     metadata,
-    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", Number, primary_key=True, autoincrement=False),
     *_message_columns(),
     sa.Column("due_at", sa.BigInteger, nullable=False),
     sa.Index("bus_scheduled_due", "due_at"),

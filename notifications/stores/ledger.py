@@ -23,7 +23,7 @@ from notifications.ports import (
 from notifications.routing import drain_message, event_message
 from notifications.stores import codes, tables
 from notifications.stores.placing import place
-from notifications.timing import Sequence as Numbers
+from notifications.timing import Numbers
 
 _Offer = tuple[Event, frozenset[Channel], bool]
 
@@ -151,14 +151,14 @@ class SqlLedger:
         (placed,) = await self._database.submit(self._recording, (record,))
         return placed
 
-    def _record(
-        self, tx: Transaction, records: Sequence[Record]
-    ) -> list[Sequence[Placed | None]]:
+    def _record(self, tx: Transaction, records: Sequence[Record]) -> list[Sequence[Placed | None]]:
         results = [result for record in records for result in record.results]
         _insert_new(tx, [result for result in results if result.before is None])
         _update_known(tx, [result for result in results if result.before is not None])
         placed = iter(place(tx, results))
-        answers = [[next(placed) for _ in record.results] for record in records]
+        answers: list[Sequence[Placed | None]] = [
+            [next(placed) for _ in record.results] for record in records
+        ]
         for record in records:
             _write_health(tx, record.health)
             if record.drained:
@@ -224,19 +224,30 @@ def _stored_prints(
 def _look(
     connection: sa.Connection, names: Sequence[tuple[str, str]], channel: Channel
 ) -> dict[tuple[str, str], Known]:
-    found: dict[tuple[str, str], Known] = {}
+    # By tenant: SQLite finds no index for (tenant, id) IN a list of pairs.
+    by_tenant: dict[str, list[str]] = {}
     for tenant_id, event_id in names:
-        row = connection.execute(_EVENT, {"tenant": tenant_id, "id": event_id}).one_or_none()
-        if row is None:
-            continue
-        targets = connection.execute(_TARGETS, {"key": row.key, "channel": channel.value})
-        found[(tenant_id, event_id)] = Known(
+        by_tenant.setdefault(tenant_id, []).append(event_id)
+    rows: list[Any] = []
+    for tenant_id, ids in by_tenant.items():
+        for start in range(0, len(ids), _IN_LIST):
+            page = {"tenant": tenant_id, "ids": ids[start : start + _IN_LIST]}
+            rows += connection.execute(_EVENTS, page)
+    targets: dict[int, set[str]] = {row.key: set() for row in rows}
+    keys = list(targets)
+    for start in range(0, len(keys), _IN_LIST):
+        asked = {"keys": keys[start : start + _IN_LIST], "channel": channel.value}
+        for row in connection.execute(_TARGETS, asked):
+            targets[row.event_key].add(row.target)
+    return {
+        (row.tenant_id, row.id): Known(
             key=row.key,
             event=decode_stored(row.body),
             channels=codes.channels_of(row.channels),
-            routed=frozenset(targets.scalars()),
+            routed=frozenset(targets[row.key]),
         )
-    return found
+        for row in rows
+    }
 
 
 def _insert_new(tx: Transaction, results: Sequence[Result]) -> None:
@@ -403,10 +414,12 @@ _e, _d, _l = tables.events.c, tables.deliveries.c, tables.lanes.c
 _b = sa.bindparam
 
 _PRINT = sa.select(_e.key, _e.fingerprint).where(_e.tenant_id == _b("tenant"), _e.id == _b("id"))
-_EVENT = sa.select(_e.key, _e.channels, _e.body).where(
-    _e.tenant_id == _b("tenant"), _e.id == _b("id")
+_EVENTS = sa.select(_e.tenant_id, _e.id, _e.key, _e.channels, _e.body).where(
+    _e.tenant_id == _b("tenant"), _e.id.in_(_b("ids", expanding=True))
 )
-_TARGETS = sa.select(_d.target).where(_d.event_key == _b("key"), _d.channel == _b("channel"))
+_TARGETS = sa.select(_d.event_key, _d.target).where(
+    _d.event_key.in_(_b("keys", expanding=True)), _d.channel == _b("channel")
+)
 _UPDATE = (
     sa.update(tables.deliveries)
     .where(

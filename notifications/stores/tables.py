@@ -5,12 +5,12 @@ Times are milliseconds since the epoch by the ledger's clock.
 
 import sqlalchemy as sa
 
-from notifications.database import metadata
+from notifications.database import Number, metadata
 
 events = sa.Table(
     "events",
     metadata,
-    sa.Column("key", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("key", Number, primary_key=True, autoincrement=False),
     sa.Column("tenant_id", sa.Text, nullable=False),
     sa.Column("id", sa.Text, nullable=False),
     sa.Column("type", sa.Text, nullable=False),

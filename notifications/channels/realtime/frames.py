@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 MAX_GROUP_CHARACTERS = 1024
-_DATA_TYPES = frozenset(("json", "text", "binary", "protobuf"))
+_DATA_TYPES = ("json", "text", "binary", "protobuf")
 
 
 class CloseCode(IntEnum):

@@ -5,6 +5,7 @@ aiohttp was chosen by measurement: the sender is the hub's hottest loop.
 
 import asyncio
 import errno
+import os
 import ssl
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -79,7 +80,9 @@ class WebhookSender:
         self._connections = connections
         self._resolver = resolver
         self._sockets = CheckedSockets(allowed)
-        self._session: aiohttp.ClientSession | None = None
+        self._keeping: aiohttp.ClientSession | None = None
+        self._passing: aiohttp.ClientSession | None = None
+        self._under_way = 0
 
     async def start(self) -> None:
         """Open the pool.
@@ -87,16 +90,26 @@ class WebhookSender:
         Raises:
             ConfigurationError: The CA file cannot be used.
         """
+        tls = _ssl_context(self._ca_file)
+        resolver = self._resolver or ThreadedLookups()
+        self._keeping = self._open_session(tls, resolver, keep_alive=True)
+        self._passing = self._open_session(tls, resolver, keep_alive=False)
+
+    def _open_session(
+        self, tls: ssl.SSLContext, resolver: AbstractResolver, *, keep_alive: bool
+    ) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            ssl=_ssl_context(self._ca_file),
-            resolver=self._resolver or ThreadedLookups(),
+            ssl=tls,
+            resolver=resolver,
             socket_factory=self._sockets.open,
             limit=0,
+            force_close=not keep_alive,
         )
-        self._session = aiohttp.ClientSession(
+        headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+        return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+            headers=headers if keep_alive else {**headers, "Connection": "close"},
             timeout=_NO_LIMIT,
             auto_decompress=False,
             trust_env=False,
@@ -105,9 +118,16 @@ class WebhookSender:
 
     async def close(self) -> None:
         """Close all connections; requests under way fail."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions = (self._keeping, self._passing)
+        self._keeping = self._passing = None
+        for session in sessions:
+            if session is not None:
+                await session.close()
+
+    @property
+    def open_connections(self) -> int:
+        """How many sockets are open, in use or idle: a figure for the metrics."""
+        return self._sockets.open_count
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -138,6 +158,7 @@ class WebhookSender:
             return _invalid(error)
         exchange = Exchange(plain=url.scheme != "https")
         token = current_exchange.set(exchange)
+        self._under_way += 1
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._exchange(exchange, url, headers, body)
@@ -148,6 +169,7 @@ class WebhookSender:
         except (aiohttp.ClientError, OSError) as error:
             return _fault(error, exchange, url)
         finally:
+            self._under_way -= 1
             current_exchange.reset(token)
 
     async def _exchange(
@@ -173,14 +195,12 @@ class WebhookSender:
     async def _send(
         self, exchange: Exchange, url: URL, headers: Mapping[str, str], body: bytes
     ) -> aiohttp.ClientResponse:
-        assert self._session is not None, "start() comes first"
-        if self._sockets.open_count >= self._connections:
-            headers = {**headers, "Connection": "close"}
+        crowded = max(self._sockets.open_count, self._under_way) > self._connections
+        session = self._passing if crowded else self._keeping
+        assert session is not None, "start() comes first"
         for last in (False,) * (_STALE_TRIES - 1) + (True,):
             try:
-                return await self._session.post(
-                    url, data=body, headers=headers, allow_redirects=False
-                )
+                return await session.post(url, data=body, headers=headers, allow_redirects=False)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 # A kept connection that the receiver closed meanwhile says nothing about it: the
                 # request is sent again, by the same id. One on a new connection never is.
@@ -209,6 +229,8 @@ def _parse(text: str) -> URL:
     """Read a URL; a literal address is put in the one notation that everything reads alike."""
     url = URL(text)
     host = url.raw_host or ""
+    if not host or url.scheme not in ("https", "http"):
+        raise ValueError("not a URL of http or https")
     literal = None if ":" in host else read_literal(host)
     return url if literal is None else url.with_host(str(literal))
 
@@ -267,12 +289,18 @@ def _explain(error: Exception, url: URL) -> tuple[str, str]:
         case aiohttp.ClientConnectorCertificateError():
             return "tls", f"the certificate was not accepted: {error.certificate_error}"
         case aiohttp.ClientSSLError():
-            return "tls", f"TLS failed: {error.strerror or error}"
+            return "tls", f"TLS failed: {error.strerror or error.os_error}"
         case aiohttp.ClientConnectorError():
-            return "connection", f"no connection: {error.strerror or error.os_error}"
+            return "connection", f"no connection: {_system_text(error)}"
         case aiohttp.ClientResponseError():
             return "protocol", f"the answer is not HTTP: {error.message}"
         case aiohttp.ClientPayloadError():
             return "connection", "the connection broke in the middle of the answer"
         case _:
             return "connection", "the connection broke before there was an answer"
+
+
+def _system_text(error: aiohttp.ClientConnectorError) -> str:
+    # The error's own text names the address that was tried, which a name's owner need not learn.
+    number = error.os_error.errno
+    return os.strerror(number) if number else "every address failed"

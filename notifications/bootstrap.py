@@ -1,0 +1,307 @@
+"""The composition root: the one visible list of adapters. Only the hosts import this.
+
+`open_local_hub` is the hub of one machine: bus, ledger, channels, workers and API on one SQLite
+file. `Pipeline` is what every host shares: the channels and the handlers of their messages.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from notifications.bus.embedded import EmbeddedBus, EventsOutbox
+from notifications.bus.topology import (
+    CONSUMERS,
+    EVENTS_TOPIC,
+    METRICS,
+    NOTIFY_EMAIL,
+    NOTIFY_SIGNALR,
+    NOTIFY_WEBHOOK,
+    TOPOLOGY,
+)
+from notifications.catalogue import Catalogue
+from notifications.channels.email.channel import EmailChannel
+from notifications.channels.email.folder import FolderMailer
+from notifications.channels.realtime.channel import RealtimeChannel
+from notifications.channels.realtime.sockets import Sockets
+from notifications.channels.realtime.tokens import ClientTokens
+from notifications.channels.webhooks.channel import WebhookChannel
+from notifications.channels.webhooks.sender import WebhookSender
+from notifications.database import Database
+from notifications.dispatcher import Dispatcher, Policy
+from notifications.events import Channel
+from notifications.hub import Hub
+from notifications.intake import Intake
+from notifications.lanes import Lanes
+from notifications.metrics import MetricsHandler
+from notifications.owner import DataFolder
+from notifications.ports import (
+    Bus,
+    ChannelAdapter,
+    Clock,
+    Counts,
+    Dice,
+    Directory,
+    Ledger,
+    Mailer,
+    Message,
+    PushGateway,
+)
+from notifications.rendering import Renderer
+from notifications.retries import DAY, SECOND
+from notifications.settings import Secrets, Settings
+from notifications.stores.audit import Expectations
+from notifications.stores.directory import SqlDirectory, SqlKeys
+from notifications.stores.inbox import SqlInbox
+from notifications.stores.ledger import SqlLedger
+from notifications.stores.migrate import migrate
+from notifications.stores.queries import SqlQueries
+from notifications.stores.upkeep import Keeping, SqlUpkeep
+from notifications.sweep import Sweep
+from notifications.timing import Numbers, SystemClock, SystemDice
+from notifications.vault import Vault
+from notifications.worker import Appetite, Guard, Worker
+
+log = logging.getLogger("huntaze")
+
+ROOT = Path(__file__).parent.parent
+SCHEMAS = ROOT / "schemas"
+TEMPLATES = ROOT / "templates"
+
+IN_HAND_S = 0.1
+"""How long a message is kept in hand for its attempts on one machine."""
+
+_CLAIM_MARGIN_MS = 30 * SECOND
+"""How much longer than an attempt its claim lasts."""
+
+APPETITES: Mapping[str, Appetite] = {
+    NOTIFY_SIGNALR: Appetite(window=256),
+    NOTIFY_EMAIL: Appetite(window=128),
+    NOTIFY_WEBHOOK: Appetite(window=128),
+    METRICS: Appetite(window=1_000, linger_ms=100),
+}
+
+
+def load_catalogue() -> Catalogue:
+    """The event types of this release."""
+    return Catalogue.load(SCHEMAS, TEMPLATES)
+
+
+def expectations(settings: Settings, now: int) -> Expectations:
+    """What the audit holds the ledger against."""
+    return Expectations(
+        now=now,
+        table=settings.retry_notifications,
+        topic=EVENTS_TOPIC,
+        subscriptions=CONSUMERS,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The ports that a database stands behind."""
+
+    ledger: Ledger
+    counts: Counts
+    directory: Directory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateways:
+    """What the channels go out through."""
+
+    push: PushGateway
+    mailer: Mailer
+    sender: WebhookSender
+
+
+class Pipeline:
+    """The channels and the handlers of their messages, for any host."""
+
+    def __init__(
+        self,
+        store: Store,
+        gateways: Gateways,
+        catalogue: Catalogue,
+        policy: Policy,
+        *,
+        publish: Callable[[Sequence[Message]], Awaitable[None]],
+        clock: Clock,
+        dice: Dice,
+        numbers: Numbers,
+    ) -> None:
+        renderer = Renderer(TEMPLATES)
+        intake = Intake(store.ledger, catalogue, clock)
+        lanes = Lanes()
+        adapters: Mapping[Channel, ChannelAdapter] = {
+            Channel.REALTIME: RealtimeChannel(store.directory, gateways.push, renderer, clock),
+            Channel.EMAIL: EmailChannel(store.directory, renderer, gateways.mailer, clock),
+            Channel.WEBHOOK: WebhookChannel(store.directory, gateways.sender, clock),
+        }
+        self.dispatchers = {
+            channel: Dispatcher(
+                channel,
+                adapter,
+                ledger=store.ledger,
+                intake=intake,
+                lanes=lanes,
+                policy=policy,
+                clock=clock,
+                dice=dice,
+                numbers=numbers,
+            )
+            for channel, adapter in adapters.items()
+        }
+        handlers = {channel.value: one.handle for channel, one in self.dispatchers.items()}
+        handlers["metrics"] = MetricsHandler(store.counts, intake).handle
+        self.guards = {
+            CONSUMERS[consumer]: Guard(consumer, handler, publish, clock, dice)
+            for consumer, handler in handlers.items()
+        }
+        """By subscription: handles its messages and never loses one."""
+
+    async def close(self) -> None:
+        """Wait for attempts that go on in the background."""
+        await asyncio.gather(*(one.close() for one in self.dispatchers.values()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalHub:
+    """The hub of one machine, at work."""
+
+    hub: Hub
+    settings: Settings
+    secrets: Secrets
+    catalogue: Catalogue
+    database: Database
+    bus: Bus
+    ledger: SqlLedger
+    upkeep: SqlUpkeep
+    directory: SqlDirectory
+    keys: SqlKeys
+    inbox: SqlInbox
+    queries: SqlQueries
+    sweep: Sweep
+    sockets: Sockets
+    client_tokens: ClientTokens
+    pipeline: Pipeline
+    clock: Clock
+    dice: Dice
+
+
+@asynccontextmanager
+async def open_local_hub(
+    settings: Settings, secrets: Secrets, folder: DataFolder
+) -> AsyncIterator[LocalHub]:
+    """Open the data folder, which this process owns, and go to work until the block ends.
+
+    Raises:
+        ConfigurationError: A secret that the stored data needs is missing.
+    """
+    clock, dice = SystemClock(), SystemDice()
+    numbers = Numbers(clock, dice)
+    catalogue = load_catalogue()
+    migrate(folder.database)
+    async with AsyncExitStack() as stack:
+        database = Database(folder.database, clock)
+        database.start()
+        stack.push_async_callback(database.close)
+        bus = EmbeddedBus(database, TOPOLOGY, clock)
+        await bus.start(APPETITES)
+        stack.push_async_callback(bus.close)
+        vault = Vault(secrets.encryption_keys, dice)
+        ledger = SqlLedger(database, EventsOutbox(bus, EVENTS_TOPIC), numbers, dice)
+        await ledger.release_claims()
+        directory = SqlDirectory(database, vault, clock)
+        await directory.check_keys()
+        upkeep = SqlUpkeep(database, ledger, settings.retry_notifications, _keeping(settings))
+        tokens = ClientTokens(secrets.user_token_secrets, clock, hub=settings.realtime_hub)
+        sockets = Sockets(tokens, dice)
+        stack.push_async_callback(sockets.close)
+        sender = await stack.enter_async_context(_sender(settings, clock))
+        pipeline = Pipeline(
+            Store(ledger=ledger, counts=ledger, directory=directory),
+            Gateways(
+                push=sockets,
+                mailer=FolderMailer(folder.mail, settings.email_from),
+                sender=sender,
+            ),
+            catalogue,
+            local_policy(settings),
+            publish=lambda messages: bus.publish(EVENTS_TOPIC, messages),
+            clock=clock,
+            dice=dice,
+            numbers=numbers,
+        )
+        sweep = Sweep(upkeep, clock)
+        await stack.enter_async_context(_at_work(pipeline, bus, sweep, settings, clock))
+        yield LocalHub(
+            hub=Hub(ledger, catalogue, clock),
+            settings=settings,
+            secrets=secrets,
+            catalogue=catalogue,
+            database=database,
+            bus=bus,
+            ledger=ledger,
+            upkeep=upkeep,
+            directory=directory,
+            keys=SqlKeys(database, clock),
+            inbox=SqlInbox(database),
+            queries=SqlQueries(database),
+            sweep=sweep,
+            sockets=sockets,
+            client_tokens=tokens,
+            pipeline=pipeline,
+            clock=clock,
+            dice=dice,
+        )
+
+
+def local_policy(settings: Settings) -> Policy:
+    """One machine: attempts go on without their message; what is in hand is never given up."""
+    return Policy(
+        table=settings.retry_notifications,
+        grace=IN_HAND_S,
+        claim=int(settings.webhook_timeout * SECOND) + _CLAIM_MARGIN_MS,
+        patience=DAY / SECOND,
+    )
+
+
+@asynccontextmanager
+async def _at_work(
+    pipeline: Pipeline, bus: Bus, sweep: Sweep, settings: Settings, clock: Clock
+) -> AsyncIterator[None]:
+    """Workers and sweep run; at the end they finish what they have in hand, within the limit."""
+    workers = [
+        Worker(subscription, guard, bus, clock, APPETITES[subscription])
+        for subscription, guard in pipeline.guards.items()
+    ]
+    for worker in workers:
+        worker.start()
+    sweeping = asyncio.create_task(sweep.run(), name="sweep")
+    try:
+        yield
+    finally:
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
+        within = settings.drain_seconds
+        await asyncio.gather(*(worker.stop(within) for worker in workers))
+        try:
+            await asyncio.wait_for(pipeline.close(), within)
+        except TimeoutError:
+            log.warning("hub.attempts_left", extra={"afterSeconds": within})
+
+
+def _sender(settings: Settings, clock: Clock) -> WebhookSender:
+    return WebhookSender(
+        clock=clock,
+        timeout=settings.webhook_timeout,
+        allowed=settings.webhook_allowed_networks,
+        ca_file=settings.webhook_ca_file,
+    )
+
+
+def _keeping(settings: Settings) -> Keeping:
+    return Keeping(parked=settings.park_days * DAY, events=settings.retention_days * DAY)

@@ -1,0 +1,92 @@
+"""The e-mail channel: whom an event is mailed to, and one attempt at one of them."""
+
+import asyncio
+import logging
+
+from notifications.deliveries import Delivery, Failed, Outcome, Skipped
+from notifications.directory import User
+from notifications.events import Event
+from notifications.ids import public_id
+from notifications.ports import Attempted, Directory, Mailer, Placed, Route
+from notifications.rendering import Renderer, RenderError
+
+TIME_LIMIT = 30.0
+"""Seconds that one attempt may take."""
+
+log = logging.getLogger("huntaze")
+
+
+class EmailChannel:
+    """Mails events to the user they concern, else to the tenant's owners.
+
+    Implements `ports.ChannelAdapter`. A delivery's target is a user id; its mail's operation id
+    is its public id, so that a mail that is sent again can be told from another one.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        renderer: Renderer,
+        mailer: Mailer,
+        *,
+        time_limit: float = TIME_LIMIT,
+    ) -> None:
+        """Put it together.
+
+        Args:
+            directory: Who there is.
+            renderer: Makes the mails.
+            mailer: Carries them.
+            time_limit: Seconds that one attempt may take.
+        """
+        self._directory = directory
+        self._renderer = renderer
+        self._mailer = mailer
+        self._time_limit = time_limit
+
+    async def route(self, event: Event) -> Route:
+        """The event's user, or the owners; without an address there is no target, and a reason."""
+        if event.user_id is not None:
+            user = await self._directory.user(event.tenant_id, event.user_id)
+            if user is None:
+                return Route(reason="no-user")
+            return Route(targets=(user.id,)) if user.email else Route(reason="no-address")
+        owners = await self._directory.owners(event.tenant_id)
+        if not owners:
+            return Route(reason="no-owner")
+        targets = tuple(dict.fromkeys(owner.id for owner in owners if owner.email))
+        return Route(targets=targets) if targets else Route(reason="no-address")
+
+    async def attempt(self, delivery: Delivery, event: Event) -> Attempted:
+        """Render and send, to the address that the user has now."""
+        user = await self._directory.user(delivery.tenant_id, delivery.target)
+        if user is None:
+            return Attempted(outcome=Skipped(reason="user-deleted"))
+        if not user.email:
+            return Attempted(outcome=Skipped(reason="no-address"))
+        return Attempted(outcome=await self._send(delivery, event, user))
+
+    async def recorded(self, delivery: Delivery, event: Event, placed: Placed) -> None:
+        """Nothing: a mail is no inbox entry."""
+
+    async def _send(self, delivery: Delivery, event: Event, user: User) -> Outcome:
+        try:
+            mail = self._renderer.mail(
+                event, user, delivery=delivery, operation_id=public_id(delivery)
+            )
+        except RenderError as error:
+            log.error(
+                "mail.not_rendered",
+                extra={
+                    **event.log_context(),
+                    "template": error.template,
+                    "line": error.line,
+                    "problem": error.problem,
+                },
+            )
+            return Failed(reason="render", retryable=False, detail=str(error))
+        try:
+            async with asyncio.timeout(self._time_limit):
+                return await self._mailer.send(mail)
+        except TimeoutError:
+            return Failed(reason="timeout", detail=f"no answer within {self._time_limit:g} s")

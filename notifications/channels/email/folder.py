@@ -1,0 +1,154 @@
+"""A mailer that writes each mail to a file: for one machine, and for trying things out."""
+
+import asyncio
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from io import FileIO
+from itertools import count
+from pathlib import Path
+
+from notifications.channels.email.message import read_sender, to_bytes, to_message
+from notifications.deliveries import Delivered, Failed, Outcome
+from notifications.errors import InvalidInput
+from notifications.ports import Mail
+
+BATCH = 64
+"""Mails at most that are written together: bounds how long the first of them waits."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST_NAME = 100
+
+
+@dataclass(slots=True)
+class _Batch:
+    mails: list[Mail] = field(default_factory=list)
+    written: "asyncio.Task[Sequence[Outcome]] | None" = None
+
+
+class FolderMailer:
+    """Writes `<operation id>.eml`, whole or not at all; implements `ports.Mailer`.
+
+    Mails that come while others are being written are the next batch. A thread writes a batch
+    together: all files, then all to the disk, then their names, then the names to the disk. So
+    what was `Delivered` survives a power cut, and the disk is waited for once rather than often.
+    """
+
+    def __init__(self, folder: Path, sender_address: str) -> None:
+        """Use a folder, which is made when the first mail is written.
+
+        Args:
+            folder: Where the files go.
+            sender_address: `notify@example.com` or `Name <notify@example.com>`.
+
+        Raises:
+            InvalidInput: The sender's address is none.
+        """
+        read_sender(sender_address)
+        self._folder = _Folder(folder, sender_address)
+        self._filling: _Batch | None = None
+        self._turn = asyncio.Lock()
+
+    async def send(self, mail: Mail) -> Outcome:
+        """`Delivered` = the file is on the disk. The same mail again writes the same file."""
+        batch = self._filling
+        if batch is None or batch.written is None or len(batch.mails) >= BATCH:
+            batch = self._filling = _Batch()
+            batch.written = asyncio.create_task(self._write(batch), name="mail-folder")
+        place = len(batch.mails)
+        batch.mails.append(mail)
+        assert batch.written is not None
+        outcomes = await asyncio.shield(batch.written)
+        return outcomes[place]
+
+    async def _write(self, batch: _Batch) -> Sequence[Outcome]:
+        async with self._turn:
+            if self._filling is batch:
+                self._filling = None
+            return await asyncio.to_thread(self._folder.write, batch.mails)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    stream: FileIO
+    temporary: Path
+    name: str
+
+
+class _Folder:
+    """The blocking part; one thread at a time."""
+
+    def __init__(self, path: Path, sender: str) -> None:
+        self._path = path
+        self._sender = sender
+        self._numbers = count()
+
+    def write(self, mails: Sequence[Mail]) -> Sequence[Outcome]:
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            with ExitStack() as files:
+                opened = [self._open(mail, files) for mail in mails]
+                outcomes = [
+                    each if isinstance(each, Failed) else self._name(each) for each in opened
+                ]
+            self._sync_names()
+        except OSError as error:
+            return [_failed(error)] * len(mails)
+        return outcomes
+
+    def _open(self, mail: Mail, files: ExitStack) -> _File | Failed:
+        """Write a file under a passing name. The disk is not waited for yet."""
+        name = file_name(mail.operation_id)
+        temporary = self._path / f".{name}.{next(self._numbers)}.tmp"
+        try:
+            content = to_bytes(to_message(mail, self._sender))
+            stream = files.enter_context(open(temporary, "wb", buffering=0, opener=_private))
+            if stream.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except InvalidInput as error:
+            return Failed(reason="invalid-address", retryable=False, detail=str(error))
+        except OSError as error:
+            return _failed(error, temporary)
+        return _File(stream, temporary, name)
+
+    def _name(self, file: _File) -> Outcome:
+        """Give a file its name, once its content is on the disk."""
+        try:
+            os.fsync(file.stream.fileno())
+            file.stream.close()
+            file.temporary.replace(self._path / file.name)
+        except OSError as error:
+            return _failed(error, file.temporary)
+        return Delivered(detail=file.name)
+
+    def _sync_names(self) -> None:
+        if os.name == "nt":
+            return  # a folder cannot be opened there, and NTFS journals its names
+        descriptor = os.open(self._path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def file_name(operation_id: str) -> str:
+    """The file of a mail: its operation id, if need be with what a path must not hold replaced."""
+    safe = _UNSAFE.sub("_", operation_id)[:_LONGEST_NAME]
+    if safe != operation_id:
+        safe += "-" + hashlib.sha256(operation_id.encode(errors="replace")).hexdigest()[:16]
+    return f"{safe}.eml"
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _failed(error: OSError, temporary: Path | None = None) -> Failed:
+    if temporary is not None:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return Failed(reason="mail-folder", detail=error.strerror or type(error).__name__)

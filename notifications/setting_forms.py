@@ -1,0 +1,264 @@
+"""The forms that settings take: from text to value. Pure, but for looking at named files.
+
+Each reader raises `ValueError` with what is wrong and what would be right, to follow the name of
+the variable. Readers of secrets never repeat what they read.
+"""
+
+import re
+import ssl
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from notifications import vault
+from notifications.errors import ConfigurationError
+from notifications.retries import DAY, HOUR, MINUTE, SECOND, RetryTable
+
+Network = IPv4Network | IPv6Network
+T = TypeVar("T")
+
+_UNITS = {"ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR}
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h)")
+_WHOLE = re.compile(r"[0-9]{1,9}")
+# What Web PubSub takes as a hub's name.
+_HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
+# What a Bearer token may be made of (RFC 6750), so that a key fits into the header as it is.
+_KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+_MAILBOX = re.compile(r"(?:[^<>\"\r\n]*<([^<>\s]+)>|([^<>\s]+))")
+_ADDRESS = re.compile(r"[^@\s,;:()]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
+
+_SECRET_BYTES = 32
+_MAX_RETRIES = 50
+_SHOWN = 32
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """One of the values that this release takes."""
+
+    def read(text: str) -> str:
+        if text.lower() in choices:
+            return text.lower()
+        taken = f"only {choices[0]}" if len(choices) == 1 else f"one of {', '.join(choices)}"
+        raise ValueError(f"{_quoted(text)} is not among the values; this release takes {taken}")
+
+    return read
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A whole number, without a unit."""
+
+    def read(text: str) -> int:
+        if _WHOLE.fullmatch(text) and least <= int(text) <= most:
+            return int(text)
+        raise ValueError(f"{_quoted(text)} is no whole number between {least} and {most}")
+
+    return read
+
+
+def seconds(least: int, most: int) -> Callable[[str], float]:
+    """A duration between two others in ms, as seconds."""
+
+    def read(text: str) -> float:
+        found = duration(text)
+        if not least <= found <= most:
+            raise ValueError(
+                f"{text} is out of bounds: between {in_words(least)} and {in_words(most)}"
+            )
+        return found / SECOND
+
+    return read
+
+
+def duration(text: str) -> int:
+    """A duration, in ms: a whole number and its unit, `200ms`, `5s`, `2m` or `1h`."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            f"{_quoted(text)} is no duration: write a whole number and its unit,"
+            " such as 200ms, 5s, 2m or 1h"
+        )
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def in_words(ms: int) -> str:
+    """A duration in the form it is written in, in its largest whole unit."""
+    unit = next(unit for unit in ("h", "m", "s", "ms") if ms % _UNITS[unit] == 0)
+    return f"{ms // _UNITS[unit]}{unit}"
+
+
+def retry_table(text: str) -> RetryTable:
+    """The delays before each retry, within a day."""
+    delays = tuple(duration(each) for each in items(text))
+    if len(delays) > _MAX_RETRIES:
+        raise ValueError(f"{len(delays)} delays are too many: at most {_MAX_RETRIES}")
+    if 0 in delays:
+        raise ValueError("a delay of nothing would hammer the receiver: at least 1ms each")
+    if sum(delays) > DAY:
+        raise ValueError(
+            f"the delays add up to {in_words(sum(delays))}, but a delivery ends after a day:"
+            " at most 24h in all"
+        )
+    return RetryTable(delays=delays, lifetime=DAY)
+
+
+def items(text: str) -> tuple[str, ...]:
+    """The items of a comma-separated list."""
+    found = tuple(each.strip() for each in text.split(","))
+    if "" in found:
+        raise ValueError("an item of the list is empty: put one comma between two items")
+    return found
+
+
+def each_of(read: Callable[[str], T], *, secret: bool = False) -> Callable[[str], tuple[T, ...]]:
+    """A comma-separated list, each item in its form; items of secrets are named by their place."""
+
+    def read_all(text: str) -> tuple[T, ...]:
+        values = []
+        for place, item in enumerate(items(text), start=1):
+            try:
+                values.append(read(item))
+            except ValueError as error:
+                raise ValueError(f"item {place}: {error}" if secret else str(error)) from None
+        return tuple(values)
+
+    return read_all
+
+
+# --------------------------------------------------------------------------- secrets
+
+
+def api_key(text: str) -> str:
+    """A key as it travels in the Authorization header."""
+    if _KEY.fullmatch(text) is None:
+        raise ValueError("a key is made of letters, digits and - . _ ~ + / only")
+    return text
+
+
+def admin_key(text: str) -> str:
+    """A key that nobody guesses."""
+    if len(text) < _SECRET_BYTES:
+        raise ValueError(f"an admin key has at least {_SECRET_BYTES} characters")
+    return api_key(text)
+
+
+def token_secret(text: str) -> str:
+    """A secret that signs user tokens."""
+    if len(text.encode()) < _SECRET_BYTES or not text.isprintable():
+        raise ValueError(f"a secret has at least {_SECRET_BYTES} printable characters")
+    return text
+
+
+def encryption_key(text: str) -> bytes:
+    """A key of the vault."""
+    try:
+        return vault.parse_key(text)
+    except ConfigurationError as error:
+        raise ValueError(str(error).removeprefix(f"{vault.SETTING}: ")) from None
+
+
+# --------------------------------------------------------------------------- names and places
+
+
+def hub_name(text: str) -> str:
+    """A hub's name, as Web PubSub takes it."""
+    if _HUB.fullmatch(text) is None:
+        raise ValueError(
+            f"{_quoted(text)} is no hub name: a letter, then letters, digits and _ ` , . [ ],"
+            " at most 128 in all"
+        )
+    return text
+
+
+def mailbox(text: str) -> str:
+    """An address, or a name and an address in angle brackets."""
+    match = _MAILBOX.fullmatch(text)
+    address = (match[1] or match[2]) if match else ""
+    if not text.isprintable() or _ADDRESS.fullmatch(address) is None:
+        raise ValueError(
+            f"{_quoted(text)} is no sender: write name@example.com or Name <name@example.com>"
+        )
+    return text
+
+
+def network(text: str) -> Network:
+    """A network in CIDR notation, or one address."""
+    try:
+        found = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(
+            f"{_quoted(text)} is no network: write it as 10.0.0.0/8 or fd00::/8"
+        ) from None
+    if str(found.network_address) != text.partition("/")[0].lower():
+        raise ValueError(f"{_quoted(text)} is inside a network: write {found}, or one address")
+    return found
+
+
+def certificates(text: str) -> Path:
+    """A PEM file with at least one certificate."""
+    path = Path(text)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        raise ValueError(f"{path} holds no certificate in PEM form") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from None
+    return path
+
+
+def origin(text: str) -> str:
+    """A web origin, as a browser sends it."""
+    parts = _http_url(text)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(
+            f"{_quoted(text)} is no origin: scheme, host and port alone,"
+            " such as https://app.example.com"
+        )
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def hub_url(text: str) -> str:
+    """Where a hub answers."""
+    parts = _http_url(text)
+    if parts.query or parts.fragment:
+        raise ValueError("the address of a hub has no query and no fragment")
+    return text.rstrip("/")
+
+
+def _http_url(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = None
+    if not usable or not text.isprintable() or " " in text:
+        raise ValueError("that is no address: write it as https://hub.example.com")
+    if "@" in parts.netloc:
+        raise ValueError("an address carries no user name or password; take them out")
+    return parts
+
+
+def logging_form(text: str) -> tuple[str, str]:
+    """A level and a form, in any order; what is left out has its default."""
+    level, form = "info", "text"
+    for word in items(text.lower()):
+        if word in LOG_LEVELS:
+            level = word
+        elif word in LOG_FORMS:
+            form = word
+        else:
+            raise ValueError(
+                f"{_quoted(word)} is neither a level ({', '.join(LOG_LEVELS)})"
+                f" nor a form ({', '.join(LOG_FORMS)})"
+            )
+    return level, form
+
+
+LOG_LEVELS: Sequence[str] = ("debug", "info", "warning", "error")
+LOG_FORMS: Sequence[str] = ("text", "json")
+
+
+def _quoted(text: str) -> str:
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return repr(shown)

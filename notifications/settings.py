@@ -1,0 +1,281 @@
+"""The settings: read once from the environment, checked before anything starts.
+
+The only place that knows the variables' names; `docs/settings.md` explains each. Values that are
+wrong are all reported at once, and no report repeats a secret.
+"""
+
+import base64
+import difflib
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from notifications import setting_forms as forms
+from notifications.errors import ConfigurationError
+from notifications.ports import Dice
+from notifications.retries import MINUTE, NOTIFICATIONS, RetryTable
+from notifications.setting_forms import Network
+from notifications.timing import SystemDice
+
+log = logging.getLogger("huntaze")
+
+PREFIX = "HUNTAZE_"
+ADMIN_KEY_FILE = "admin.key"
+ENCRYPTION_KEYS_FILE = "encryption.keys"
+USER_TOKEN_SECRET_FILE = "user-token.secret"  # noqa: S105 - a file's name
+
+_SECRET_BYTES = 32
+_MODE = 0o600
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator decided. The defaults are a hub on one machine.
+
+    Attributes:
+        admin_keys: Open everything; newest first. Empty: generated into the data folder.
+        encryption_keys: 32 bytes each, newest first. Empty: generated.
+        user_token_secrets: Sign user tokens, newest first. Empty: generated.
+        bus: What carries the messages.
+        realtime: What pushes to browsers.
+        realtime_hub: The name under which clients reach it.
+        email: What carries the mails.
+        email_from: Who mails come from.
+        webhook_allowed_networks: What the address guard lets through.
+        webhook_timeout: Seconds for one attempt, everything included.
+        webhook_ca_file: Certificates to trust beside the system's.
+        retry_notifications: When toasts, mails and webhooks are tried again.
+        allowed_origins: Web origins whose pages may call the API.
+        retention_days: How long events and deliveries are kept.
+        park_days: How long deliveries of a paused endpoint are kept for it.
+        drain_seconds: How long a stopping hub finishes what it has in hand.
+        log_level: From which level on: `debug`, `info`, `warning` or `error`.
+        log_form: `text` or `json`.
+        url: Where commands find the hub.
+        api_key: What commands show it; None is the admin key in the data folder.
+        warnings: One sentence each on variables that look like ours and are not.
+    """
+
+    admin_keys: tuple[str, ...] = field(default=(), repr=False)
+    encryption_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    user_token_secrets: tuple[str, ...] = field(default=(), repr=False)
+    bus: str = "embedded"
+    realtime: str = "local"
+    realtime_hub: str = "huntaze"
+    email: str = "folder"
+    email_from: str = "Huntaze <notifications@huntaze.example>"
+    webhook_allowed_networks: tuple[Network, ...] = ()
+    webhook_timeout: float = 15.0
+    webhook_ca_file: Path | None = None
+    retry_notifications: RetryTable = NOTIFICATIONS
+    allowed_origins: tuple[str, ...] = ()
+    retention_days: int = 30
+    park_days: int = 7
+    drain_seconds: int = 20
+    log_level: str = "info"
+    log_form: str = "text"
+    url: str = "http://127.0.0.1:8080"
+    api_key: str | None = field(default=None, repr=False)
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """Read and check every variable. One that is empty counts as not set.
+
+        Raises:
+            ConfigurationError: Names every variable that is wrong, what is wrong with it and what
+                would be right; one line each.
+        """
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for variable in VARIABLES:
+            text = environ.get(variable.name, "").strip()
+            if not text:
+                continue
+            try:
+                values.update(variable.read(text))
+            except ValueError as error:
+                problems.append(f"{variable.name}: {error}")
+        settings = cls(**values, warnings=tuple(_warnings(environ)))
+        problems += _contradictions(settings)
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable: its name, the fields it fills, and how its text is read."""
+
+    name: str
+    fields: tuple[str, ...]
+    form: Callable[[str], Any] = field(repr=False)
+
+    def read(self, text: str) -> Mapping[str, Any]:
+        """The fields and their values.
+
+        Raises:
+            ValueError: What is wrong and what would be right, without the variable's name.
+        """
+        value = self.form(text)
+        if len(self.fields) == 1:
+            return {self.fields[0]: value}
+        return dict(zip(self.fields, value, strict=True))
+
+
+VARIABLES: Sequence[Variable] = (
+    Variable("HUNTAZE_ADMIN_KEY", ("admin_keys",), forms.each_of(forms.admin_key, secret=True)),
+    Variable(
+        "HUNTAZE_ENCRYPTION_KEYS",
+        ("encryption_keys",),
+        forms.each_of(forms.encryption_key, secret=True),
+    ),
+    Variable(
+        "HUNTAZE_USER_TOKEN_SECRET",
+        ("user_token_secrets",),
+        forms.each_of(forms.token_secret, secret=True),
+    ),
+    Variable("HUNTAZE_BUS", ("bus",), forms.one_of("embedded")),
+    Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local")),
+    Variable("HUNTAZE_REALTIME_HUB", ("realtime_hub",), forms.hub_name),
+    Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder")),
+    Variable("HUNTAZE_EMAIL_FROM", ("email_from",), forms.mailbox),
+    Variable(
+        "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS",
+        ("webhook_allowed_networks",),
+        forms.each_of(forms.network),
+    ),
+    Variable("HUNTAZE_WEBHOOK_TIMEOUT", ("webhook_timeout",), forms.seconds(100, 1 * MINUTE)),
+    Variable("HUNTAZE_WEBHOOK_CA_FILE", ("webhook_ca_file",), forms.certificates),
+    Variable("HUNTAZE_RETRY_NOTIFICATIONS", ("retry_notifications",), forms.retry_table),
+    Variable("HUNTAZE_ALLOWED_ORIGINS", ("allowed_origins",), forms.each_of(forms.origin)),
+    Variable("HUNTAZE_RETENTION_DAYS", ("retention_days",), forms.whole(1, 3650)),
+    Variable("HUNTAZE_PARK_DAYS", ("park_days",), forms.whole(1, 3650)),
+    Variable("HUNTAZE_DRAIN_SECONDS", ("drain_seconds",), forms.whole(0, 3600)),
+    Variable("HUNTAZE_LOG", ("log_level", "log_form"), forms.logging_form),
+    Variable("HUNTAZE_URL", ("url",), forms.hub_url),
+    Variable("HUNTAZE_API_KEY", ("api_key",), forms.api_key),
+)
+"""Every variable there is, in the order of `docs/settings.md`."""
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """What is wrong between variables that are each right."""
+    if settings.park_days > settings.retention_days:
+        yield (
+            f"HUNTAZE_PARK_DAYS: deliveries cannot wait {settings.park_days} days when events are"
+            f" kept {settings.retention_days} (HUNTAZE_RETENTION_DAYS):"
+            f" set it to at most {settings.retention_days}"
+        )
+
+
+def _warnings(environ: Mapping[str, str]) -> Iterator[str]:
+    known = [variable.name for variable in VARIABLES]
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in known:
+            continue
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        guess = f"; did you mean {close[0]}?" if close else ""
+        yield f"{name} is not a setting of this release and has no effect{guess}"
+
+
+# --------------------------------------------------------------------------- generated secrets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """What must stay secret; each has at least one, newest first.
+
+    Attributes:
+        admin_keys: Open everything.
+        encryption_keys: 32 bytes each.
+        user_token_secrets: Sign user tokens and sockets' access tokens.
+    """
+
+    admin_keys: tuple[str, ...] = field(repr=False)
+    encryption_keys: tuple[bytes, ...] = field(repr=False)
+    user_token_secrets: tuple[str, ...] = field(repr=False)
+
+
+def load_or_create_secrets(data_dir: Path, settings: Settings, dice: Dice | None = None) -> Secrets:
+    """The secrets of the settings; those that are not set come from files in the data folder.
+
+    Files that are not there are made, with mode 0600, and read back on later starts.
+
+    Args:
+        data_dir: Exists.
+        settings: What is set wins over what is in a file.
+        dice: Where new secrets come from; the machine's randomness by default.
+
+    Raises:
+        ConfigurationError: A file cannot be read or written, or holds what is none.
+    """
+    files = _SecretFiles(data_dir, dice or SystemDice())
+    return Secrets(
+        admin_keys=settings.admin_keys
+        or files.keep(ADMIN_KEY_FILE, forms.admin_key, _new_admin_key),
+        encryption_keys=settings.encryption_keys
+        or files.keep(ENCRYPTION_KEYS_FILE, forms.encryption_key, _new_secret),
+        user_token_secrets=settings.user_token_secrets
+        or files.keep(USER_TOKEN_SECRET_FILE, forms.token_secret, _new_secret),
+    )
+
+
+def _new_admin_key(dice: Dice) -> str:
+    return "hz_admin_" + dice.token(_SECRET_BYTES).hex()
+
+
+def _new_secret(dice: Dice) -> str:
+    return base64.b64encode(dice.token(_SECRET_BYTES)).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _SecretFiles:
+    """Secrets that are made once and kept in files which only their owner reads."""
+
+    folder: Path
+    dice: Dice
+
+    def keep(
+        self, name: str, form: Callable[[str], T], fresh: Callable[[Dice], str]
+    ) -> tuple[T, ...]:
+        path = self.folder / name
+        try:
+            if not path.exists():
+                self._create(path, fresh(self.dice))
+            _tighten(path)
+            text = path.read_text("utf-8", errors="replace").strip()
+            return forms.each_of(form, secret=True)(text)
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error.strerror}") from error
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{path} is damaged ({error}): put its former content back"
+            ) from None
+
+    def _create(self, path: Path, text: str) -> None:
+        """Write it whole or not at all; a file that appears meanwhile stays."""
+        draft = path.with_name(f".{path.name}.{self.dice.token(8).hex()}")
+        # The mode counts from the first instant, and `link` never replaces.
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            draft.unlink()
+
+
+def _tighten(path: Path) -> None:
+    if path.stat().st_mode & 0o077:
+        log.warning("secret.readable_by_others", extra={"path": str(path)})
+        path.chmod(_MODE)

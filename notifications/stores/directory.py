@@ -1,0 +1,332 @@
+"""Users, endpoints and API keys in SQL. Implements `ports.Directory`, `Registry` and `Keys`.
+
+The channels ask before every attempt, so answers are kept for `FRESH_MS`; what this process
+changes itself is forgotten at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Generic, TypeVar
+
+import orjson
+import sqlalchemy as sa
+
+from notifications.database import Database, Transaction
+from notifications.directory import (
+    Endpoint,
+    EndpointState,
+    Locale,
+    Role,
+    SigningSecret,
+    User,
+)
+from notifications.errors import ConfigurationError
+from notifications.ports import ApiKey, Clock
+from notifications.stores import codes, tables
+from notifications.vault import SETTING, Vault
+
+FRESH_MS = 5_000
+_CACHE_SIZE = 20_000
+
+V = TypeVar("V")
+
+
+class _Cache(Generic[V]):
+    """Answers of the last five seconds, by key; bounded."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._answers: dict[object, tuple[int, V]] = {}
+
+    def get(self, key: object) -> tuple[bool, V | None]:
+        """Whether there is a fresh answer, and the answer."""
+        found = self._answers.get(key)
+        if found is None or found[0] <= self._clock.now():
+            return False, None
+        return True, found[1]
+
+    def put(self, key: object, value: V) -> V:
+        """Keep an answer."""
+        if len(self._answers) >= _CACHE_SIZE:
+            self._answers.clear()
+        self._answers[key] = (self._clock.now() + FRESH_MS, value)
+        return value
+
+    def forget(self, key: object) -> None:
+        """Ask again next time."""
+        self._answers.pop(key, None)
+
+
+class SqlDirectory:
+    """Users and endpoints."""
+
+    def __init__(self, database: Database, vault: Vault, clock: Clock) -> None:
+        self._database = database
+        self._vault = vault
+        self._users: _Cache[User | None] = _Cache(clock)
+        self._owners: _Cache[Sequence[User]] = _Cache(clock)
+        self._endpoints: _Cache[Sequence[Endpoint]] = _Cache(clock)
+
+    async def check_keys(self) -> None:
+        """At start: every key that stored secrets name is there.
+
+        Raises:
+            ConfigurationError: One is missing; names it and the setting.
+        """
+        sealed = await self._database.read(
+            lambda c: (
+                c.execute(sa.select(_ep.secrets).union(sa.select(_ep.headers))).scalars().all()
+            )
+        )
+        missing = sorted(self._vault.missing_keys(sealed))
+        if missing:
+            raise ConfigurationError(
+                f"stored webhook secrets are encrypted with key {', '.join(missing)},"
+                f" which {SETTING} lacks: add it again behind the newest"
+            )
+
+    # ---------------------------------------------------------------- ports.Directory
+
+    async def user(self, tenant_id: str, user_id: str) -> User | None:
+        """See `ports.Directory.user`."""
+        known, user = self._users.get((tenant_id, user_id))
+        if known:
+            return user
+        query = {"tenant": tenant_id, "user": user_id}
+        row = self._database.read_here(lambda c: c.execute(_USER, query).first())
+        return self._users.put((tenant_id, user_id), _user(row) if row else None)
+
+    async def owners(self, tenant_id: str) -> Sequence[User]:
+        """See `ports.Directory.owners`."""
+        known, owners = self._owners.get(tenant_id)
+        if known and owners is not None:
+            return owners
+        rows = self._database.read_here(lambda c: c.execute(_OWNERS, {"tenant": tenant_id}).all())
+        return self._owners.put(tenant_id, tuple(_user(row) for row in rows))
+
+    async def endpoints(self, tenant_id: str) -> Sequence[Endpoint]:
+        """See `ports.Directory.endpoints`."""
+        known, endpoints = self._endpoints.get(tenant_id)
+        if known and endpoints is not None:
+            return endpoints
+        rows = self._database.read_here(
+            lambda c: c.execute(_ENDPOINTS, {"tenant": tenant_id}).all()
+        )
+        return self._endpoints.put(tenant_id, tuple(self._endpoint(row) for row in rows))
+
+    async def disable(self, tenant_id: str, endpoint_id: str, reason: str) -> None:
+        """See `ports.Directory.disable`."""
+        await self._database.write(
+            lambda tx: tx.connection.execute(
+                sa.update(tables.endpoints)
+                .where(_ep.tenant_id == tenant_id, _ep.id == endpoint_id)
+                .values(state=EndpointState.DISABLED.value, state_reason=reason)
+            )
+        )
+        self._endpoints.forget(tenant_id)
+
+    # ---------------------------------------------------------------- ports.Registry
+
+    async def save_user(self, user: User) -> None:
+        """See `ports.Registry.save_user`."""
+        row = {
+            **asdict(user),
+            "locale": user.locale.value,
+            "role": user.role.value,
+        }
+        row["id"] = user.id
+        await self._database.write(lambda tx: _replace(tx, tables.users, row, ("tenant_id", "id")))
+        self._forget_user(user.tenant_id, user.id)
+
+    async def delete_user(self, tenant_id: str, user_id: str) -> bool:
+        """See `ports.Registry.delete_user`."""
+
+        def delete(tx: Transaction) -> bool:
+            for table in (tables.inbox, tables.inbox_heads):
+                tx.connection.execute(
+                    sa.delete(table).where(
+                        table.c.tenant_id == tenant_id, table.c.user_id == user_id
+                    )
+                )
+            gone = tx.connection.execute(
+                sa.delete(tables.users).where(_u.tenant_id == tenant_id, _u.id == user_id)
+            )
+            return bool(gone.rowcount)
+
+        was_there = await self._database.write(delete)
+        self._forget_user(tenant_id, user_id)
+        return was_there
+
+    async def save_endpoint(self, endpoint: Endpoint) -> None:
+        """See `ports.Registry.save_endpoint`."""
+        row = self._endpoint_row(endpoint)
+        await self._database.write(
+            lambda tx: _replace(tx, tables.endpoints, row, ("tenant_id", "id"))
+        )
+        self._endpoints.forget(endpoint.tenant_id)
+
+    async def delete_endpoint(self, tenant_id: str, endpoint_id: str) -> bool:
+        """See `ports.Registry.delete_endpoint`."""
+
+        def delete(tx: Transaction) -> bool:
+            gone = tx.connection.execute(
+                sa.delete(tables.endpoints).where(_ep.tenant_id == tenant_id, _ep.id == endpoint_id)
+            )
+            if gone.rowcount:
+                tx.connection.execute(_END_OPEN, {"tenant": tenant_id, "target": endpoint_id})
+            return bool(gone.rowcount)
+
+        was_there = await self._database.write(delete)
+        self._endpoints.forget(tenant_id)
+        return was_there
+
+    # ---------------------------------------------------------------- rows
+
+    def _forget_user(self, tenant_id: str, user_id: str) -> None:
+        self._users.forget((tenant_id, user_id))
+        self._owners.forget(tenant_id)
+
+    def _endpoint_row(self, endpoint: Endpoint) -> dict[str, Any]:
+        context = f"{endpoint.tenant_id}/{endpoint.id}"
+        secrets = [
+            {
+                "key": secret.key.hex(),
+                "privateKey": secret.private_key.hex(),
+                "expiresAt": secret.expires_at,
+            }
+            for secret in endpoint.secrets
+        ]
+        return {
+            "tenant_id": endpoint.tenant_id,
+            "id": endpoint.id,
+            "url": endpoint.url,
+            "event_types": list(endpoint.event_types),
+            "description": endpoint.description,
+            "headers": self._vault.seal(orjson.dumps(dict(endpoint.headers)), context=context),
+            "signatures": list(endpoint.signatures),
+            "secrets": self._vault.seal(orjson.dumps(secrets), context=context),
+            "state": endpoint.state.value,
+            "state_reason": endpoint.state_reason,
+            "created_at": endpoint.created_at,
+        }
+
+    def _endpoint(self, row: Any) -> Endpoint:
+        context = f"{row.tenant_id}/{row.id}"
+        secrets = orjson.loads(self._vault.open(row.secrets, context=context))
+        return Endpoint(
+            tenant_id=row.tenant_id,
+            id=row.id,
+            url=row.url,
+            event_types=tuple(row.event_types),
+            description=row.description,
+            headers=orjson.loads(self._vault.open(row.headers, context=context)),
+            signatures=tuple(row.signatures),
+            secrets=tuple(
+                SigningSecret(
+                    key=bytes.fromhex(secret["key"]),
+                    private_key=bytes.fromhex(secret["privateKey"]),
+                    expires_at=secret["expiresAt"],
+                )
+                for secret in secrets
+            ),
+            state=EndpointState(row.state),
+            state_reason=row.state_reason,
+            created_at=row.created_at,
+        )
+
+
+class SqlKeys:
+    """API keys. Implements `ports.Keys`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._found: _Cache[ApiKey | None] = _Cache(clock)
+
+    async def add(self, key: ApiKey, digest: bytes) -> None:
+        """See `ports.Keys.add`."""
+        row = {**asdict(key), "hash": digest}
+        await self._database.write(
+            lambda tx: tx.connection.execute(sa.insert(tables.api_keys), row)
+        )
+        self._found.forget(digest)
+
+    async def find(self, digest: bytes) -> ApiKey | None:
+        """See `ports.Keys.find`."""
+        known, key = self._found.get(digest)
+        if known:
+            return key
+        row = self._database.read_here(lambda c: c.execute(_KEY, {"hash": digest}).first())
+        return self._found.put(digest, _key(row) if row else None)
+
+    async def page(self, tenant_id: str | None) -> Sequence[ApiKey]:
+        """See `ports.Keys.page`."""
+        query = sa.select(tables.api_keys).order_by(_k.created_at, _k.id)
+        if tenant_id is not None:
+            query = query.where(_k.tenant_id == tenant_id)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [_key(row) for row in rows]
+
+    async def revoke(self, key_id: str, tenant_id: str | None) -> bool:
+        """See `ports.Keys.revoke`."""
+        statement = sa.delete(tables.api_keys).where(_k.id == key_id).returning(_k.hash)
+        if tenant_id is not None:
+            statement = statement.where(_k.tenant_id == tenant_id)
+        digests = await self._database.write(
+            lambda tx: tx.connection.execute(statement).scalars().all()
+        )
+        for digest in digests:
+            self._found.forget(digest)
+        return bool(digests)
+
+
+def _replace(tx: Transaction, table: sa.Table, row: dict[str, Any], key: Sequence[str]) -> None:
+    statement = codes.upsert(tx.connection, table)
+    tx.connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(key),
+            set_={name: statement.excluded[name] for name in row if name not in key},
+        ),
+        row,
+    )
+
+
+def _user(row: Any) -> User:
+    return User(
+        tenant_id=row.tenant_id,
+        id=row.id,
+        email=row.email,
+        name=row.name,
+        locale=Locale(row.locale),
+        timezone=row.timezone,
+        role=Role(row.role),
+    )
+
+
+def _key(row: Any) -> ApiKey:
+    return ApiKey(tenant_id=row.tenant_id, id=row.id, name=row.name, created_at=row.created_at)
+
+
+_u, _ep, _k, _d = tables.users.c, tables.endpoints.c, tables.api_keys.c, tables.deliveries.c
+_b = sa.bindparam
+_USER = sa.select(tables.users).where(_u.tenant_id == _b("tenant"), _u.id == _b("user"))
+_OWNERS = (
+    sa.select(tables.users)
+    .where(_u.tenant_id == _b("tenant"), _u.role == Role.OWNER.value)
+    .order_by(_u.id)
+)
+_ENDPOINTS = (
+    sa.select(tables.endpoints)
+    .where(_ep.tenant_id == _b("tenant"))
+    .order_by(_ep.created_at, _ep.id)
+)
+_KEY = sa.select(tables.api_keys).where(_k.hash == _b("hash"))
+_END_OPEN = (
+    sa.update(tables.deliveries)
+    .where(
+        _d.tenant_id == _b("tenant"),
+        _d.channel == "webhook",
+        _d.target == _b("target"),
+        _d.state.in_(("pending", "parked")),
+    )
+    .values(state="skipped", reason="endpoint-deleted", due_at=None, claimed=0)
+)

@@ -1,0 +1,145 @@
+"""Clients that do not take what they are sent: dropped alone, told why, and gone for good."""
+
+import asyncio
+import socket
+import sys
+import time
+
+import orjson
+import pytest
+
+from notifications.channels.realtime.connection import Limits
+from tests.realtime_server import PLAIN, Service, close_code, frame, say, serving, until
+
+BIG = orjson.dumps("x" * 20_000)
+MORE_THAN_FITS = 2_000
+"""Pushes of `BIG` that no kernel's and no server's buffer swallows: 40 MB."""
+
+
+class Deaf:
+    """A client that shakes hands and reads nothing more until it is told to."""
+
+    def __init__(self, service: Service, user_id: str) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.settimeout(10)
+        path = service.url(service.token("acme", user_id)).partition(str(service.port))[2]
+        self._port = service.port
+        self._hello = (
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+            f"Sec-WebSocket-Protocol: {PLAIN}\r\n\r\n"
+        ).encode()
+
+    async def connect(self) -> None:
+        await asyncio.to_thread(self._shake_hands)
+
+    def _shake_hands(self) -> None:
+        self._socket.connect(("127.0.0.1", self._port))
+        self._socket.sendall(self._hello)
+        greeting = b""
+        while b"connectionId" not in greeting:
+            greeting += self._socket.recv(1024)
+
+    async def read_to_the_end(self) -> bytes:
+        return await asyncio.to_thread(self._read)
+
+    def _read(self) -> bytes:
+        end = b""
+        while chunk := self._socket.recv(1 << 20):
+            end = (end + chunk)[-300:]
+        return end
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(close_grace_s=0.3), Limits(close_grace_s=0.3, backlog_messages=10)],
+    ids=["1 MiB", "10 messages"],
+)
+async def test_a_client_that_reads_nothing_is_dropped(limits: Limits) -> None:
+    """It costs at most its backlog, holds up no push, and no other client of the user notices."""
+    async with serving(limits=limits) as service:
+        deaf = Deaf(service, "lea")
+        await deaf.connect()
+        async with service.client("acme", "lea", max_queue=None) as healthy:
+            slowest, most = 0.0, 0
+            for _ in range(MORE_THAN_FITS):
+                began = time.perf_counter()
+                await service.sockets.push("acme", "lea", BIG)
+                slowest = max(slowest, time.perf_counter() - began)
+                most = max(most, service.sockets._backlogs.size)
+                assert (await frame(healthy))["data"] == "x" * 20_000
+                if service.sockets.count() == 1:
+                    break
+            assert 0 < most <= min(limits.backlog_bytes, limits.backlog_messages * 21_000)
+            assert slowest < 0.25
+            await until(lambda: service.sockets.count() == 1)
+            assert service.sockets._backlogs.size == 0
+            assert await say(healthy, type="ping") == {"type": "pong"}
+        deaf.close()
+
+
+async def test_a_client_that_wakes_up_is_told_to_try_again() -> None:
+    """Within the grace it reads what was on its way, and then why: 1013."""
+    async with serving(limits=Limits(close_grace_s=10)) as service:
+        deaf = Deaf(service, "lea")
+        await deaf.connect()
+        while not service.sockets._sessions["acme", "lea"][0].connection._ending.done():
+            await service.sockets.push("acme", "lea", BIG)
+        end = await deaf.read_to_the_end()
+        assert b'"event":"disconnected"' in end
+        assert (1013).to_bytes(2) + b"too slow" in end
+        await until(lambda: service.sockets.count() == 0)
+        deaf.close()
+
+
+async def test_many_deaf_clients_cost_no_more_than_the_bound_in_all() -> None:
+    """However many there are, what waits for them together stays under the one bound."""
+    limits = Limits(close_grace_s=0.3, backlog_bytes_in_all=1_000_000)
+    async with serving(limits=limits) as service:
+        deaf = [Deaf(service, f"user-{number}") for number in range(10)]
+        for each in deaf:
+            await each.connect()
+        most = 0
+        for _ in range(MORE_THAN_FITS):
+            for number in range(10):
+                await service.sockets.push("acme", f"user-{number}", BIG)
+                most = max(most, service.sockets._backlogs.size)
+            if not service.sockets.count():
+                break
+        assert 500_000 < most <= limits.backlog_bytes_in_all
+        await until(lambda: service.sockets.count() == 0)
+        for each in deaf:
+            each.close()
+
+
+async def test_stopping_does_not_wait_for_the_deaf() -> None:
+    """A client that takes nothing holds up the stop no longer than the grace."""
+    async with serving(limits=Limits(close_grace_s=0.3)) as service:
+        deaf = Deaf(service, "lea")
+        await deaf.connect()
+        while not service.sockets._sessions["acme", "lea"][0].connection.behind:
+            await service.sockets.push("acme", "lea", BIG)
+        async with service.client("acme", "max") as healthy:
+            async with asyncio.timeout(2):
+                await service.sockets.close()
+            assert await close_code(healthy) == 1001
+        deaf.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the option is Linux's")
+async def test_a_bound_of_tcp_s_frees_the_deaf_one_s_descriptor() -> None:
+    """With TCP_USER_TIMEOUT on the listening socket the server too is rid of a dropped client."""
+    with socket.socket() as listening:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 500)
+        listening.bind(("127.0.0.1", 0))
+        async with serving(limits=Limits(close_grace_s=0.1), listening=listening) as service:
+            deaf = Deaf(service, "lea")
+            await deaf.connect()
+            while service.sockets.count():
+                await service.sockets.push("acme", "lea", BIG)
+            await until(lambda: not service.server.server_state.connections)
+            deaf.close()
