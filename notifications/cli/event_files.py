@@ -23,6 +23,10 @@ MAX_TEXT = 8 * 1024 * 1024
 """Characters that one event may have: what the hub takes in one request."""
 
 
+_LONGEST_TOKEN = len(r"\ud83d\ude00")
+"""How far before the end of a text cut short the decoder may stumble, strings aside."""
+
+
 class UnreadableFile(HuntazeError):
     """The file is no JSON from some place on; says where."""
 
@@ -125,6 +129,9 @@ def _line(text: str, place: str, position: int) -> Entry:
     try:
         decoder = _Decoder()
         value = decoder.decode(text)
+    except json.JSONDecodeError as error:
+        why = f"not JSON at column {error.colno}: {error.msg}"
+        return Entry(label=place, text=text, wrong=why, position=position)
     except (ValueError, RecursionError) as error:
         return Entry(label=place, text=text, wrong=f"not JSON: {error}", position=position)
     return _entry(value, text, place, decoder.wrong, position)
@@ -218,14 +225,21 @@ class _Source:
             decoder = _Decoder()
             try:
                 value, end = decoder.raw_decode(self._text, self._at)
-            except (ValueError, RecursionError) as error:
-                if self._fill():
+            except RecursionError:
+                raise self._unreadable("nested too deep", self._at) from None
+            except json.JSONDecodeError as error:
+                if self._may_go_on(error) and self._fill():
                     continue
-                at = error.pos if isinstance(error, json.JSONDecodeError) else self._at
-                why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-                raise self._unreadable(why, at) from None
+                raise self._unreadable(error.msg, error.pos) from None
+            except ValueError as error:  # a number of thousands of digits
+                raise self._unreadable(str(error), self._at) from None
             text, self._at = self._text[self._at : end], end
             return _entry(value, text, place, decoder.wrong, self.position)
+
+    def _may_go_on(self, error: json.JSONDecodeError) -> bool:
+        """Whether what is wrong may only be that the text at hand ends here."""
+        at_the_end = error.pos >= len(self._text) - _LONGEST_TOKEN
+        return at_the_end or error.msg.startswith("Unterminated string")
 
     def _fill(self) -> bool:
         """Read on; whether there was more."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ from tests.webhook_worlds import LOOPBACK, SetClock
 
 HEADERS = {"content-type": "application/cloudevents+json", "webhook-id": "evt_1"}
 BODY = b'{"id":"payment-1"}'
-SOON = 0.4
+SOON = 0.25
 OK_HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
 
 
@@ -192,7 +193,7 @@ async def test_drip_ends_at_the_time_limit(head: bytes, piece: bytes, status: in
         await asyncio.wait_for(target.broken.wait(), 5)
     assert isinstance(outcome, Failed)
     assert (outcome.reason, outcome.retryable, outcome.status) == ("timeout", True, status)
-    assert SOON <= took < SOON + 2
+    assert SOON * 0.9 <= took < SOON + 2
 
 
 async def test_interim_answers_end_at_the_time_limit() -> None:
@@ -205,7 +206,7 @@ async def test_interim_answers_end_at_the_time_limit() -> None:
             await asyncio.sleep(0.01)
 
     outcome = await outcome_of(interim, timeout=SOON)
-    assert outcome == Failed(reason="timeout", detail="no answer within 0.4 s")
+    assert outcome == Failed(reason="timeout", detail="no answer within 0.25 s")
 
 
 async def test_410_counts_though_its_body_never_ends() -> None:
@@ -220,7 +221,7 @@ async def test_success_whose_body_never_ends_is_a_timeout() -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n"
     outcome = await outcome_of(drip(head), timeout=SOON)
     assert outcome == Failed(
-        reason="timeout", status=200, detail="answered 200, but not to the end within 0.4 s"
+        reason="timeout", status=200, detail="answered 200, but not to the end within 0.25 s"
     )
 
 
@@ -231,10 +232,10 @@ async def test_no_answer_is_a_timeout() -> None:
     """A receiver that never answers costs the time limit and no more."""
     begun = time.monotonic()
     outcome = await outcome_of(never, timeout=SOON)
-    assert outcome == Failed(reason="timeout", detail="no answer within 0.4 s")
+    assert outcome == Failed(reason="timeout", detail="no answer within 0.25 s")
     assert isinstance(outcome, Failed)
     assert outcome.timed_out
-    assert SOON <= time.monotonic() - begun < SOON + 2
+    assert SOON * 0.9 <= time.monotonic() - begun < SOON + 2
 
 
 async def test_nobody_listens() -> None:
@@ -498,3 +499,32 @@ async def test_ca_file_that_cannot_be_used_stops_the_start(
         path.write_text(content)
     with pytest.raises(ConfigurationError, match="HUNTAZE_WEBHOOK_CA_FILE"):
         await sender(ca_file=path).start()
+
+
+# --------------------------------------------------------------------------- the other event loop
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        test_request_on_the_wire,
+        test_connections_are_kept_and_shared,
+        test_number_of_idle_connections_is_bounded,
+        test_kept_connection_that_the_receiver_closed_is_no_failure,
+        test_out_of_sockets_is_our_fault,
+        test_cancelling_passes_through_and_drops_the_connection,
+        test_no_answer_is_a_timeout,
+        test_nobody_listens,
+        test_unknown_name,
+    ],
+)
+def test_same_under_uvloop(claim: Callable[[], Coroutine[None, None, None]]) -> None:
+    """What holds under asyncio's loop holds under uvloop, which the hub runs on."""
+    uvloop = pytest.importorskip("uvloop")
+    uvloop.run(claim())
+
+
+def test_flood_over_tls_is_cut_off_under_uvloop(tmp_path: Path) -> None:
+    """uvloop drops an endless TLS answer too, and its socket is counted off."""
+    uvloop = pytest.importorskip("uvloop")
+    uvloop.run(test_flood_over_tls_is_cut_off(tmp_path))

@@ -47,6 +47,7 @@ MESSAGE = MessageView(
         "p": "letter",
         "newid": "word",
         "name": "text",
+        "job_id2": "underscore",
     },
     system={
         "MessageId": "m-1",
@@ -271,6 +272,10 @@ CASES = [
     Case("*", "five * 2 = 10", T),
     Case("/ of integers cuts", "five / 2 = 2", T),
     Case("/ of integers cuts towards zero", "minus / 2 = -3", T),
+    Case("/ of the greatest integer", "most / 1 = most", T),
+    Case("+ of doubles", "half + 0.25 = 2.75", T),
+    Case("- of doubles", "half - 0.25 = 2.25", T),
+    Case("* of doubles", "half * 0.5 = 1.25", T),
     Case("/ with a double", "five / 2.0 = 2.5", T),
     Case("%", "five % 3 = 2", T),
     Case("% has the sign of the dividend", "minus % 3 = -1", T),
@@ -309,6 +314,7 @@ CASES = [
     # ------------------------------------------------------------------ names
     Case("names are case-insensitive", "TEXT = 'abc'", T),
     Case("names of the message are too", "mixedcase = 'x'", T),
+    Case("names have digits and underscores", "job_id2 = 'underscore'", T),
     Case("-- begins no comment", "five = 4 --one", T),
     Case("an accented name is case-insensitive", "RÉGION = 'nord'", T),
     Case("the default scope is user", "Label = 'mine'", T),

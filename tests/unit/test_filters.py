@@ -134,6 +134,14 @@ def test_nesting_within_the_bound_is_taken():
     assert caught.value.position == MAX_DEPTH
 
 
+def test_parentheses_beside_one_another_are_no_nesting():
+    """Any number of closed parentheses leaves the bound on nesting as it is."""
+    beside = "(1=1) AND " * 40
+    assert SqlFilter(beside + "(" * MAX_DEPTH + "1=1" + ")" * MAX_DEPTH).matches(MESSAGE)
+    with pytest.raises(FilterSyntaxError, match="inside one another"):
+        SqlFilter(beside + "(" * (MAX_DEPTH + 1) + "1=1" + ")" * (MAX_DEPTH + 1))
+
+
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [

@@ -75,7 +75,8 @@ class EmailChannel:
                 event, user, delivery=delivery, operation_id=public_id(delivery)
             )
         except RenderError as error:
-            log.error(
+            # What happened is in the fields: a traceback could hold what the event carries.
+            log.error(  # noqa: TRY400
                 "mail.not_rendered",
                 extra={
                     **event.log_context(),

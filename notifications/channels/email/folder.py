@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from io import FileIO
@@ -20,6 +21,9 @@ from notifications.ports import Mail
 BATCH = 64
 """Mails at most that are written together: bounds how long the first of them waits."""
 
+SYNCS = 8
+"""Files that are waited for side by side: disks commit what waits together as one."""
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME = 100
 
@@ -33,9 +37,9 @@ class _Batch:
 class FolderMailer:
     """Writes `<operation id>.eml`, whole or not at all; implements `ports.Mailer`.
 
-    Mails that come while others are being written are the next batch. A thread writes a batch
-    together: all files, then all to the disk, then their names, then the names to the disk. So
-    what was `Delivered` survives a power cut, and the disk is waited for once rather than often.
+    Mails that come while others are being written are the next batch. Its files are written, then
+    waited for side by side until they are on the disk, then named, then the folder's list of
+    names is waited for, once. So what was `Delivered` survives a power cut.
     """
 
     def __init__(self, folder: Path, sender_address: str) -> None:
@@ -80,43 +84,45 @@ class _File:
 
 
 class _Folder:
-    """The blocking part; one thread at a time."""
+    """The blocking part: one batch at a time."""
 
     def __init__(self, path: Path, sender: str) -> None:
         self._path = path
         self._sender = sender
         self._numbers = count()
+        self._syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="mail-folder")
 
     def write(self, mails: Sequence[Mail]) -> Sequence[Outcome]:
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            with ExitStack() as files:
-                opened = [self._open(mail, files) for mail in mails]
-                outcomes = [
-                    each if isinstance(each, Failed) else self._name(each) for each in opened
-                ]
+            with ExitStack() as streams:
+                files = [self._open(mail, streams) for mail in mails]
+                outcomes = list(self._syncing.map(self._finish, files))
             self._sync_names()
         except OSError as error:
             return [_failed(error)] * len(mails)
         return outcomes
 
-    def _open(self, mail: Mail, files: ExitStack) -> _File | Failed:
+    def _open(self, mail: Mail, streams: ExitStack) -> _File | Failed:
         """Write a file under a passing name. The disk is not waited for yet."""
+        try:
+            content = to_bytes(to_message(mail, self._sender))
+        except InvalidInput as error:
+            return Failed(reason="invalid-address", retryable=False, detail=str(error))
         name = file_name(mail.operation_id)
         temporary = self._path / f".{name}.{next(self._numbers)}.tmp"
         try:
-            content = to_bytes(to_message(mail, self._sender))
-            stream = files.enter_context(open(temporary, "wb", buffering=0, opener=_private))
-            if stream.write(content) != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except InvalidInput as error:
-            return Failed(reason="invalid-address", retryable=False, detail=str(error))
+            stream = FileIO(temporary, "wb", opener=_private)
+            streams.callback(stream.close)
+            _write(stream, content)
         except OSError as error:
             return _failed(error, temporary)
         return _File(stream, temporary, name)
 
-    def _name(self, file: _File) -> Outcome:
+    def _finish(self, file: _File | Failed) -> Outcome:
         """Give a file its name, once its content is on the disk."""
+        if isinstance(file, Failed):
+            return file
         try:
             os.fsync(file.stream.fileno())
             file.stream.close()
@@ -141,6 +147,11 @@ def file_name(operation_id: str) -> str:
     if safe != operation_id:
         safe += "-" + hashlib.sha256(operation_id.encode(errors="replace")).hexdigest()[:16]
     return f"{safe}.eml"
+
+
+def _write(stream: FileIO, content: bytes) -> None:
+    if stream.write(content) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _private(path: str, flags: int) -> int:

@@ -9,6 +9,7 @@ from email.message import EmailMessage, MIMEPart
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from functools import lru_cache
+from typing import cast
 
 from notifications.errors import FieldError, InvalidInput
 from notifications.ports import Mail
@@ -67,11 +68,10 @@ def to_message(mail: Mail, sender: str) -> EmailMessage:
 def to_bytes(message: EmailMessage) -> bytes:
     """What `message.as_bytes()` gives for a message of `to_message`, at a tenth of its cost."""
     boundary = dict(message.raw_items())["Content-Type"].partition('"')[2].rstrip('"')
-    chunks = [_headers(message)]
-    for part in message.get_payload():
-        chunks += (f"--{boundary}{_LINE}", _headers(part), part.get_payload(), _LINE)
-    chunks.append(f"--{boundary}--{_LINE}")
-    return "".join(chunks).encode("ascii")
+    text = _headers(message)
+    for part in cast("list[MIMEPart]", message.get_payload()):
+        text += f"--{boundary}{_LINE}{_headers(part)}{part.get_payload()}{_LINE}"
+    return f"{text}--{boundary}--{_LINE}".encode("ascii")
 
 
 def read_address(text: str, pointer: str) -> str:

@@ -88,10 +88,18 @@ class _CountedSocket(socket.socket):
         owner.open_count += 1
 
     def close(self) -> None:
+        self._uncount()
+        super().close()
+
+    def detach(self) -> int:
+        # uvloop closes the descriptor itself and lets the object go this way.
+        self._uncount()
+        return super().detach()
+
+    def _uncount(self) -> None:
         owner, self._owner = self._owner, None
         if owner is not None:
             owner.open_count -= 1
-        super().close()
 
 
 class ThreadedLookups(AbstractResolver):

@@ -1,0 +1,134 @@
+"""Real hub processes for tests: started, waited for, killed, ended by their own id."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import orjson
+
+ROOT = Path(__file__).parent.parent
+READY_WITHIN_S = 30
+END_WITHIN_S = 30
+
+
+class HubProcess:
+    """`huntaze up` on a data folder; can be killed and started again on the same folder and port.
+
+    Attributes:
+        data: The data folder.
+        url: Where it answers, from the first start on.
+    """
+
+    def __init__(self, data: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.data = data
+        self.url = ""
+        self._settings = dict(settings or {})
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start, and return when it is ready."""
+        port = self.url.rpartition(":")[2] or "0"
+        command = [*huntaze(), "up", "--port", port, "--data", str(self.data)]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=environment(self._settings), cwd=ROOT
+        )
+        assert self._process.stdout
+        for line in self._process.stdout:
+            if line.startswith("ready "):
+                self.url = orjson.loads((self.data / "hub.json").read_bytes())["url"]
+                return
+        raise AssertionError(f"the hub ended with {self._process.wait(END_WITHIN_S)}")
+
+    def kill(self) -> None:
+        """Kill -9."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.send_signal(how)
+        code = process.wait(END_WITHIN_S)
+        if process.stdout:
+            process.stdout.close()
+        return code
+
+    @property
+    def admin_key(self) -> str:
+        """The generated admin key."""
+        return (self.data / "admin.key").read_text().strip()
+
+    @property
+    def admin(self) -> dict[str, str]:
+        """What the admin's requests carry."""
+        return {"authorization": f"Bearer {self.admin_key}"}
+
+    def tenant_headers(self, tenant_id: str) -> dict[str, str]:
+        """What requests of a tenant carry, with a key that is made for it."""
+        answer = httpx.post(
+            f"{self.url}/v1/api-keys",
+            json={"tenantId": tenant_id, "name": "test"},
+            headers=self.admin,
+        )
+        assert answer.status_code == 201, answer.text
+        return {"authorization": f"Bearer {answer.json()['key']}"}
+
+
+@contextmanager
+def hub_process(data: Path, settings: Mapping[str, str] | None = None) -> Iterator[HubProcess]:
+    """A hub that is running, and ended at the end."""
+    hub = HubProcess(data, settings)
+    hub.start()
+    try:
+        yield hub
+    finally:
+        hub.stop()
+
+
+def huntaze() -> list[str]:
+    """The `huntaze` command of the interpreter that runs the tests."""
+    return [sys.executable, str(ROOT / "local_app.py")]
+
+
+def run_huntaze(
+    arguments: Sequence[str], settings: Mapping[str, str] | None = None, *, within_s: float = 60
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    return subprocess.run(
+        [*huntaze(), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=within_s,
+        env=environment(settings or {}),
+        cwd=ROOT,
+        check=False,
+    )
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """The machine's environment without settings of its own, and with these."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("HUNTAZE_", "SERVICEBUS_"))
+    }
+    return {**inherited, **settings}
+
+
+def wait_until(condition: object, *, within_s: float, every_s: float = 0.05) -> None:
+    """Return when `condition()` is true; fail when it is not within the limit."""
+    assert callable(condition)
+    give_up = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < give_up, f"not within {within_s} s"
+        time.sleep(every_s)
