@@ -39,7 +39,7 @@ async def _open() -> AsyncIterator[Mapping[str, Guard]]:
             yield hub.pipeline.guards
 
 
-hub = FunctionsHub(_open())
+hub = FunctionsHub(_open)
 
 
 @app.function_name("NotifySignalRWorker")

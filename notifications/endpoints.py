@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from notifications.deliveries import State
 from notifications.directory import Endpoint, EndpointState, SigningSecret
 from notifications.errors import FieldError, HuntazeError, InvalidInput, NotFound, Unavailable
+from notifications.events import Channel
 from notifications.hub import Hub
 from notifications.ports import Clock, DeliveryView, Dice, Directory, Queries, Registry
 from notifications.retries import SECOND
@@ -234,7 +235,7 @@ class Endpoints:
         )
         if isinstance(published, HuntazeError):
             raise published
-        return await self._tried(tenant_id, event_id, endpoint_id)
+        return await self._tried(tenant_id, event_id)
 
     def secret(self, endpoint: Endpoint) -> str:
         """The newest secret's text, for whoever just made or rotated it."""
@@ -259,12 +260,12 @@ class Endpoints:
         if errors:
             raise InvalidInput(errors)
 
-    async def _tried(self, tenant_id: str, event_id: str, endpoint_id: str) -> DeliveryView:
+    async def _tried(self, tenant_id: str, event_id: str) -> DeliveryView:
         give_up_at = self._clock.now() + TEST_PATIENCE
         while (now := self._clock.now()) < give_up_at:
             view = await self._queries.event(tenant_id, event_id)
             for delivery in view.deliveries if view else ():
-                if delivery.delivery.target == endpoint_id and _is_tried(delivery):
+                if delivery.delivery.channel is Channel.WEBHOOK and _is_tried(delivery):
                     return delivery
             await self._clock.sleep_until(now + _LOOK_AGAIN)
         raise Unavailable(f"test event {event_id} is on its way, and was not tried yet")

@@ -6,7 +6,7 @@ guard around each handler therefore raises for nothing that a later copy of the 
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -38,14 +38,18 @@ class NotCompletedError(HuntazeError):
     """Raised so that the host gives the message back; the broker dead-letters it in the end."""
 
 
+OpenGuards = Callable[[], AbstractAsyncContextManager[Mapping[str, Guard]]]
+"""Builds the hub; gives the guarded handler of each subscription."""
+
+
 class FunctionsHub:
     """The process's one hub: built on the first message, not by the ASGI lifespan.
 
     The host starts that with the first HTTP request, and a message may come before.
     """
 
-    def __init__(self, opened: AbstractAsyncContextManager[Mapping[str, Guard]]) -> None:
-        self._opened = opened
+    def __init__(self, open_guards: OpenGuards) -> None:
+        self._open = open_guards
         self._guards: Mapping[str, Guard] | None = None
         self._building = asyncio.Lock()
         self._stack = AsyncExitStack()
@@ -81,7 +85,7 @@ class FunctionsHub:
     async def _build(self) -> Mapping[str, Guard]:
         async with self._building:
             if self._guards is None:
-                self._guards = await self._stack.enter_async_context(self._opened)
+                self._guards = await self._stack.enter_async_context(self._open())
             return self._guards
 
 

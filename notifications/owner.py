@@ -61,10 +61,10 @@ class DataFolder:
         """What the owner holds a lock on; it stays when there is none."""
         return self.path / "hub.lock"
 
-    def announce(self, hub: RunningHub) -> None:
-        """Say that the hub is ready; whole or not at all."""
+    def announce(self, url: str) -> None:
+        """Say that the hub of this process is ready; whole or not at all."""
         draft = self.announcement.with_suffix(".json.new")
-        draft.write_bytes(orjson.dumps({"url": hub.url, "pid": hub.pid}) + b"\n")
+        draft.write_bytes(orjson.dumps({"url": url, "pid": os.getpid()}) + b"\n")
         draft.replace(self.announcement)
 
     def withdraw(self) -> None:

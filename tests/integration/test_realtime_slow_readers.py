@@ -4,6 +4,7 @@ import asyncio
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 import orjson
 import pytest
@@ -54,6 +55,19 @@ class Deaf:
         self._socket.close()
 
 
+async def flood(service: Service, *user_ids: str, until: Callable[[], bool]) -> int:
+    """Push to these users until the condition holds; the most that ever waited, in bytes."""
+    most = 0
+    for _ in range(MORE_THAN_FITS):
+        for user_id in user_ids:
+            await service.sockets.push("acme", user_id, BIG)
+            most = max(most, service.sockets._backlogs.size)
+        if until():
+            return most
+        await asyncio.sleep(0)
+    raise AssertionError("that did not happen")
+
+
 @pytest.mark.parametrize(
     "limits",
     [Limits(close_grace_s=0.3), Limits(close_grace_s=0.3, backlog_messages=10)],
@@ -87,8 +101,8 @@ async def test_a_client_that_wakes_up_is_told_to_try_again() -> None:
     async with serving(limits=Limits(close_grace_s=10)) as service:
         deaf = Deaf(service, "lea")
         await deaf.connect()
-        while not service.sockets._sessions["acme", "lea"][0].connection._ending.done():
-            await service.sockets.push("acme", "lea", BIG)
+        connection = service.sockets._sessions["acme", "lea"][0].connection
+        await flood(service, "lea", until=connection._ending.done)
         end = await deaf.read_to_the_end()
         assert b'"event":"disconnected"' in end
         assert (1013).to_bytes(2) + b"too slow" in end
@@ -103,13 +117,10 @@ async def test_many_deaf_clients_cost_no_more_than_the_bound_in_all() -> None:
         deaf = [Deaf(service, f"user-{number}") for number in range(10)]
         for each in deaf:
             await each.connect()
-        most = 0
-        for _ in range(MORE_THAN_FITS):
-            for number in range(10):
-                await service.sockets.push("acme", f"user-{number}", BIG)
-                most = max(most, service.sockets._backlogs.size)
-            if not service.sockets.count():
-                break
+        user_ids = [f"user-{number}" for number in range(10)]
+        connections = [service.sockets._sessions["acme", each][0].connection for each in user_ids]
+        all_dropped = lambda: all(each._ending.done() for each in connections)  # noqa: E731
+        most = await flood(service, *user_ids, until=all_dropped)
         assert 500_000 < most <= limits.backlog_bytes_in_all
         await until(lambda: service.sockets.count() == 0)
         for each in deaf:
@@ -121,8 +132,8 @@ async def test_stopping_does_not_wait_for_the_deaf() -> None:
     async with serving(limits=Limits(close_grace_s=0.3)) as service:
         deaf = Deaf(service, "lea")
         await deaf.connect()
-        while not service.sockets._sessions["acme", "lea"][0].connection.behind:
-            await service.sockets.push("acme", "lea", BIG)
+        connection = service.sockets._sessions["acme", "lea"][0].connection
+        await flood(service, "lea", until=lambda: connection.behind)
         async with service.client("acme", "max") as healthy:
             async with asyncio.timeout(2):
                 await service.sockets.close()
@@ -139,7 +150,7 @@ async def test_a_bound_of_tcp_s_frees_the_deaf_one_s_descriptor() -> None:
         async with serving(limits=Limits(close_grace_s=0.1), listening=listening) as service:
             deaf = Deaf(service, "lea")
             await deaf.connect()
-            while service.sockets.count():
-                await service.sockets.push("acme", "lea", BIG)
+            connection = service.sockets._sessions["acme", "lea"][0].connection
+            await flood(service, "lea", until=connection._ending.done)
             await until(lambda: not service.server.server_state.connections)
             deaf.close()

@@ -8,7 +8,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
+from aiohttp.abc import ResolveResult
 
+from notifications.channels.webhooks.connections import MAX_LOOKUPS, ThreadedLookups
 from notifications.channels.webhooks.guard import Network
 from notifications.channels.webhooks.sender import READ_AT_MOST, WebhookSender
 from notifications.deliveries import Delivered, Failed
@@ -70,10 +72,10 @@ async def test_2xx_is_delivered(status: int) -> None:
     assert await outcome_of(answer(status)) == Delivered(status=status)
 
 
-@pytest.mark.parametrize("status", [304, 400, 401, 404, 409, 500, 503, 599])
+@pytest.mark.parametrize("status", [101, 304, 400, 401, 404, 409, 500, 503, 599])
 async def test_other_answers_fail_and_may_be_retried(status: int) -> None:
     """Every other answer is a failure with its status and, where there is one, its body."""
-    body = b"" if status == 304 else b"sorry"
+    body = b"" if status in (101, 304) else b"sorry"
     assert await outcome_of(answer(status, body)) == Failed(
         reason=f"http-{status}", status=status, detail=body.decode() or None
     )
@@ -334,7 +336,7 @@ async def test_cancelling_passes_through_and_drops_the_connection() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         async with asyncio.timeout(5):
-            while sends.open_connections:  # noqa: ASYNC110  # nothing tells when a socket is closed
+            while sends.open_connections:  # nothing tells when a socket is closed
                 await asyncio.sleep(0.005)
 
 
@@ -411,13 +413,74 @@ async def test_out_of_sockets_is_our_fault() -> None:
         assert await sends.post(target.url(), HEADERS, BODY) == Delivered(status=200)
 
 
-async def test_closing_twice_is_harmless() -> None:
-    """A sender that is closed can be closed again."""
-    sends = sender()
-    await sends.start()
-    await sends.close()
-    await sends.close()
-    assert sends.open_connections == 0
+async def test_closing_is_nobodys_failure() -> None:
+    """A request that closing interrupts, or that comes after, is no failure of its receiver."""
+    arrived = asyncio.Event()
+
+    async def tell(*_: object) -> None:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    async with receiver(tell) as target:
+        sends = sender()
+        await sends.start()
+        task = asyncio.create_task(sends.post(target.url(), HEADERS, BODY))
+        await asyncio.wait_for(arrived.wait(), 5)
+        await sends.close()
+        with pytest.raises(Unavailable):
+            await task
+        with pytest.raises(Unavailable):
+            await sends.post(target.url(), HEADERS, BODY)
+        await sends.close()
+    assert len(target.requests) == 1
+
+
+# --------------------------------------------------------------------------- lookups
+
+
+async def test_lookup_that_hangs_is_a_timeout() -> None:
+    """A name whose server does not answer costs the time limit, and is asked for once."""
+
+    class Hanging(ThreadedLookups):
+        asked = 0
+
+        async def resolve(self, *_: object, **__: object) -> list[ResolveResult]:
+            Hanging.asked += 1
+            return await asyncio.Event().wait()  # type: ignore[return-value]
+
+    async with sender(timeout=SOON, resolver=Hanging()) as sends:
+        outcome = await sends.post("https://hooks.example/", HEADERS, BODY)
+    assert outcome == Failed(reason="timeout", detail="no answer within 0.25 s")
+    assert Hanging.asked == 1
+
+
+async def test_failed_lookup_is_made_once() -> None:
+    """A lookup that fails is not repeated within the attempt."""
+
+    class Failing(ThreadedLookups):
+        asked = 0
+
+        async def resolve(self, *_: object, **__: object) -> list[ResolveResult]:
+            Failing.asked += 1
+            raise OSError("no such name")
+
+    async with sender(resolver=Failing()) as sends:
+        outcome = await sends.post("https://hooks.example/", HEADERS, BODY)
+    assert outcome == Failed(reason="dns", detail="hooks.example was not found: no such name")
+    assert Failing.asked == 1
+
+
+async def test_more_lookups_than_threads() -> None:
+    """Lookups beyond the bound wait their turn, abandoned ones give their place back."""
+    lookups = ThreadedLookups()
+    abandoned = [asyncio.create_task(lookups.resolve("localhost", 80)) for _ in range(MAX_LOOKUPS)]
+    await asyncio.sleep(0)
+    for task in abandoned:
+        task.cancel()
+    found = await asyncio.gather(*(lookups.resolve("localhost", 443) for _ in range(200)))
+    assert all({"127.0.0.1", "::1"} & {each["host"] for each in answers} for answers in found)
+    with pytest.raises(OSError):
+        await lookups.resolve("nothing.invalid", 443)
 
 
 # --------------------------------------------------------------------------- TLS

@@ -7,7 +7,7 @@ from notifications.deliveries import Delivery, Failed, Outcome, Skipped
 from notifications.directory import User
 from notifications.events import Event
 from notifications.ids import public_id
-from notifications.ports import Attempted, Directory, Mailer, Placed, Route
+from notifications.ports import Attempted, Clock, Directory, Mailer, Placed, Route
 from notifications.rendering import Renderer, RenderError
 
 TIME_LIMIT = 30.0
@@ -28,6 +28,7 @@ class EmailChannel:
         directory: Directory,
         renderer: Renderer,
         mailer: Mailer,
+        clock: Clock,
         *,
         time_limit: float = TIME_LIMIT,
     ) -> None:
@@ -37,11 +38,13 @@ class EmailChannel:
             directory: Who there is.
             renderer: Makes the mails.
             mailer: Carries them.
+            clock: Tells how long the mailer took.
             time_limit: Seconds that one attempt may take.
         """
         self._directory = directory
         self._renderer = renderer
         self._mailer = mailer
+        self._clock = clock
         self._time_limit = time_limit
 
     async def route(self, event: Event) -> Route:
@@ -75,19 +78,27 @@ class EmailChannel:
                 event, user, delivery=delivery, operation_id=public_id(delivery)
             )
         except RenderError as error:
-            # What happened is in the fields: a traceback could hold what the event carries.
-            log.error(  # noqa: TRY400
-                "mail.not_rendered",
-                extra={
-                    **event.log_context(),
-                    "template": error.template,
-                    "line": error.line,
-                    "problem": error.problem,
-                },
-            )
+            _log_unrendered(event, error)
             return Failed(reason="render", retryable=False, detail=str(error))
+        begun = self._clock.now()
         try:
             async with asyncio.timeout(self._time_limit):
-                return await self._mailer.send(mail)
+                outcome = await self._mailer.send(mail)
         except TimeoutError:
-            return Failed(reason="timeout", detail=f"no answer within {self._time_limit:g} s")
+            outcome = Failed(reason="timeout", detail=f"no answer within {self._time_limit:g} s")
+        log.debug(
+            "mail.handed_over",
+            extra={
+                **event.log_context(),
+                "deliveryId": mail.operation_id,
+                "outcome": type(outcome).__name__,
+                "durationMs": self._clock.now() - begun,
+            },
+        )
+        return outcome
+
+
+def _log_unrendered(event: Event, error: RenderError) -> None:
+    """Without a traceback: it could hold what the event carries."""
+    fields = {"template": error.template, "line": error.line, "problem": error.problem}
+    log.error("mail.not_rendered", extra={**event.log_context(), **fields})

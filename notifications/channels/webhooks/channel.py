@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from notifications.channels.webhooks.signatures import sign
-from notifications.deliveries import Delivery, Outcome, Parked, Skipped
+from notifications.deliveries import Delivery, Failed, Outcome, Parked, Skipped
 from notifications.directory import Endpoint, EndpointState
 from notifications.errors import FieldError, HuntazeError
 from notifications.events import Event
@@ -92,7 +92,7 @@ class WebhookChannel:
             return Attempted(outcome=Parked(reason=f"endpoint-{endpoint.state}"))
         headers = self._headers(endpoint, event)
         outcome = await self._sender.post(endpoint.url, headers, event.body)
-        if getattr(outcome, "reason", None) == "gone":
+        if isinstance(outcome, Failed) and outcome.reason == "gone":
             await self._disable(endpoint)
         return Attempted(outcome=outcome)
 

@@ -4,8 +4,6 @@ aiohttp was chosen by measurement: the sender is the hub's hottest loop.
 """
 
 import asyncio
-import errno
-import os
 import ssl
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -17,21 +15,16 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from notifications.channels.webhooks.answers import (
-    KEPT_OF_FAILURE,
-    gone,
-    outcome_of,
-    readable,
-    retry_after_ms,
-)
+from notifications.channels.webhooks.answers import KEPT_OF_FAILURE, outcome_of, retry_after_ms
 from notifications.channels.webhooks.connections import (
     CheckedSockets,
     Exchange,
     ThreadedLookups,
     current_exchange,
 )
+from notifications.channels.webhooks.faults import fault_of, invalid_url, timed_out
 from notifications.channels.webhooks.guard import Network, read_literal
-from notifications.deliveries import Failed, Outcome
+from notifications.deliveries import Outcome
 from notifications.errors import ConfigurationError, Unavailable
 from notifications.ports import Clock
 
@@ -40,10 +33,9 @@ CA_FILE_SETTING = "HUNTAZE_WEBHOOK_CA_FILE"
 READ_AT_MOST = KEPT_OF_FAILURE
 """Bytes of an answer that are read; the connection of one that has more is dropped."""
 
-_DETAIL = 500
 _STALE_TRIES = 3
+_LONGEST_FIELD = 32 * 1024  # some content security policies exceed aiohttp's 8 KiB
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
-_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class WebhookSender:
@@ -114,10 +106,11 @@ class WebhookSender:
             auto_decompress=False,
             trust_env=False,
             read_bufsize=READ_AT_MOST,
+            max_field_size=_LONGEST_FIELD,
         )
 
     async def close(self) -> None:
-        """Close all connections; requests under way fail."""
+        """Close all connections; requests under way raise `Unavailable`."""
         sessions = (self._keeping, self._passing)
         self._keeping = self._passing = None
         for session in sessions:
@@ -150,12 +143,12 @@ class WebhookSender:
             body: Sent as it is.
 
         Raises:
-            Unavailable: We are out of sockets or memory ourselves; the receiver has no part in it.
+            Unavailable: We are out of sockets or being closed: the receiver has no part in it.
         """
         try:
             url = _parse(endpoint_url)
         except ValueError as error:
-            return _invalid(error)
+            return invalid_url(error)
         exchange = Exchange(plain=url.scheme != "https")
         token = current_exchange.set(exchange)
         self._under_way += 1
@@ -163,11 +156,13 @@ class WebhookSender:
             async with asyncio.timeout(self._timeout):
                 return await self._exchange(exchange, url, headers, body)
         except TimeoutError:
-            return self._timed_out(exchange)
+            return timed_out(exchange, self._timeout)
         except aiohttp.InvalidURL as error:
-            return _invalid(error)
+            return invalid_url(error)
         except (aiohttp.ClientError, OSError) as error:
-            return _fault(error, exchange, url)
+            if self._keeping is None:
+                raise Unavailable("the webhook sender was closed during a request") from error
+            return fault_of(error, exchange, url)
         finally:
             self._under_way -= 1
             current_exchange.reset(token)
@@ -197,31 +192,19 @@ class WebhookSender:
     ) -> aiohttp.ClientResponse:
         crowded = max(self._sockets.open_count, self._under_way) > self._connections
         session = self._passing if crowded else self._keeping
-        assert session is not None, "start() comes first"
-        for last in (False,) * (_STALE_TRIES - 1) + (True,):
+        if session is None:
+            raise Unavailable("the webhook sender is not started, or closed already")
+        for tries_left in reversed(range(_STALE_TRIES)):
             try:
                 return await session.post(url, data=body, headers=headers, allow_redirects=False)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            except aiohttp.ClientConnectorError:
+                raise
+            except aiohttp.ClientConnectionError:
                 # A kept connection that the receiver closed meanwhile says nothing about it: the
                 # request is sent again, by the same id. One on a new connection never is.
-                if last or exchange.opened or exchange.refused:
+                if exchange.opened or not tries_left:
                     raise
         raise AssertionError("the last try returns or raises")
-
-    def _timed_out(self, exchange: Exchange) -> Failed:
-        limit = f"{self._timeout:g} s"
-        if exchange.status is None:
-            return Failed(reason="timeout", detail=f"no answer within {limit}")
-        if exchange.status == 410:
-            return gone(b"")
-        detail = f"answered {exchange.status}, but not to the end within {limit}"
-        return Failed(reason="timeout", status=exchange.status, detail=detail)
-
-
-def _invalid(error: ValueError) -> Failed:
-    """A URL that `check_url` would not have let pass."""
-    detail = readable(str(error).encode("utf-8", "replace"), _DETAIL)
-    return Failed(reason="invalid-url", retryable=False, detail=detail)
 
 
 @lru_cache(maxsize=4096)
@@ -233,18 +216,6 @@ def _parse(text: str) -> URL:
         raise ValueError("not a URL of http or https")
     literal = None if ":" in host else read_literal(host)
     return url if literal is None else url.with_host(str(literal))
-
-
-def _ssl_context(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except OSError as error:  # ssl.SSLError is one: no PEM in it
-            message = f"{CA_FILE_SETTING}: cannot use {ca_file}: {error.strerror or error}"
-            raise ConfigurationError(message) from error
-    return context
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -269,38 +240,13 @@ def _drop(response: aiohttp.ClientResponse) -> None:
     response.close()
 
 
-def _fault(error: Exception, exchange: Exchange, url: URL) -> Failed:
-    """What went wrong between us and the receiver, as an outcome."""
-    number = getattr(error, "errno", None)
-    if number in _OURS:
-        raise Unavailable(f"no socket for a webhook: {errno.errorcode[number]}") from error
-    if exchange.refused is not None and not exchange.opened:
-        return Failed(reason="address-not-allowed", retryable=False, detail=exchange.refused)
-    reason, text = _explain(error, url)
-    detail = readable(text.encode("utf-8", "replace"), _DETAIL)
-    return Failed(reason=reason, status=exchange.status, detail=detail)
-
-
-def _explain(error: Exception, url: URL) -> tuple[str, str]:
-    """A reason for grouping and a sentence for people. The order matters: these are one family."""
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            return "dns", f"{url.host} was not found: {error.os_error.strerror or error.os_error}"
-        case aiohttp.ClientConnectorCertificateError():
-            return "tls", f"the certificate was not accepted: {error.certificate_error}"
-        case aiohttp.ClientSSLError():
-            return "tls", f"TLS failed: {error.strerror or error.os_error}"
-        case aiohttp.ClientConnectorError():
-            return "connection", f"no connection: {_system_text(error)}"
-        case aiohttp.ClientResponseError():
-            return "protocol", f"the answer is not HTTP: {error.message}"
-        case aiohttp.ClientPayloadError():
-            return "connection", "the connection broke in the middle of the answer"
-        case _:
-            return "connection", "the connection broke before there was an answer"
-
-
-def _system_text(error: aiohttp.ClientConnectorError) -> str:
-    # The error's own text names the address that was tried, which a name's owner need not learn.
-    number = error.os_error.errno
-    return os.strerror(number) if number else "every address failed"
+def _ssl_context(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as error:  # ssl.SSLError is one: no PEM in it
+            message = f"{CA_FILE_SETTING}: cannot use {ca_file}: {error.strerror or error}"
+            raise ConfigurationError(message) from error
+    return context

@@ -1,0 +1,82 @@
+"""`huntaze audit`: proves the ledger. The proof itself is `notifications.stores.audit`."""
+
+from pathlib import Path
+
+import click
+import orjson
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.exc import DBAPIError
+
+from notifications.bootstrap import expectations
+from notifications.cli.access import data_option, read_settings
+from notifications.cli.complaints import Hindrance
+from notifications.cli.looks import RIGHT, WRONG, terminal
+from notifications.owner import DataFolder
+from notifications.settings import Settings
+from notifications.stores.audit import COLUMNS, AuditReport, figures, run_audit
+from notifications.timing import SystemClock
+
+_HEADINGS = {"deadLettered": "dead letters"}
+
+
+@click.command()
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.pass_context
+def audit(context: click.Context, data: Path, as_json: bool) -> None:
+    """Prove that no event was lost and no row says what is not so.
+
+    Reads the data folder and changes nothing; a hub may run on it meanwhile. Prints deliveries by
+    state, and what is wrong. Exits with 1 if anything is missing or wrong, and with 2 if the data
+    could not be read.
+    """
+    report = _audit(data, read_settings(context))
+    if as_json:
+        click.echo(orjson.dumps(figures(report), option=orjson.OPT_INDENT_2))
+    else:
+        _print(report)
+    if not report.clean:
+        context.exit(1)
+
+
+def _audit(data: Path, settings: Settings) -> AuditReport:
+    database = DataFolder(data).database
+    try:
+        return run_audit(database, expectations(settings, SystemClock().now()))
+    except FileNotFoundError:
+        raise Hindrance(
+            f"there is no hub's data at {data}: point --data at a hub's data folder"
+        ) from None
+    except DBAPIError as error:
+        raise Hindrance(f"{database} cannot be read: {error.orig}") from error
+
+
+def _print(report: AuditReport) -> None:
+    console = terminal()
+    if report.tenants:
+        console.print(_table(report))
+    else:
+        console.print("no deliveries yet")
+    for violation in report.violations:
+        console.print(WRONG, Text(violation), soft_wrap=True)
+    if report.unsaid:
+        console.print(WRONG, f"… and {report.unsaid} more", highlight=False)
+    if report.clean:
+        console.print(RIGHT, "nothing is missing, nothing is wrong")
+    else:
+        wrong = len(report.violations) + report.unsaid
+        console.print(WRONG, f"{report.missing} missing, {wrong} wrong in all", highlight=False)
+
+
+def _table(report: AuditReport) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("tenant", overflow="fold")
+    table.add_column("channel")
+    for column in COLUMNS:
+        table.add_column(_HEADINGS.get(column, column), justify="right")
+    for tenant_id, channels in sorted(report.tenants.items()):
+        for channel, counts in sorted(channels.items()):
+            shown = (str(counts[column]) if counts[column] else "·" for column in COLUMNS)
+            table.add_row(tenant_id, channel, *shown)
+    return table

@@ -1,0 +1,130 @@
+"""What the API is made of: handed in by the composition root.
+
+What belongs to another adapter (tokens, the form of inbox items) is here only as the shape that
+this one needs.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, cast
+
+from fastapi import Request
+
+from notifications.catalogue import Catalogue
+from notifications.endpoints import Endpoints, HealthQueries
+from notifications.hub import Hub
+from notifications.ports import (
+    Clock,
+    Dice,
+    Directory,
+    Inbox,
+    InboxItem,
+    Keys,
+    PushGateway,
+    Queries,
+    Registry,
+    Rounds,
+)
+from notifications.tally import Tally
+
+Probe = Callable[[], Awaitable[None]]
+"""Raises a `HuntazeError` where what it looks at is not well."""
+
+ClientUrl = Callable[[str, str, str], Awaitable[tuple[str, str]]]
+"""Tenant, user, and the request's own base URL (`https://hub.example`) to a client's URL and
+subprotocol. Asynchronous, because the cloud's service may have to be asked."""
+
+
+class UserTokens(Protocol):
+    """Tokens that open one user's inbox."""
+
+    def issue(self, tenant_id: str, user_id: str, expires_in_s: int) -> tuple[str, datetime]:
+        """A token, and when it expires."""
+        ...
+
+    def read(self, token: str) -> tuple[str, str]:
+        """Its tenant and user; a `HuntazeError` where it opens nothing."""
+        ...
+
+
+class InboxPages(Inbox, Protocol):
+    """An inbox that can also be paged through from the newest."""
+
+    async def page(
+        self,
+        tenant_id: str,
+        user_id: str,
+        *,
+        state: str | None,
+        after: int | None,
+        limit: int,
+        below: int | None = None,
+    ) -> Sequence[InboxItem]:
+        """See `ports.Inbox.page`; newest first it goes on below `below`."""
+        ...
+
+
+class InboxForms(Protocol):
+    """How inbox items look outside."""
+
+    def item(self, item: InboxItem) -> Mapping[str, Any]:
+        """An item as JSON."""
+        ...
+
+    def changed(self, item: InboxItem | None, unread: int) -> bytes:
+        """What is pushed when the user changed it; None where many changed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """What `/readyz` and `/metrics` look at.
+
+    Attributes:
+        tally: Counts of this process.
+        probes: By name: what must answer for the hub to be ready.
+        sweep_at: When the last sweep ended, ms by the hub's clock; None before the first.
+        sockets: How many clients are connected.
+    """
+
+    tally: Tally
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    sweep_at: Callable[[], int | None] = lambda: None
+    sockets: Callable[[], int] = lambda: 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that the API talks to.
+
+    Attributes:
+        admin_keys: Open everything; newest first.
+        client_url: Where a realtime client connects.
+        allowed_origins: Web origins whose pages may call the inbox routes.
+    """
+
+    hub: Hub
+    catalogue: Catalogue
+    queries: Queries
+    health: HealthQueries
+    rounds: Rounds
+    registry: Registry
+    directory: Directory
+    endpoints: Endpoints
+    keys: Keys
+    inbox: InboxPages
+    inbox_forms: InboxForms
+    push: PushGateway
+    user_tokens: UserTokens
+    client_url: ClientUrl
+    clock: Clock
+    dice: Dice
+    vitals: Vitals
+    admin_keys: tuple[str, ...] = field(repr=False)
+    allowed_origins: tuple[str, ...] = ()
+
+
+def services_of(request: Request) -> Services:
+    """The services that the application was built with."""
+    return cast("Services", request.app.state.services)

@@ -1,0 +1,196 @@
+"""Reading what comes over the wire: strictly, within limits, and cheaply where it is right.
+
+What is no JSON at all, or JSON that could not be kept as it was sent, is a 400: invalid UTF-8, NaN,
+half a surrogate pair, nesting over `MAX_DEPTH`, integers beyond 64 bits.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+
+from notifications.http.problems import Refused
+
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+MAX_DEPTH = 32
+
+JSON = frozenset(("application/json",))
+"""What most routes take."""
+
+_LONG_INTEGER = re.compile(rb"[0-9]{19}")
+_TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(-?[0-9]+)(\.[0-9]+)?([eE][+-]?[0-9]+)?')
+_LARGEST = (1 << 64) - 1
+_SMALLEST = -(1 << 63)
+
+_GAP = re.compile(r"[ \t\r\n,]*")
+_decoder = json.JSONDecoder()
+
+
+async def read_body(request: Request, types: Collection[str] = JSON) -> bytes:
+    """A request's body, whole.
+
+    Args:
+        request: Not read yet.
+        types: The media types that are taken.
+
+    Raises:
+        Refused: 415 for another media type or a coded body, 413 for one over the limit; what is
+            too large is not read to its end.
+    """
+    headers = request.scope["headers"]
+    _check_type(headers, types)
+    for name, value in headers:
+        if name == b"content-length" and _is_over(value):
+            raise _too_large()
+    message = await request.receive()
+    body: bytes = message.get("body", b"")
+    if message["type"] == "http.request" and not message.get("more_body"):
+        if len(body) > MAX_REQUEST_BYTES:
+            raise _too_large()
+        return body
+    parts, size = [body], len(body)
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        if size > MAX_REQUEST_BYTES:
+            raise _too_large()
+        if not message.get("more_body"):
+            return b"".join(parts)
+        message = await request.receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+
+
+def decode(body: bytes) -> Any:
+    """Decoded JSON.
+
+    Raises:
+        Refused: 400; says what is wrong, and repeats nothing of the body.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise _not_json(_complaint(body, error)) from None
+    # Not deeper than there are brackets: most bodies need no walk.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
+        raise _not_json(f"it is nested over {MAX_DEPTH} deep")
+    if _LONG_INTEGER.search(body) and _has_huge_integer(body):
+        raise _not_json("it holds an integer beyond 64 bits; send it as a string")
+    return document
+
+
+def item_sizes(body: bytes) -> list[int]:
+    """How many bytes each item of a JSON array takes as it was sent; `decode` took it before."""
+    text = body.decode()
+    sizes = []
+    place = _skip_gap(text, text.index("[") + 1)
+    while text[place] != "]":
+        _, end = _decoder.raw_decode(text, place)
+        sizes.append(len(text[place:end].encode()))
+        place = _skip_gap(text, end)
+    return sizes
+
+
+class JsonRequest(Request):
+    """A request whose body has been read and decoded, for the framework to find."""
+
+    def __init__(self, request: Request, body: bytes, document: Any) -> None:
+        super().__init__(request.scope, request.receive)
+        self._raw = body
+        self._document = document
+
+    async def body(self) -> bytes:
+        """The raw body."""
+        return self._raw
+
+    async def json(self) -> Any:
+        """The decoded body."""
+        return self._document
+
+
+async def read_json(request: Request) -> JsonRequest:
+    """Read and decode a request's body.
+
+    Raises:
+        Refused: 400, 413 or 415.
+    """
+    body = await read_body(request)
+    return JsonRequest(request, body, decode(body))
+
+
+def _check_type(headers: Iterable[tuple[bytes, bytes]], types: Collection[str]) -> None:
+    media_type = ""
+    for name, value in headers:
+        if name == b"content-type":
+            media_type = value.decode("latin-1")
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            raise Refused(415, "Send the body as it is, without Content-Encoding.")
+    # Most senders write one of ours exactly.
+    if media_type not in types and media_type.partition(";")[0].strip().lower() not in types:
+        raise Refused(
+            415,
+            f"Send Content-Type: {' or '.join(sorted(types))}.",
+            headers={"accept": ", ".join(sorted(types))},
+        )
+
+
+def _is_over(value: bytes) -> bool:
+    return value.isdigit() and (len(value) > 9 or int(value) > MAX_REQUEST_BYTES)
+
+
+def _too_large() -> Refused:
+    return Refused(
+        413,
+        f"A request has at most {MAX_REQUEST_BYTES} bytes.",
+        headers={"connection": "close"},
+    )
+
+
+def _not_json(detail: str) -> Refused:
+    return Refused(400, f"The body cannot be taken: {detail}.")
+
+
+def _complaint(body: bytes, error: orjson.JSONDecodeError) -> str:
+    if not body.strip():
+        return "it is empty"
+    try:
+        body.decode()
+    except UnicodeDecodeError as wrong:
+        return f"it is not UTF-8 at byte {wrong.start}"
+    return f"it is not JSON at line {error.lineno}, column {error.colno}"
+
+
+def _depth(document: Any) -> int:
+    """How deep it is nested; counts no further than one beyond the limit."""
+    depth = 0
+    level = [document] if isinstance(document, dict | list) else []
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, dict | list)
+        ]
+    return depth
+
+
+def _has_huge_integer(body: bytes) -> bool:
+    """Whether there is one that would have become another number on the way in."""
+    for found in _TOKENS.finditer(body):
+        whole, fraction, exponent = found.groups()
+        if whole is None or fraction or exponent:
+            continue
+        # A run of digits that is longer than any 64-bit number is not worth turning into one.
+        if len(whole) > 20 or not _SMALLEST <= int(whole) <= _LARGEST:
+            return True
+    return False
+
+
+def _skip_gap(text: str, place: int) -> int:
+    found = _GAP.match(text, place)
+    assert found is not None, "the pattern fits an empty gap, too"
+    return found.end()
