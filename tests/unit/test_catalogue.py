@@ -22,11 +22,10 @@ from tests.event_samples import (
     minimal,
 )
 
-JOB_TYPES = {
-    f"job.{state}"
-    for state in ("queued", "started", "progress", "succeeded", "failed")
-    + ("retrying", "cancelled", "expired")
-}
+JOB_STATES = (
+    "queued", "started", "progress", "succeeded", "failed", "retrying", "cancelled", "expired",
+)  # fmt: skip
+JOB_TYPES = {f"job.{state}" for state in JOB_STATES}
 ALL_TYPES = JOB_TYPES | {
     "payment.received",
     "message.received",
@@ -170,7 +169,7 @@ def test_a_flood_of_errors_is_cut():
 
 @pytest.mark.parametrize(
     ("given", "meant"),
-    [("job.succeded", "job.succeeded"), ("payement.recieved", "payment.received")],
+    [("job.succeded", "job.succeeded"), ("payement.received", "payment.received")],
 )
 def test_a_misspelt_type_gets_a_hint(given, meant):
     """An unknown type is an error at /type that names the types it may have meant."""
@@ -186,9 +185,6 @@ def test_a_type_like_no_other_gets_no_wrong_hint():
     }
     with pytest.raises(InvalidEvent):
         CATALOGUE.channels("zzz")
-
-
-# ------------------------------------------------------------------ adding and breaking
 
 
 @pytest.fixture
