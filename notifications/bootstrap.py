@@ -60,6 +60,7 @@ from notifications.stores.migrate import migrate
 from notifications.stores.queries import SqlQueries
 from notifications.stores.upkeep import Keeping, SqlUpkeep
 from notifications.sweep import Sweep
+from notifications.tally import Tally
 from notifications.timing import Numbers, SystemClock, SystemDice
 from notifications.vault import Vault
 from notifications.worker import Appetite, Guard, Worker
@@ -178,6 +179,7 @@ class LocalHub:
     database: Database
     bus: Bus
     ledger: SqlLedger
+    tally: Tally
     upkeep: SqlUpkeep
     directory: SqlDirectory
     keys: SqlKeys
@@ -214,6 +216,7 @@ async def open_local_hub(
         vault = Vault(secrets.encryption_keys, dice)
         ledger = SqlLedger(database, EventsOutbox(bus, EVENTS_TOPIC), numbers, dice)
         await ledger.release_claims()
+        tally = Tally(ledger)
         directory = SqlDirectory(database, vault, clock)
         await directory.check_keys()
         upkeep = SqlUpkeep(database, ledger, settings.retry_notifications, _keeping(settings))
@@ -222,7 +225,7 @@ async def open_local_hub(
         stack.push_async_callback(sockets.close)
         sender = await stack.enter_async_context(_sender(settings, clock))
         pipeline = Pipeline(
-            Store(ledger=ledger, counts=ledger, directory=directory),
+            Store(ledger=tally, counts=ledger, directory=directory),
             Gateways(
                 push=sockets,
                 mailer=FolderMailer(folder.mail, settings.email_from),
@@ -238,13 +241,14 @@ async def open_local_hub(
         sweep = Sweep(upkeep, clock)
         await stack.enter_async_context(_at_work(pipeline, bus, sweep, settings, clock))
         yield LocalHub(
-            hub=Hub(ledger, catalogue, clock),
+            hub=Hub(tally, catalogue, clock),
             settings=settings,
             secrets=secrets,
             catalogue=catalogue,
             database=database,
             bus=bus,
             ledger=ledger,
+            tally=tally,
             upkeep=upkeep,
             directory=directory,
             keys=SqlKeys(database, clock),

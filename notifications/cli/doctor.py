@@ -223,7 +223,7 @@ def _hub(folder: DataFolder) -> Finding:
     try:
         answer = httpx.get(f"{running.url}/readyz", timeout=_PATIENCE_S, trust_env=False)
     except httpx.HTTPError as error:
-        detail = f"{running.url} does not answer ({error or type(error).__name__})"
+        detail = f"{running.url} does not answer ({str(error) or type(error).__name__})"
         return Finding(Mark.WRONG, "hub", detail, f"{advice}; else restart process {owner}")
     if not answer.is_success:
         detail = f"{running.url}/readyz answers {answer.status_code}: {answer.text[:500]}"

@@ -1,12 +1,13 @@
 """A whole hub in this process, from its data folder to its port, and its orderly end."""
 
 import asyncio
-import contextlib
+import errno
 import logging
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -14,10 +15,10 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from notifications.api import create_app
 from notifications.bootstrap import LocalHub, open_local_hub
 from notifications.channels.realtime.connection import Limits
 from notifications.errors import ConfigurationError, HuntazeError
-from notifications.http.app import create_app
 from notifications.owner import DataFolder
 from notifications.settings import Secrets, Settings
 
@@ -48,10 +49,17 @@ class ServedHub:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where to listen. Port 0 is any that is free."""
+    """Where to listen.
+
+    Attributes:
+        host: An address or a name of this machine.
+        port: 0 is any that is free.
+        or_any: Take any port that is free where this one is not.
+    """
 
     host: str
     port: int
+    or_any: bool = False
 
 
 @asynccontextmanager
@@ -82,17 +90,73 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     uvloop.run(main)
 
 
-async def first_of(event: asyncio.Event, task: "asyncio.Task[None]") -> None:
-    """Return when the event is set; or when the task, which should go on for ever, has ended.
+@contextmanager
+def stop_signals(drain_seconds: int) -> Iterator[asyncio.Event]:
+    """Set the event at the first SIGTERM or SIGINT; end the block early when time is up.
+
+    Time is up `drain_seconds` after the first signal, or at the second one. The ledger knows what
+    was left, so that ending early loses nothing.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    stop = asyncio.Event()
+    deadline: list[asyncio.TimerHandle] = []
+
+    def on_signal() -> None:
+        if stop.is_set():
+            task.cancel()
+            return
+        stop.set()
+        deadline.append(loop.call_later(drain_seconds, task.cancel))
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for each in signals:
+        loop.add_signal_handler(each, on_signal)
+    try:
+        yield stop
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+        task.uncancel()
+        log.warning("hub.drain_cut_short", extra={"afterSeconds": drain_seconds})
+    finally:
+        for handle in deadline:
+            handle.cancel()
+        for each in signals:
+            loop.remove_signal_handler(each)
+
+
+async def until_stopped(
+    work: Coroutine[Any, Any, object], stop: asyncio.Event, serving: "asyncio.Task[None]"
+) -> None:
+    """Work until it is done, or the event is set.
 
     Raises:
-        HuntazeError: The task ended.
+        HuntazeError: The server ended by itself. What the work raises is raised, too.
+    """
+    task = asyncio.create_task(work)
+    stopping = asyncio.create_task(first_of(stop, serving))
+    try:
+        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+        (task if task.done() else stopping).result()
+    finally:
+        for each in (task, stopping):
+            each.cancel()
+        await asyncio.gather(task, stopping, return_exceptions=True)
+
+
+async def first_of(event: asyncio.Event, serving: "asyncio.Task[None]") -> None:
+    """Return when the event is set.
+
+    Raises:
+        HuntazeError: The server ended by itself before.
     """
     waiting = asyncio.create_task(event.wait())
-    await asyncio.wait((waiting, task), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((waiting, serving), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if not event.is_set():
-        cause = None if task.cancelled() else task.exception()
+        cause = None if serving.cancelled() else serving.exception()
         raise HuntazeError(f"the server ended by itself: {cause}") from cause
 
 
@@ -107,14 +171,11 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"
 
 
-@contextlib.contextmanager
+@contextmanager
 def _listening(place: Place) -> Iterator[socket.socket]:
     """A socket that connections wait at until the hub is up."""
     try:
-        family = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server(
-            (place.host, place.port), family=family, backlog=_BACKLOG, reuse_port=False
-        )
+        listener = _bound(place)
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen on {place.host}:{place.port} ({error.strerror}):"
@@ -124,6 +185,16 @@ def _listening(place: Place) -> Iterator[socket.socket]:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MS)
         yield listener
+
+
+def _bound(place: Place) -> socket.socket:
+    family = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0][0]
+    try:
+        return socket.create_server((place.host, place.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        if not (place.or_any and error.errno == errno.EADDRINUSE):
+            raise
+    return socket.create_server((place.host, 0), family=family, backlog=_BACKLOG)
 
 
 class _Server(uvicorn.Server):
@@ -137,7 +208,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.answers.set()
 
-    @contextlib.contextmanager
+    @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 

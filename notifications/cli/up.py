@@ -1,17 +1,13 @@
 """`huntaze up`: the whole hub in one process."""
 
-import asyncio
 import logging
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from notifications.cli.access import data_option, read_settings
 from notifications.cli.logs import set_up_logging
-from notifications.cli.serving import Place, first_of, run, serve_local_hub
+from notifications.cli.serving import Place, first_of, run, serve_local_hub, stop_signals
 from notifications.owner import DataFolder, own
 from notifications.settings import Secrets, Settings, load_or_create_secrets
 
@@ -80,40 +76,3 @@ async def _up(settings: Settings, secrets: Secrets, folder: DataFolder, place: P
             folder.withdraw()
             log.info("hub.stopping", extra={"atMostSeconds": settings.drain_seconds})
     log.info("hub.stopped")
-
-
-@contextmanager
-def stop_signals(drain_seconds: int) -> Iterator[asyncio.Event]:
-    """Set the event at the first SIGTERM or SIGINT; end the block early when time is up.
-
-    Time is up `drain_seconds` after the first signal, or at the second one. The ledger knows what
-    was left, so that ending early loses nothing.
-    """
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    stop = asyncio.Event()
-    deadline: list[asyncio.TimerHandle] = []
-
-    def on_signal() -> None:
-        if stop.is_set():
-            task.cancel()
-            return
-        stop.set()
-        deadline.append(loop.call_later(drain_seconds, task.cancel))
-
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for each in signals:
-        loop.add_signal_handler(each, on_signal)
-    try:
-        yield stop
-    except asyncio.CancelledError:
-        if not stop.is_set():
-            raise
-        task.uncancel()
-        log.warning("hub.drain_cut_short", extra={"afterSeconds": drain_seconds})
-    finally:
-        for handle in deadline:
-            handle.cancel()
-        for each in signals:
-            loop.remove_signal_handler(each)

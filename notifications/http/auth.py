@@ -12,7 +12,6 @@ from fastapi import Request
 from notifications.errors import FieldError, HuntazeError, InvalidInput, NotFound
 from notifications.http.problems import Refused
 from notifications.http.services import Services
-from notifications.ports import Keys
 
 KEY_PREFIX = "hz_"
 _REALM = 'Bearer realm="huntaze"'
@@ -73,9 +72,9 @@ ADMIN = Principal(Caller.ADMIN)
 class Gate:
     """Tells callers by the `Authorization` header."""
 
-    def __init__(self, admin_keys: Sequence[str], services: Services) -> None:
-        self._admin = tuple(hashlib.sha256(key.encode()).digest() for key in admin_keys)
-        self._keys: Keys = services.keys
+    def __init__(self, services: Services) -> None:
+        self._admin = tuple(hashlib.sha256(key.encode()).digest() for key in services.admin_keys)
+        self._keys = services.keys
         self._user_tokens = services.user_tokens
 
     async def principal(self, headers: Sequence[tuple[bytes, bytes]]) -> Principal:
@@ -86,8 +85,8 @@ class Gate:
         """
         token = _bearer(headers)
         digest = hashlib.sha256(token).digest()
-        # By digest: how long it takes tells nothing, neither how much fits nor how long it is.
-        if any([hmac.compare_digest(digest, known) for known in self._admin]):
+        # By digest: how long it takes tells nothing of how much of a key is right.
+        if any(hmac.compare_digest(digest, known) for known in self._admin):
             return ADMIN
         key = await self._keys.find(digest)
         if key is not None:

@@ -13,9 +13,7 @@ from notifications.errors import FieldError, InvalidInput
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 
-Limit = Annotated[
-    int, Query(ge=1, le=MAX_LIMIT, description="How many items a page has at most.")
-]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many items a page has at most.")]
 Cursor = Annotated[
     str | None,
     Query(max_length=200, description="`nextCursor` of the page before; left out for the first."),
@@ -28,7 +26,7 @@ T = TypeVar("T")
 
 
 def number_cursor(kind: str, number: int) -> str:
-    """A cursor that holds a number; `kind` (one letter) names the list, so that none fits another."""
+    """A cursor that holds a number; `kind`, one letter, is the list's: none fits another."""
     return base64.urlsafe_b64encode(f"{kind}{number}".encode()).decode().rstrip("=")
 
 

@@ -1,11 +1,11 @@
 """RFC 9457 problem documents: the one place where errors become answers.
 
-    refused by HTTP itself      Refused            its own status
-    InvalidInput                422                what is wrong, each with its place
-    NotFound                    404
-    Conflict                    409
-    Unavailable                 503, Retry-After
-    anything else               500, nothing of what happened inside
+refused by HTTP itself      Refused            its own status
+InvalidInput                422                what is wrong, each with its place
+NotFound                    404
+Conflict                    409
+Unavailable                 503, Retry-After
+anything else               500, nothing of what happened inside
 """
 
 import logging

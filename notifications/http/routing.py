@@ -64,14 +64,16 @@ class KeyRoute(APIRoute):
         super().__init__(path, endpoint, **options)
         statuses = _WITH_BODY if self.body_field else _WITHOUT_BODY
         self.responses = {**problem_responses(*statuses), **self.responses}
-        security = [{scheme: []} for scheme in self.schemes]
+        security: list[dict[str, list[str]]] = [{scheme: []} for scheme in self.schemes]
         self.openapi_extra = {"security": security, **(self.openapi_extra or {})}
 
     def get_route_handler(self) -> Handle:
         """The handler behind the gate."""
         return self.guarded(super().get_route_handler(), reads_json=self.body_field is not None)
 
-    def guarded(self, handle: Callable[[Request], Awaitable[Response]], *, reads_json: bool) -> Handle:
+    def guarded(
+        self, handle: Callable[[Request], Awaitable[Response]], *, reads_json: bool
+    ) -> Handle:
         """`handle`, for those who may call it."""
 
         async def guarded(request: Request) -> Response:

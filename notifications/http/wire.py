@@ -20,7 +20,9 @@ MAX_DEPTH = 32
 JSON = frozenset(("application/json",))
 """What most routes take."""
 
-_LONG_INTEGER = re.compile(rb"[0-9]{19}")
+# One byte for every digit: to look for 19 in a row is then a search for a constant, the cheapest.
+_DIGITS = bytes(1 if chr(byte).isdecimal() else 0 for byte in range(256))
+_LONG_INTEGER = b"\x01" * 19
 _TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(-?[0-9]+)(\.[0-9]+)?([eE][+-]?[0-9]+)?')
 _LARGEST = (1 << 64) - 1
 _SMALLEST = -(1 << 63)
@@ -77,7 +79,7 @@ def decode(body: bytes) -> Any:
     # Not deeper than there are brackets: most bodies need no walk.
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
         raise _not_json(f"it is nested over {MAX_DEPTH} deep")
-    if _LONG_INTEGER.search(body) and _has_huge_integer(body):
+    if _LONG_INTEGER in body.translate(_DIGITS) and _has_huge_integer(body):
         raise _not_json("it holds an integer beyond 64 bits; send it as a string")
     return document
 

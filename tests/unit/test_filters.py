@@ -80,6 +80,20 @@ def test_an_evaluation_error_tells_no_values():
     assert "string" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("expression", "kinds"),
+    [
+        ("yes > no", "boolean and boolean"),
+        ("text < 2.5", "string and number"),
+        ("sys.TimeToLive * 2 = 1", "timedelta and number"),
+    ],
+)
+def test_an_evaluation_error_names_the_kinds(expression: str, kinds: str):
+    """An operator that does not exist for two values is refused with their kinds."""
+    with pytest.raises(FilterError, match=kinds):
+        SqlFilter(expression).matches(MESSAGE)
+
+
 def test_the_error_for_a_subject_names_the_label():
     """Who asks for sys.Subject is told that Service Bus calls it sys.Label."""
     with pytest.raises(FilterError, match=r"sys\.Label"):

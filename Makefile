@@ -1,0 +1,64 @@
+# Everything here works on a fresh machine with Python 3.11 or newer: no root, no Docker, no account.
+#
+#   make install   a virtual environment in $(VENV) with the `huntaze` command
+#   make demo      see it work; ONCE=1 ends by itself
+#   make test      every check and test
+#   make lint      the checks alone
+#   make bench     measure this machine
+#
+# VENV=… puts the environment elsewhere, PYTHON=… makes it with another Python.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+BENCHES := latency webhooks
+
+# The first that runs, is new enough and can make virtual environments; a name alone proves nothing.
+USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+find_python = for python in python3.13 python3.12 python3.11 python3; do \
+	if $$python -c '$(USABLE)' 2>/dev/null; then echo $$python; exit; fi; done
+PYTHON ?= $(shell $(find_python))
+
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-for-tests
+
+.DELETE_ON_ERROR:
+.PHONY: install demo test lint bench clean
+
+install: $(STAMP)
+	@echo "$(BIN)/huntaze is ready"
+
+demo: $(STAMP)
+	@$(BIN)/huntaze demo $(if $(filter 1 yes true,$(ONCE)),--once)
+
+test: $(TEST_STAMP)
+	@sh scripts/checks.sh $(BIN) ruff format mypy pytest -- -n $(WORKERS) $(PYTEST)
+
+lint: $(TEST_STAMP)
+	@sh scripts/checks.sh $(BIN) ruff format mypy
+
+bench: $(STAMP)
+	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(BIN)/python bench/$$bench.py; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+# Stamps: what is installed is looked at again only when what it is made from has changed.
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer, with its venv module, is needed:" \
+		"install it (Debian: python3-venv), or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(STAMP): $(BIN)/python requirements.txt requirements-build.txt pyproject.toml
+	@echo "installing into $(VENV)"
+	@$(PIP) -r requirements-build.txt -r requirements.txt
+	@$(PIP) --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(TEST_STAMP): $(STAMP) requirements-test.txt
+	@echo "installing what the tests need into $(VENV)"
+	@$(PIP) -r requirements-test.txt -c requirements.txt
+	@touch $@

@@ -1,0 +1,146 @@
+"""The API of one machine's hub: hands the parts of a `LocalHub` to `http`. Like `bootstrap`, it may
+import every adapter, and only the hosts import it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import FastAPI
+from starlette.routing import WebSocketRoute
+
+from notifications.bootstrap import LocalHub
+from notifications.catalogue import Catalogue
+from notifications.channels.realtime.items import inbox_changed, item_json
+from notifications.channels.realtime.plain import SUBPROTOCOL
+from notifications.channels.realtime.tokens import ClientTokens, UserTokens
+from notifications.channels.webhooks import signatures
+from notifications.channels.webhooks.channel import check_event_types, check_headers
+from notifications.channels.webhooks.guard import Network, check_url
+from notifications.database import Database
+from notifications.directory import SigningSecret
+from notifications.endpoints import Endpoints
+from notifications.errors import FieldError
+from notifications.http.app import build_app
+from notifications.http.services import ClientUrl, Probe, Services, Vitals
+from notifications.ports import Dice, InboxItem
+
+_CLIENT_TOKEN_S = 3_600
+"""How long a client may take to connect with the URL that negotiate gave it, and to come back."""
+
+
+def create_app(hub: LocalHub) -> FastAPI:
+    """The API and the sockets of a hub."""
+    app = build_app(
+        Services(
+            hub=hub.hub,
+            catalogue=hub.catalogue,
+            queries=hub.queries,
+            health=hub.queries,
+            rounds=hub.upkeep,
+            registry=hub.directory,
+            directory=hub.directory,
+            endpoints=Endpoints(
+                hub.directory,
+                hub.directory,
+                hub=hub.hub,
+                queries=hub.queries,
+                checks=EndpointChecks(hub.settings.webhook_allowed_networks, hub.catalogue),
+                signing=EndpointSigning(hub.dice),
+                clock=hub.clock,
+                dice=hub.dice,
+                nudge=hub.sweep.nudge,
+            ),
+            keys=hub.keys,
+            inbox=hub.inbox,
+            inbox_forms=RealtimeForms(),
+            push=hub.sockets,
+            user_tokens=UserTokens(hub.secrets.user_token_secrets, hub.clock),
+            client_url=local_client_url(hub.client_tokens),
+            clock=hub.clock,
+            dice=hub.dice,
+            vitals=Vitals(
+                tally=hub.tally,
+                probes={"database": database_answers(hub.database)},
+                sweep_at=lambda: hub.sweep.last_at,
+                sockets=hub.sockets.count,
+            ),
+            admin_keys=hub.secrets.admin_keys,
+            allowed_origins=hub.settings.allowed_origins,
+        )
+    )
+    app.router.routes.append(WebSocketRoute("/client/hubs/{hub}", hub.sockets.endpoint))
+    return app
+
+
+class EndpointChecks:
+    """Implements `endpoints.Checks` by the webhook channel's rules."""
+
+    def __init__(self, allowed: Sequence[Network], catalogue: Catalogue) -> None:
+        self._allowed = allowed
+        self._known = tuple(each.name for each in catalogue.types())
+
+    def url(self, url: str) -> Sequence[FieldError]:
+        """Where it leads."""
+        return check_url(url, self._allowed)
+
+    def headers(self, headers: Mapping[str, str]) -> Sequence[FieldError]:
+        """What is sent along."""
+        return check_headers(headers)
+
+    def event_types(self, patterns: Sequence[str]) -> Sequence[FieldError]:
+        """What it asks for."""
+        return check_event_types(patterns, self._known)
+
+
+class EndpointSigning:
+    """Implements `endpoints.Signing` by Standard Webhooks."""
+
+    def __init__(self, dice: Dice) -> None:
+        self._dice = dice
+
+    def new(self) -> SigningSecret:
+        """A fresh generation."""
+        return signatures.new_secret(self._dice)
+
+    def rotate(self, secrets: Sequence[SigningSecret], now: int) -> tuple[SigningSecret, ...]:
+        """A fresh generation in front; the former one signs along for a day."""
+        return signatures.rotate(secrets, self.new(), now)
+
+    def secret_text(self, secret: SigningSecret) -> str:
+        """`whsec_…`."""
+        return signatures.secret_text(secret)
+
+    def public_key_text(self, secret: SigningSecret) -> str:
+        """`whpk_…`."""
+        return signatures.public_key_text(secret)
+
+
+class RealtimeForms:
+    """Implements `http.services.InboxForms` by what the realtime channel pushes."""
+
+    def item(self, item: InboxItem) -> Mapping[str, Any]:
+        """An item as JSON."""
+        return item_json(item)
+
+    def changed(self, item: InboxItem | None, unread: int) -> bytes:
+        """What is pushed when the user changed it."""
+        return inbox_changed(item, unread)
+
+
+def local_client_url(tokens: ClientTokens) -> ClientUrl:
+    """Clients connect to this very server, by the name under which they reached it."""
+
+    async def client_url(tenant_id: str, user_id: str, base_url: str) -> tuple[str, str]:
+        access = tokens.issue(base_url, tenant_id, user_id, _CLIENT_TOKEN_S)
+        return access.url, SUBPROTOCOL
+
+    return client_url
+
+
+def database_answers(database: Database) -> Probe:
+    """Raises `StoreUnavailable` where it does not."""
+
+    async def probe() -> None:
+        await database.read(lambda connection: connection.execute(sa.text("SELECT 1")).all())
+
+    return probe

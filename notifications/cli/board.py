@@ -1,0 +1,107 @@
+"""What the demo shows: each thing that lands, how long it took, and what has not landed yet."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+_STYLES: Mapping[str, str] = {"toast": "cyan", "mail": "magenta", "webhook": "green"}
+
+
+class Expected(NamedTuple):
+    """Something that is to land."""
+
+    event_id: str
+    what: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landing:
+    """Something that landed.
+
+    Attributes:
+        event_id: Of which event.
+        what: `toast`, `mail` or `webhook`.
+        who: Who got it.
+        text: What it says.
+        problem: Why it does not count, or None.
+        at: When, by the board's clock, where it was not just now.
+    """
+
+    event_id: str
+    what: str
+    who: str
+    text: str
+    problem: str | None = None
+    at: float | None = None
+
+
+class Board:
+    """Keeps what is expected, prints what lands."""
+
+    def __init__(self, console: Console, now: Callable[[], float]) -> None:
+        """Start empty.
+
+        Args:
+            console: Where to print.
+            now: Seconds, monotonic.
+        """
+        self._console = console
+        self.now = now
+        self._published: dict[str, float] = {}
+        self._types: dict[str, str] = {}
+        self._missing: dict[Expected, None] = {}
+        self._changed = asyncio.Event()
+        self.count = 0
+        """How many have landed."""
+
+    def publishing(self, event_id: str, event_type: str) -> None:
+        """An event's request begins now; latencies count from here."""
+        self._published[event_id] = self.now()
+        self._types[event_id] = event_type
+        self._console.print(Text.assemble(("\n→ ", "bold"), (event_type, "bold"), f"  {event_id}"))
+
+    def expect(self, expected: Expected) -> None:
+        """It is to land."""
+        self._missing[expected] = None
+
+    def land(self, landing: Landing) -> None:
+        """It has landed."""
+        style = "bold red" if landing.problem else _STYLES[landing.what]
+        begun = self._published.get(landing.event_id)
+        at = self.now() if landing.at is None else landing.at
+        took = "" if begun is None else f"{(at - begun) * 1000:.0f} ms"
+        self._console.print(
+            Text.assemble(
+                (f"{took:>9}  ", "bold"),
+                (f"{landing.what:<8}", style),
+                f"{landing.who:<9}",
+                landing.problem or landing.text,
+            ),
+            soft_wrap=True,
+        )
+        if landing.problem is None:
+            self.count += 1
+            self._missing.pop(Expected(landing.event_id, landing.what, landing.who), None)
+            self._changed.set()
+
+    def note(self, text: str) -> None:
+        """Say something in between."""
+        self._console.print(Text(" " * 11 + text, style="dim"), soft_wrap=True)
+
+    def missing(self) -> list[str]:
+        """What has not landed, one line each."""
+        return [
+            f"the {what} of {self._types.get(event_id, '?')} ({event_id}) for {who} did not land"
+            for event_id, what, who in self._missing
+        ]
+
+    async def landed(self, what: str | None = None) -> None:
+        """Wait until everything that is expected, or all of one kind, has landed."""
+        while any(what in (None, each.what) for each in self._missing):
+            self._changed.clear()
+            await self._changed.wait()

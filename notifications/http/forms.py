@@ -1,0 +1,165 @@
+"""What bodies, queries and answers are made of. Pydantic ends here: inside there are values."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from notifications.errors import FieldError, InvalidInput, NotFound
+from notifications.events import is_user_id
+from notifications.http.auth import principal_of
+from notifications.text import clean
+
+MAX_ERRORS = 50
+
+
+class Body(BaseModel):
+    """What is sent to us: camelCase, nothing that is not known, no guessing of types."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=False, validate_by_alias=True,
+        extra="forbid", strict=True, frozen=True,
+    )  # fmt: skip
+
+
+class View(BaseModel):
+    """What we answer: camelCase."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, frozen=True
+    )
+
+
+# --------------------------------------------------------------------------- fields
+
+
+def _one_line(text: str) -> str:
+    if clean(text) != text or "\n" in text or "\t" in text:
+        raise PydanticCustomError("one_line", "must be one line without control characters")
+    return text
+
+
+def _text(text: str) -> str:
+    if clean(text) != text:
+        raise PydanticCustomError("text", "must not contain control characters")
+    return text
+
+
+def _user_id(text: str) -> str:
+    if not is_user_id(text):
+        raise PydanticCustomError("user_id", "must be 1-128 characters, no spaces or controls")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Text = Annotated[str, AfterValidator(_text)]
+TenantId = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_-]{1,36}$", description="The Huntaze account.")
+]
+UserId = Annotated[
+    str,
+    Field(min_length=1, max_length=128, description="Unique in the tenant; no spaces."),
+    AfterValidator(_user_id),
+]
+BodyTenant = Annotated[
+    TenantId | None,
+    Field(description="With the admin's key: the tenant. With a tenant's key it may be left out."),
+]
+QueryTenant = Annotated[
+    TenantId | None,
+    Query(
+        alias="tenantId",
+        description="With the admin's key: the tenant. With a tenant's key it may be left out.",
+    ),
+]
+QueryUser = Annotated[
+    UserId | None,
+    Query(
+        alias="userId",
+        description="With an API key: the user. With a user's token it may be left out.",
+    ),
+]
+
+
+# --------------------------------------------------------------------------- who and what
+
+
+async def _tenant(request: Request, tenant_id: QueryTenant = None) -> str:
+    return principal_of(request).tenant(tenant_id)
+
+
+async def _tenant_or_all(request: Request, tenant_id: QueryTenant = None) -> str | None:
+    return principal_of(request).tenant_or_all(tenant_id)
+
+
+async def _subject(
+    request: Request, tenant_id: QueryTenant = None, user_id: QueryUser = None
+) -> tuple[str, str]:
+    principal = principal_of(request)
+    tenant = principal.tenant(tenant_id)
+    if principal.user_id is None:
+        if user_id is None:
+            wrong = "the query parameter userId is required with an API key"
+            raise InvalidInput([FieldError("", wrong)])
+        return tenant, user_id
+    if user_id is not None and user_id != principal.user_id:
+        raise NotFound("no such user")
+    return tenant, principal.user_id
+
+
+Tenant = Annotated[str, Depends(_tenant)]
+"""The tenant that a call without a body is about."""
+
+TenantOrAll = Annotated[str | None, Depends(_tenant_or_all)]
+"""The same; None is everybody, for the admin who named none."""
+
+Subject = Annotated[tuple[str, str], Depends(_subject)]
+"""The tenant and user whose inbox it is."""
+
+
+def _path_id(text: str) -> str:
+    # What no id is made of names nothing; no store ever sees it.
+    return text if text.isprintable() and " " not in text else ""
+
+
+PathId = Annotated[str, Path(alias="id", max_length=512), AfterValidator(_path_id)]
+
+
+# --------------------------------------------------------------------------- times and errors
+
+
+def moment(ms: int) -> str:
+    """A time as the API writes it: RFC 3339, UTC, milliseconds."""
+    return stamp(datetime.fromtimestamp(ms / 1000, UTC))
+
+
+def moment_or_none(ms: int | None) -> str | None:
+    """The same, where there may be none."""
+    return None if ms is None else moment(ms)
+
+
+def stamp(at: datetime) -> str:
+    """A time with a zone, as the API writes it."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def invalid(error: RequestValidationError) -> InvalidInput:
+    """What pydantic found wrong, in our words' form; nothing of what was sent."""
+    return InvalidInput([_field_error(each) for each in error.errors()[:MAX_ERRORS]])
+
+
+def _field_error(found: dict[str, Any]) -> FieldError:
+    where, *path = found["loc"]
+    detail = str(found["msg"])
+    if where == "body":
+        return FieldError("".join(_step(part) for part in path), detail)
+    names = ".".join(map(str, path))
+    return FieldError("", f"the {where} parameter {names}: {detail}")
+
+
+def _step(part: object) -> str:
+    return "/" + str(part)[:64].replace("~", "~0").replace("/", "~1")

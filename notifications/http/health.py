@@ -1,0 +1,153 @@
+"""Whether the process lives, whether it can work, and its counts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from starlette.responses import PlainTextResponse, Response
+
+from notifications.errors import HuntazeError
+from notifications.http.forms import View
+from notifications.http.problems import Problem
+from notifications.http.routing import problem_responses
+from notifications.http.services import Services, services_of
+from notifications.retries import MINUTE
+
+router = APIRouter(tags=["health"])
+
+SWEEP_IS_LATE = 5 * MINUTE
+"""A sweep comes every minute; so long without one, something is wrong."""
+
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Alive(View):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(View):
+    """The hub can work."""
+
+    status: Literal["ready"] = "ready"
+    checks: list[str]
+    sweep_age_seconds: float | None
+
+
+@router.get("/healthz", summary="Whether the process answers")
+async def healthz() -> Alive:
+    """Looks at nothing else: a database that is away is no reason to restart this."""
+    return Alive()
+
+
+@router.get(
+    "/readyz",
+    summary="Whether the hub can work",
+    response_model=Ready,
+    responses=problem_responses(503),
+)
+async def readyz(request: Request) -> Any:
+    """Asks what the hub cannot do without, and looks at the age of the last sweep."""
+    services = services_of(request)
+    failing = [name async for name in _failing(services)]
+    age = _sweep_age(services)
+    if age is not None and age > SWEEP_IS_LATE:
+        failing.append("sweep")
+    if failing:
+        detail = f"Not ready: {', '.join(failing)}."
+        problem = Problem(status=503, detail=detail, headers={"retry-after": "5"})
+        return problem.response(request.url.path)
+    seconds = None if age is None else age / 1000
+    return Ready(checks=sorted(services.vitals.probes), sweep_age_seconds=seconds)
+
+
+@router.get(
+    "/metrics",
+    summary="Counts, for Prometheus",
+    response_class=PlainTextResponse,
+)
+async def metrics(request: Request) -> Response:
+    """Counts of this process since it started; no tenant's name is in them."""
+    text = "".join(family.text() for family in _families(request))
+    return Response(text, media_type=_PROMETHEUS)
+
+
+async def _failing(services: Services) -> Any:
+    for name, probe in services.vitals.probes.items():
+        try:
+            await probe()
+        except HuntazeError:
+            yield name
+
+
+def _sweep_age(services: Services) -> int | None:
+    at = services.vitals.sweep_at()
+    return None if at is None else max(0, services.clock.now() - at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """A metric: its name, what it is, and its samples by labels."""
+
+    name: str
+    kind: str
+    help: str
+    samples: tuple[tuple[dict[str, str], float], ...]
+
+    def text(self) -> str:
+        """Prometheus' text form."""
+        lines = [f"# HELP {self.name} {self.help}", f"# TYPE {self.name} {self.kind}"]
+        lines += [f"{self.name}{_labels(labels)} {value:g}" for labels, value in self.samples]
+        return "\n".join(lines) + "\n"
+
+
+def _labels(labels: dict[str, str]) -> str:
+    if not labels:
+        return ""
+    pairs = (f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    return "{" + ",".join(pairs) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _families(request: Request) -> Iterator[_Family]:
+    services = services_of(request)
+    vitals = services.vitals
+    yield _Family(
+        "huntaze_events_total",
+        "counter",
+        "Events offered to the ledger, by what became of them.",
+        tuple(({"outcome": name}, count) for name, count in sorted(vitals.tally.events.items())),
+    )
+    yield _Family(
+        "huntaze_deliveries_total",
+        "counter",
+        "Deliveries written down, by channel and the state they came to.",
+        tuple(
+            ({"channel": channel, "state": state}, count)
+            for (channel, state), count in sorted(vitals.tally.deliveries.items())
+        ),
+    )
+    yield _Family(
+        "huntaze_http_requests_total",
+        "counter",
+        "Requests answered, by method, route and status.",
+        tuple(
+            ({"method": method, "route": route, "status": str(status)}, count)
+            for (method, route, status), count in sorted(request.app.state.requests.items())
+        ),
+    )
+    yield _Family(
+        "huntaze_sockets", "gauge", "Realtime clients connected.", (({}, vitals.sockets()),)
+    )
+    age = _sweep_age(services)
+    yield _Family(
+        "huntaze_sweep_age_seconds",
+        "gauge",
+        "Since the last sweep ended.",
+        () if age is None else (({}, age / 1000),),
+    )
