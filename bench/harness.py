@@ -1,5 +1,6 @@
 """Processes that a bench is made of: a hub, a receiver, and what they say."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,12 @@ class RunningHub:
     url: str
     key: str
     data: Path
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Processor time its process has used so far, seconds."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def headers(self) -> dict[str, str]:
@@ -109,7 +116,7 @@ def _ready(process: "subprocess.Popen[str]", data: Path) -> RunningHub:
         timeout=READY_WITHIN_S,
     )
     answer.raise_for_status()
-    return RunningHub(url, answer.json()["key"], data)
+    return RunningHub(url, answer.json()["key"], data, process.pid)
 
 
 def percentile(values: list[float], share: float) -> float:

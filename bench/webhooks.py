@@ -1,7 +1,8 @@
 """Webhooks a second through the whole durable path, as a ratio to the bare loop of the same run.
 
 HTTP publish, ledger, bus, sign, POST, ledger; against a loop that only signs and POSTs. The two
-take turns, so that a noisy machine disturbs both; the ratio is the median over the pairs.
+take turns, so that a noisy machine disturbs both; the ratio is the median over the pairs. Beside
+each rate stands the processor time that one webhook cost its process.
 """
 
 import argparse
@@ -31,10 +32,12 @@ def durable(
     return count / took
 
 
-def bare(receiver: harness.Receiver, count: int) -> float:
-    """POSTs a second without the hub."""
+def bare(receiver: harness.Receiver, count: int) -> tuple[float, float]:
+    """POSTs a second without the hub, and processor seconds per POST."""
     command = [sys.executable, harness.HERE / "bare_loop.py", receiver.url, str(count)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rate, cost = said.split()
+    return float(rate), float(cost)
 
 
 def main() -> None:
@@ -49,12 +52,20 @@ def main() -> None:
         endpoint = made.json()["id"]
         durable(hub, receiver, endpoint, 1_000)
         ratios = []
-        print(f"{'pair':>4}  {'bare loop /s':>12}  {'durable /s':>10}  {'ratio':>5}")
+        print(
+            f"{'pair':>4}  {'bare /s':>9}  {'µs each':>8}  {'durable /s':>10}  {'µs each':>8}  ratio"
+        )
         for pair in range(1, options.pairs + 1):
-            alone = bare(receiver, options.count)
+            alone, cost = bare(receiver, options.count)
+            used = hub.cpu_s()
             whole = durable(hub, receiver, endpoint, options.count)
+            used = (hub.cpu_s() - used) / options.count
             ratios.append(whole / alone)
-            print(f"{pair:>4}  {alone:>12,.0f}  {whole:>10,.0f}  {ratios[-1]:>5.2f}", flush=True)
+            print(
+                f"{pair:>4}  {alone:>9,.0f}  {cost * 1e6:>8.0f}  {whole:>10,.0f}"
+                f"  {used * 1e6:>8.0f}  {ratios[-1]:>5.2f}",
+                flush=True,
+            )
         print(f"webhooks-ratio  median {statistics.median(ratios):.2f}")
 
 

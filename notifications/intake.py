@@ -1,5 +1,7 @@
 """Reading events from the bus: what the hub accepted itself, and what others put there."""
 
+import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -8,6 +10,12 @@ import orjson
 from notifications.errors import InvalidEvent, RejectedMessage
 from notifications.events import Channel, Event, decode_message
 from notifications.ports import Clock, DeadLetter, Known, Ledger, Received
+
+_Name = tuple[str, str]
+_NAMELESS: _Name = ("", "")
+
+_MET = 10_000
+"""Events remembered as met: more than can lie in memory behind one that was."""
 
 
 class EventTypes(Protocol):
@@ -29,56 +37,89 @@ class Intake:
         self._ledger = ledger
         self._types = types
         self._clock = clock
+        self._met: OrderedDict[tuple[Channel, int], None] = OrderedDict()
 
     async def read(
         self, messages: Sequence[Received], channel: Channel
     ) -> list[Known | DeadLetter]:
         """One answer per message, in order: the event, or why nobody can ever handle it."""
         answers: dict[int, Known | DeadLetter] = {}
-        asked: dict[int, tuple[str, str]] = {}
+        others: dict[int, bytes] = {}
         for index, received in enumerate(messages):
             decoded = received.message.decoded
-            if decoded is not None and received.delivery_count == 1:
-                # Accepted in this process and never handed out before: no row can be there yet.
+            if decoded is not None and self._unmet(received, decoded, channel):
                 answers[index] = decoded
             else:
-                name = _name(received.message.body)
-                if name is not None:
-                    asked[index] = name
-        known = await self._ledger.look(list(set(asked.values())), channel) if asked else {}
-        for index, received in enumerate(messages):
-            if index not in answers:
-                found = known.get(asked[index]) if index in asked else None
-                answers[index] = await self._judge(received.message.body, found)
+                others[index] = received.message.body
+        if others:
+            found = await self._find(list(others.values()), channel)
+            answers |= zip(others, found, strict=True)
         return [answers[index] for index in range(len(messages))]
 
-    async def _judge(self, body: bytes, found: Known | None) -> Known | DeadLetter:
-        if found is not None and found.event.body == body:
-            return found
+    def _unmet(self, received: Received, decoded: Known, channel: Channel) -> bool:
+        """Whether this is the first that is heard of an event: then no row can be there yet."""
+        return received.delivery_count == 1 and (channel, decoded.key) not in self._met
+
+    async def _find(self, bodies: Sequence[bytes], channel: Channel) -> list[Known | DeadLetter]:
+        """What the ledger knows of them; what is not in it is taken in."""
+        names = [_name(body) for body in bodies]
+        asked = [name for name in set(names) if name is not None]
+        known = await self._ledger.look(asked, channel)
+        strangers = [
+            index
+            for index, body in enumerate(bodies)
+            if (found := known.get(names[index] or _NAMELESS)) is None or found.event.body != body
+        ]
+        rejected: dict[int, DeadLetter | None] = {}
+        if strangers:
+            judged = await asyncio.gather(
+                *(self._judge(bodies[i], known.get(names[i] or _NAMELESS)) for i in strangers)
+            )
+            rejected = dict(zip(strangers, judged, strict=True))
+            # Some came in just now, and meanwhile others may have been routed: look once more.
+            known = await self._ledger.look(asked, channel)
+        answers = [
+            rejected.get(index) or known[name or _NAMELESS] for index, name in enumerate(names)
+        ]
+        for answer in answers:
+            if isinstance(answer, Known):
+                self._meet(channel, answer.key)
+        return answers
+
+    def _meet(self, channel: Channel, key: int) -> None:
+        self._met[(channel, key)] = None
+        if len(self._met) > _MET:
+            self._met.popitem(last=False)
+
+    async def _judge(self, body: bytes, found: Known | None) -> DeadLetter | None:
+        """Why nobody can ever handle it; None where the ledger has it, or has it now."""
         try:
             event = decode_message(body, now=self._clock.wall())
         except RejectedMessage as error:
             return DeadLetter(error.reason, error.description)
         if found is not None and found.event.fingerprint() == event.fingerprint():
-            return found
+            return None
         return await self._admit(event)
 
-    async def _admit(self, event: Event) -> Known | DeadLetter:
+    async def _admit(self, event: Event) -> DeadLetter | None:
         """Take in, on first sight, an event that another producer put on the topic."""
+        try:
+            channels = self._types.channels(event.type)
+        except InvalidEvent as error:
+            return DeadLetter("unknown-type", str(error))
         try:
             self._types.check(event)
         except InvalidEvent as error:
             return DeadLetter("schema", str(error))
-        channels = self._types.channels(event.type)
         (accepted,) = await self._ledger.accept([event], [channels], send=False)
         if accepted.conflict:
             return DeadLetter(
                 "conflict", f"event {event.id!r} is already there with another content"
             )
-        return Known(key=accepted.key, event=event, channels=channels)
+        return None
 
 
-def _name(body: bytes) -> tuple[str, str] | None:
+def _name(body: bytes) -> _Name | None:
     """The tenant and id that a body claims; None where it has none to claim."""
     try:
         document = orjson.loads(body)

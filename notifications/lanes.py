@@ -26,6 +26,12 @@ BOUNDS: Mapping[Channel, int] = {Channel.REALTIME: 512, Channel.EMAIL: 32, Chann
 IN_FLIGHT_LIMIT = 4_096
 """Attempts in flight at once, of all lanes of a process: what memory and sockets can bear."""
 
+BUSY_RETRY = 500
+"""When a lane that was at its bound is looked at again, ms."""
+
+PROBE_PATIENCE = 1 * MINUTE
+"""When a lane whose probe is under way is looked at again, ms: the probe's end comes before."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
@@ -49,15 +55,22 @@ class Health:
         return self.probe_at is not None
 
 
-def after(health: Health, outcome: Outcome, *, now: int) -> Health:
-    """A lane's health after an attempt; the same object where nothing changed."""
+def after(health: Health, outcome: Outcome, *, began: int, now: int) -> Health:
+    """A lane's health after an attempt; the same object where nothing changed.
+
+    Args:
+        health: As it was.
+        outcome: What the attempt returned.
+        began: When the attempt began.
+        now: When it returned.
+    """
     if not (isinstance(outcome, Failed) and outcome.timed_out):
         return health if health.timeouts == 0 else Health(lane=health.lane)
+    if health.probe_at is not None and began < health.probe_at:
+        return health  # it began before the lane was known to be sick, and tells nothing new
     timeouts = health.timeouts + 1
     if timeouts < SICK_AFTER:
         return replace(health, timeouts=timeouts)
-    if health.probe_at is not None and now < health.probe_at:
-        return health  # it began before the lane was known to be sick, and tells nothing new
     delay = min((health.probe_delay or FIRST_PROBE // 2) * 2, LAST_PROBE)
     return replace(health, timeouts=timeouts, probe_at=now + delay, probe_delay=delay)
 
@@ -69,31 +82,36 @@ class Lanes:
         self._in_flight: Counter[str] = Counter()
         self._total = 0
         self._health: dict[str, Health] = {}
+        self._probing: set[str] = set()
 
     def enter(self, lane: str, channel: Channel, *, now: int, probe: bool = False) -> bool:
         """Take a place in the lane; False when it is at its bound, or sick and this is no probe."""
-        health = self._health.get(lane)
-        if health is not None and health.sick and not probe:
+        sick = self.health(lane).sick
+        if (sick and not probe) or not self.room(lane, channel, now=now):
             return False
-        if probe and health is not None and (health.probe_at or 0) > now:
-            return False
-        if self._in_flight[lane] >= BOUNDS[channel] or self._total >= IN_FLIGHT_LIMIT:
-            return False
+        if sick:
+            self._probing.add(lane)
         self._in_flight[lane] += 1
         self._total += 1
         return True
 
-    def leave(self, lane: str, outcome: Outcome, *, now: int) -> Health | None:
-        """Give the place back; the lane's health where the outcome changed it."""
+    def leave(self, lane: str, outcome: Outcome, *, began: int, now: int) -> Health | None:
+        """Give the place back that was taken at `began`; the lane's health where that changed."""
         self._total -= 1
         self._in_flight[lane] -= 1
         if self._in_flight[lane] <= 0:
             del self._in_flight[lane]
         before = self.health(lane)
-        health = after(before, outcome, now=now)
+        if began >= (before.probe_at or 0):
+            self._probing.discard(lane)
+        health = after(before, outcome, began=began, now=now)
         if health is before:
             return None
-        self.learn(health)
+        if health.timeouts:
+            self._health[lane] = health
+        else:
+            self._health.pop(lane, None)
+            self._probing.discard(lane)
         return health
 
     def health(self, lane: str) -> Health:
@@ -101,16 +119,27 @@ class Lanes:
         return self._health.get(lane) or Health(lane=lane)
 
     def learn(self, health: Health) -> None:
-        """Take over what the ledger knows."""
-        if health.timeouts:
+        """Take over what the ledger knows, where that is news: outcomes get there later."""
+        known = self._health.get(health.lane)
+        newer = known is None or (known.probe_at or 0) < (health.probe_at or 0)
+        if health.timeouts and newer:
             self._health[health.lane] = health
-        else:
-            self._health.pop(health.lane, None)
 
     def room(self, lane: str, channel: Channel, *, now: int) -> int:
         """How many deliveries may be tried now: one while sick, and none before the probe."""
         health = self.health(lane)
         free = min(BOUNDS[channel] - self._in_flight[lane], IN_FLIGHT_LIMIT - self._total)
+        if free <= 0:
+            return 0
         if not health.sick:
-            return max(free, 0)
-        return 1 if free > 0 and (health.probe_at or 0) <= now else 0
+            return free
+        return 1 if (health.probe_at or 0) <= now and lane not in self._probing else 0
+
+    def open_at(self, lane: str, channel: Channel, *, now: int) -> int:
+        """When it is worth looking for room; what heals or probes the lane says so sooner."""
+        if lane in self._probing:
+            return now + PROBE_PATIENCE
+        probe_at = self.health(lane).probe_at or 0
+        if probe_at > now:
+            return probe_at
+        return now if self.room(lane, channel, now=now) else now + BUSY_RETRY

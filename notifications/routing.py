@@ -57,8 +57,13 @@ def drain_message(lane: str, *, message_id: str, due_at: int) -> Message:
     )
 
 
-def lane_of(message: Message) -> str:
-    """The lane that a drain message wakes.
+def is_drain(message: Message) -> bool:
+    """Whether it wakes a lane; anything else is an event."""
+    return message.properties.get("hubKind") == "drain"
+
+
+def lane_of(message: Message, channel: Channel) -> str:
+    """The lane of this channel that a drain message wakes.
 
     Raises:
         RejectedMessage: It names none.
@@ -67,8 +72,8 @@ def lane_of(message: Message) -> str:
         lane = orjson.loads(message.body)["lane"]
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise RejectedMessage("drain-without-lane", "a drain message names its lane") from error
-    if not isinstance(lane, str):
-        raise RejectedMessage("drain-without-lane", "a lane's name is a string")
+    if not isinstance(lane, str) or not lane.startswith(f"{channel}/"):
+        raise RejectedMessage("drain-without-lane", f"a lane's name begins with {channel}/")
     return lane
 
 
@@ -94,10 +99,12 @@ def resend(
     second. 30 s doubling to 10 min, within `lifetime` of its first coming.
     """
     properties = received.message.properties
-    tries = _number(properties.get("hubTries"), 0) + 1
+    tries = max(_number(properties.get("hubTries"), 0), 0) + 1
+    if tries > RESEND_TRIES:
+        return None
     not_after = _number(properties.get("hubNotAfter"), received.enqueued_at + lifetime)
     due_at = now + min(RESEND_FIRST * 2 ** (tries - 1), RESEND_LAST)
-    if tries > RESEND_TRIES or due_at > not_after:
+    if due_at > not_after:
         return None
     return Message(
         id=message_id,
@@ -151,5 +158,5 @@ def plan(
 def _number(value: PropertyValue | None, default: int) -> int:
     try:
         return int(value) if value is not None else default
-    except ValueError:
+    except (ValueError, OverflowError):
         return default

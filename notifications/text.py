@@ -20,7 +20,7 @@ _UNWANTED = re.compile(
     "]"
 )
 _ABSOLUTE = re.compile(r"https?://[^\s/?#\\@<>\"'`]+(?:[/?#][^\s\\<>\"`]*)?", re.IGNORECASE)
-_PATH = re.compile(r"/(?![/\\])[^\s\\<>\"`]*")
+_PATH = re.compile(r"/(?!/)[^\s\\<>\"`]*")
 
 
 def clean(text: str) -> str:

@@ -9,9 +9,9 @@ its ten deliveries within a second.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from notifications.errors import HuntazeError, Unavailable
+from notifications.errors import Unavailable
 from notifications.ports import (
     Abandon,
     Bus,
@@ -56,27 +56,37 @@ class Guard:
         self._publish = publish
         self._clock = clock
         self._dice = dice
+        self._away = False  # something of ours was away when last looked, at:
+        self._probed_at = 0
 
     async def __call__(self, messages: Sequence[Received]) -> list[Settlement]:
         """One settlement each, in order; never raises but when the process stops."""
         try:
             return list(await self._handler(messages))
         except Exception as error:  # noqa: BLE001 - that is what this is for
-            if len(messages) == 1:
-                return [await self._fault(messages[0], error)]
-            # One of them spoils it: each alone, so that only the culprit is held back.
-            alone = await asyncio.gather(*(self([message]) for message in messages))
-            return [settlement for (settlement,) in alone]
+            return await self._fault([_plain(message) for message in messages], error)
 
-    async def _fault(self, message: Received, error: Exception) -> Settlement:
+    async def _fault(self, messages: Sequence[Received], error: Exception) -> list[Settlement]:
+        """What is away is waited for; what fails otherwise is found by handling each alone."""
         give_up_at = self._clock.now() + OUTAGE_PATIENCE_MS
         while isinstance(error, Unavailable) and self._clock.now() < give_up_at:
             await self._clock.sleep_until(self._clock.now() + _PROBE_MS)
+            if self._away and self._clock.now() - self._probed_at < _PROBE_MS:
+                continue  # another batch has just looked whether it is back
+            self._probed_at = self._clock.now()
             try:
-                return (await self._handler([message]))[0]
+                answers = list(await self._handler(messages))
             except Exception as again:  # noqa: BLE001 - as above
                 error = again
-        return await self._resend(message, error)
+                self._away = isinstance(error, Unavailable)
+            else:
+                self._away = False
+                return answers
+        if len(messages) == 1 or isinstance(error, Unavailable):
+            return await asyncio.gather(*(self._resend(message, error) for message in messages))
+        # One of them spoils it: each alone, so that only the culprit is held back.
+        alone = await asyncio.gather(*(self([message]) for message in messages))
+        return [settlement for (settlement,) in alone]
 
     async def _resend(self, message: Received, error: Exception) -> Settlement:
         log.error(
@@ -95,9 +105,15 @@ class Guard:
             return DeadLetter("handler-failed", f"{type(error).__name__}: {error}")
         try:
             await self._publish([again])
-        except Unavailable:
+        except Exception as fault:
+            log.warning("message.not_resent", exc_info=fault)
             return Abandon()
         return Complete()
+
+
+def _plain(received: Received) -> Received:
+    """As any process gets it: what was known when it was published may be so no more."""
+    return replace(received, message=replace(received.message, decoded=None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +172,8 @@ class Worker:
                 await self._room.wait()
             try:
                 messages = await self._bus.receive(self._subscription, limit=room)
-            except HuntazeError as error:
-                log.warning("bus.receive_failed", extra={"detail": str(error)})
+            except Exception as error:
+                log.warning("bus.receive_failed", exc_info=error)
                 await self._clock.sleep_until(self._clock.now() + _PROBE_MS)
                 continue
             self._take(messages)
@@ -183,9 +199,9 @@ class Worker:
     async def _settle(self, message: Received, settlement: Settlement) -> None:
         try:
             await self._bus.settle(message, settlement)
-        except Unavailable as error:
+        except Exception as error:
             # Its lock runs out and it comes again; the ledger knows what was done.
-            log.warning("bus.settle_failed", extra={"detail": str(error)})
+            log.warning("bus.settle_failed", exc_info=error)
 
     async def _renew(self) -> None:
         while True:

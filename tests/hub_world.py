@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,4 @@ def document(event_id: str = "event-1", **changes: Any) -> dict[str, Any]:
 
 def event(event_id: str = "event-1", **changes: Any) -> Event:
     """The same, read."""
-    from datetime import UTC, datetime
-
     return read_event(document(event_id, **changes), tenant_id=None, now=datetime.now(UTC))

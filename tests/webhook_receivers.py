@@ -179,7 +179,7 @@ def drip(head: bytes, *, piece: bytes = b"x", every: float = 0.02) -> Behaviour:
 
 
 class Flood:
-    """A body of a gigabyte, as fast as it is taken.
+    """A body of a gigabyte, as fast as it is taken, from a receiver that listens no more.
 
     Attributes:
         sent: Bytes that got rid of so far.
@@ -190,6 +190,7 @@ class Flood:
         self.sent = 0
 
     async def __call__(self, _: Request, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # not even for the other side's goodbye
         writer.write(f"HTTP/1.1 {self.status} Any\r\ncontent-length: {1 << 30}\r\n\r\n".encode())
         block = b"x" * 65536
         while self.sent < 1 << 30:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from notifications.errors import ConfigurationError
+from notifications.setting_forms import api_key, hub_url
 from notifications.settings import ADMIN_KEY_FILE, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -74,10 +75,13 @@ def find_hub(settings: Settings, *, url: str | None, key: str | None, data: Path
     """The hub to talk to: what the options say, else the settings, else the data folder.
 
     Raises:
-        ConfigurationError: There is no key.
+        ConfigurationError: There is no key, or what is given is none or no address.
     """
     found = key or settings.api_key or next(iter(settings.admin_keys), None) or _admin_key(data)
-    return Access(url=(url or settings.url).rstrip("/"), key=found)
+    try:
+        return Access(url=hub_url(url or settings.url), key=api_key(found))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def _admin_key(data: Path) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,9 +63,19 @@ def batches(entries: Iterable[Entry]) -> Iterator[Sequence[Entry]]:
 class Publisher:
     """Sends batches to one hub."""
 
-    def __init__(self, access: Access, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self, access: Access, client: httpx.AsyncClient, tell: Callable[[str], None]
+    ) -> None:
+        """Configure.
+
+        Args:
+            access: The hub and the key.
+            client: Sends the requests.
+            tell: Is told, in a few words, of each try that failed.
+        """
         self._access = access
         self._client = client
+        self._tell = tell
 
     async def publish(self, batch: Sequence[Entry]) -> list[Answer]:
         """Send a batch; one answer each, in order.
@@ -97,7 +107,9 @@ class Publisher:
 
     async def _post(self, body: bytes) -> httpx.Response:
         problem = ""
-        async for _ in _tries():
+        async for number in _tries():
+            if number:
+                self._tell(f"{problem}; trying again ({number} of {TRIES - 1})")
             try:
                 response = await self._client.post(
                     f"{self._access.url}/v1/events",

@@ -1,7 +1,7 @@
 """What the demo shows: each thing that lands, how long it took, and what has not landed yet."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,30 +59,27 @@ class Board:
         self.count = 0
         """How many have landed."""
 
-    def publishing(self, event_id: str, event_type: str) -> None:
-        """An event's request begins now; latencies count from here."""
+    def publishing(self, event_id: str, event_type: str, expected: Iterable[Expected]) -> None:
+        """An event's request begins now; latencies count from here.
+
+        Args:
+            event_id: The event.
+            event_type: Its type.
+            expected: What is to land.
+        """
+        self._missing.update(dict.fromkeys(expected))
         self._published[event_id] = self.now()
         self._types[event_id] = event_type
-        self._console.print(Text.assemble(("\n→ ", "bold"), (event_type, "bold"), f"  {event_id}"))
-
-    def expect(self, expected: Expected) -> None:
-        """It is to land."""
-        self._missing[expected] = None
+        self._print(Text.assemble((f"→ {event_type}  {event_id}", "bold")))
 
     def land(self, landing: Landing) -> None:
         """It has landed."""
-        style = "bold red" if landing.problem else _STYLES[landing.what]
         begun = self._published.get(landing.event_id)
         at = self.now() if landing.at is None else landing.at
         took = "" if begun is None else f"{(at - begun) * 1000:.0f} ms"
-        self._console.print(
-            Text.assemble(
-                (f"{took:>9}  ", "bold"),
-                (f"{landing.what:<8}", style),
-                f"{landing.who:<9}",
-                landing.problem or landing.text,
-            ),
-            soft_wrap=True,
+        style = "bold red" if landing.problem else _STYLES[landing.what]
+        self._print(
+            _line(took, (landing.what, style), landing.who, landing.problem or landing.text)
         )
         if landing.problem is None:
             self.count += 1
@@ -91,7 +88,10 @@ class Board:
 
     def note(self, text: str) -> None:
         """Say something in between."""
-        self._console.print(Text(" " * 11 + text, style="dim"), soft_wrap=True)
+        self._print(Text(" " * 11 + text, style="dim"))
+
+    def _print(self, line: Text) -> None:
+        self._console.print(line, no_wrap=True, overflow="ellipsis")
 
     def missing(self) -> list[str]:
         """What has not landed, one line each."""
@@ -100,8 +100,13 @@ class Board:
             for event_id, what, who in self._missing
         ]
 
-    async def landed(self, what: str | None = None) -> None:
-        """Wait until everything that is expected, or all of one kind, has landed."""
-        while any(what in (None, each.what) for each in self._missing):
+    async def landed(self, awaited: Sequence[Expected] | None = None) -> None:
+        """Wait until these have landed, or everything that is expected."""
+        while any(awaited is None or each in awaited for each in self._missing):
             self._changed.clear()
             await self._changed.wait()
+
+
+def _line(took: str, what: tuple[str, str], who: str, text: str) -> Text:
+    name, style = what
+    return Text.assemble((f"{took:>9}", "bold"), "  ", (f"{name:<8}", style), f" {who:<9} ", text)

@@ -15,7 +15,6 @@ from aiohttp import web
 from notifications.channels.webhooks.signatures import SignatureError, verify
 from notifications.cli.board import Board, Landing
 
-RECEIVER = "receiver"
 _LOOK_S = 0.01
 
 
@@ -25,8 +24,9 @@ class Receiver:
     It answers 500 to the first call of one type of event, so that a retry is seen.
     """
 
-    def __init__(self, board: Board, *, fails_once: str) -> None:
+    def __init__(self, board: Board, name: str, *, fails_once: str) -> None:
         self._board = board
+        self._name = name
         self._fails_once = fails_once
         self._keys: Sequence[str] = ()
         self._calls: dict[str, int] = {}
@@ -61,7 +61,7 @@ class Receiver:
         event = orjson.loads(body)
         calls = self._calls[event["id"]] = self._calls.get(event["id"], 0) + 1
         if event["type"] == self._fails_once and calls == 1:
-            self._board.note(f"webhook {RECEIVER} answers 500 on purpose: the hub tries again")
+            self._board.note(f"(the {self._name} answers 500 on purpose, so that a retry is seen)")
             return web.Response(status=500)
         again = f", at attempt {calls}" if calls > 1 else ""
         self._land(body, f"{event['type']}, {' and '.join(schemes)} verified{again}")
@@ -73,7 +73,7 @@ class Receiver:
         except (ValueError, KeyError, TypeError):
             event_id = ""
         self._board.land(
-            Landing(event_id=event_id, what="webhook", who=RECEIVER, text=text, problem=problem)
+            Landing(event_id=event_id, what="webhook", who=self._name, text=text, problem=problem)
         )
 
 
@@ -89,7 +89,7 @@ async def browser(board: Board, user_id: str, url: str, protocol: str) -> AsyncI
     """
     async with websockets.connect(url, subprotocols=[websockets.Subprotocol(protocol)]) as socket:
         await socket.recv()  # the greeting: from here on nothing is missed
-        async with _meanwhile(_show_toasts(board, user_id, socket)):
+        async with _meanwhile(board, f"{user_id}'s browser", _show_toasts(board, user_id, socket)):
             yield
 
 
@@ -119,7 +119,9 @@ async def mailboxes(
     """
     seen: set[str] = set()
     _new_mails(folder, seen)
-    async with _meanwhile(_show_mails(board, folder, seen, users, event_of)):
+    async with _meanwhile(
+        board, "the mail folder", _show_mails(board, folder, seen, users, event_of)
+    ):
         yield
 
 
@@ -133,9 +135,7 @@ async def _show_mails(
     while True:
         for path in _new_mails(folder, seen):
             at = board.now()
-            mail = cast(
-                "EmailMessage", message_from_bytes(path.read_bytes(), policy=policy.default)
-            )
+            mail = message_from_bytes(path.read_bytes(), policy=policy.default)
             address = mail["To"].addresses[0].addr_spec
             board.land(
                 Landing(
@@ -150,12 +150,22 @@ async def _show_mails(
 
 
 @asynccontextmanager
-async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Work on the side while the block lasts; its failure is the block's."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(work)
+async def _meanwhile(
+    board: Board, watched: str, work: Coroutine[Any, Any, None]
+) -> AsyncIterator[None]:
+    """Work on the side while the block lasts."""
+
+    def tell(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            board.note(f"{watched} cannot be watched any more: {error}")
+
+    task = asyncio.create_task(work, name=watched)
+    task.add_done_callback(tell)
+    try:
         yield
+    finally:
         task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _new_mails(folder: Path, seen: set[str]) -> list[Path]:

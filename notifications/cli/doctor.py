@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from threading import Thread
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 import httpx
@@ -32,6 +33,7 @@ SQLITE = (3, 38)
 _LITTLE_SPACE = 1 << 30
 _PATIENCE_S = 5.0
 _A_PUBLIC_NAME = "example.com"
+_A_ZONE = "Europe/Paris"
 
 
 class Mark(Enum):
@@ -83,6 +85,7 @@ def _examine(context: click.Context, folder: DataFolder) -> Iterator[Finding]:
     yield from _versions()
     yield from _settings(context)
     yield from _catalogue()
+    yield _time_zones()
     yield from _folder(folder)
     yield from _secrets(folder)
     yield _database(folder)
@@ -108,8 +111,7 @@ def _settings(context: click.Context) -> Iterator[Finding]:
         settings = Settings.read(context.find_root().obj)
     except ConfigurationError as error:
         for problem in str(error).splitlines():
-            name, _, what = problem.partition(": ")
-            yield Finding(Mark.WRONG, "settings", what, f"set {name} right; see docs/settings.md")
+            yield Finding(Mark.WRONG, "settings", problem, "docs/settings.md says what it takes")
         return
     if not settings.warnings:
         yield Finding(Mark.RIGHT, "settings", "each that is set is right")
@@ -131,6 +133,15 @@ def _catalogue() -> Iterator[Finding]:
         yield Finding(Mark.WRONG, "templates", str(error), again)
     else:
         yield Finding(Mark.RIGHT, "templates", "they load")
+
+
+def _time_zones() -> Finding:
+    try:
+        ZoneInfo(_A_ZONE)
+    except ZoneInfoNotFoundError:
+        advice = "install the system's time zones (Debian: tzdata)"
+        return Finding(Mark.WRONG, "time zones", "this machine has none", advice)
+    return Finding(Mark.RIGHT, "time zones", "this machine has them")
 
 
 def _folder(folder: DataFolder) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from notifications.cli.access import Access, find_hub, hub_options, read_settings
 from notifications.cli.batches import Answer, Publisher, batches, new_client
@@ -61,8 +62,8 @@ def publish(
         asyncio.run(_publish(access, entries, file, tally))
     except (UnreadableFile, Unavailable) as error:
         raise Hindrance(
-            f"{error}\n{tally}; the rest was not sent: publish the file again to go on,"
-            " which sends nothing twice"
+            f"{error}\n{tally}; not sent: the rest of {file.name}. To go on, publish it again:"
+            " what the hub has already is a duplicate, and harmless"
         ) from error
     if not tally.answered:
         raise Hindrance(f"there is no event in {file.name}")
@@ -83,15 +84,13 @@ class Tally:
         self.refused += sum(answer.refused is not None for answer in answers)
 
     def __str__(self) -> str:
-        return (
-            f"{self.answered - self.refused} events are with the hub, {self.refused} were refused"
-        )
+        return f"with the hub: {self.answered - self.refused}; refused: {self.refused}"
 
 
 async def _publish(access: Access, entries: Iterator[Entry], file: BinaryIO, tally: Tally) -> None:
     async with new_client() as client:
-        publisher = Publisher(access, client)
         with _progress(file) as progress:
+            publisher = Publisher(access, client, progress.say)
             for batch in batches(entries):
                 answers = await publisher.publish(batch)
                 tally.add(answers)
@@ -107,6 +106,15 @@ class _Progress:
         self._total = total
         self._task: TaskID | None = None
         self._started = bar.get_time()
+
+    def say(self, text: str) -> None:
+        """Say something above the bar."""
+        self._bar.console.print(Text(f"huntaze: {text}"), soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._task is not None:
+            self._bar.stop()
 
     def show(self, position: int) -> None:
         """Show how far it is, in bytes."""
@@ -129,10 +137,11 @@ def _progress(file: BinaryIO) -> Iterator[_Progress]:
         # On one terminal the lines pass above the bar; into a file they go untouched.
         redirect_stdout=sys.stdout.isatty(),
     )
+    progress = _Progress(bar, _size(file))
     try:
-        yield _Progress(bar, _size(file))
+        yield progress
     finally:
-        bar.stop()
+        progress.close()
 
 
 def _size(file: BinaryIO) -> int | None:

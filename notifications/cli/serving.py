@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import os
 import signal
 import socket
 import sys
@@ -177,8 +178,9 @@ def _listening(place: Place) -> Iterator[socket.socket]:
     try:
         listener = _bound(place)
     except OSError as error:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise ConfigurationError(
-            f"cannot listen on {place.host}:{place.port} ({error.strerror}):"
+            f"cannot listen on {place.host}:{place.port} ({why}):"
             " give another --port (0 takes a free one) or another --host"
         ) from error
     with listener:
@@ -222,6 +224,8 @@ async def _answering(app: ASGIApp, listener: socket.socket) -> AsyncIterator["as
         ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
+        proxy_headers=True,
+        forwarded_allow_ips="127.0.0.1",
         server_header=False,
         timeout_graceful_shutdown=_REQUESTS_END_S,
         lifespan="off",

@@ -1,14 +1,21 @@
 """How values are written in the tables."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from notifications.deliveries import Attempt, Delivered, Delivery, Failed, Outcome, State
 from notifications.events import Channel
+
+PENDING: sa.ColumnElement[str] = sa.literal_column("'pending'")
+PARKED: sa.ColumnElement[str] = sa.literal_column("'parked'")
+"""Written out in statements: a parameter would hide the partial indexes from the planner."""
+
+_IN_LIST = 400
+"""Values in one IN list."""
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY_MS = 86_400_000
@@ -17,6 +24,15 @@ _BITS = {Channel.REALTIME: 1, Channel.EMAIL: 2, Channel.WEBHOOK: 4}
 _SETS = {
     code: frozenset(channel for channel, bit in _BITS.items() if code & bit) for code in range(8)
 }
+
+
+_V = TypeVar("_V")
+
+
+def pages(values: Sequence[_V]) -> Iterator[Sequence[_V]]:
+    """Values in bites that an IN list can hold."""
+    for start in range(0, len(values), _IN_LIST):
+        yield values[start : start + _IN_LIST]
 
 
 def channels_code(channels: Iterable[Channel]) -> int:

@@ -129,7 +129,7 @@ _CHANGE_HEAD = (
 _UNREAD = (
     sa.select(_i.item_id, sa.func.row_number().over(order_by=_i.seq).label("place"))
     .where(_i.tenant_id == _b("b_tenant"), _i.user_id == _b("b_user"), _i.state == UNREAD)
-    .subquery()
+    .subquery("unread_items")
 )
 _READ_ALL = (
     sa.update(tables.inbox)

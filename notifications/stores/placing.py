@@ -6,20 +6,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from notifications.database import Transaction
-from notifications.ports import InboxEntry, InboxItem, Placed, Result
+from notifications.ports import InboxEntry, InboxItem, Placed
 from notifications.stores import codes, tables
 
 _User = tuple[str, str]
 _Item = tuple[str, str, str]
 
 
-def place(tx: Transaction, results: Sequence[Result]) -> list[Placed | None]:
-    """Put each result's entry, if any, in its inbox; one answer per result, in order.
+def place(tx: Transaction, entries: Sequence[InboxEntry | None]) -> list[Placed | None]:
+    """Put each entry that is there in its inbox; one answer per entry, in order.
 
     An entry whose item is there already with the same or a higher rank is not placed: it was
     placed before, or something newer was.
     """
-    entries = [result.entry for result in results]
     if not any(entries):
         return [None] * len(entries)
     heads = _Heads(tx, {(e.tenant_id, e.user_id) for e in entries if e is not None})

@@ -58,6 +58,19 @@ deliveries = sa.Table(
         postgresql_where=sa.text("state = 'pending'"),
     ),
     sa.Index(
+        "deliveries_by_deadline",
+        "deadline",
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    ),
+    sa.Index(
+        "deliveries_parked",
+        "lane",
+        "updated_at",
+        sqlite_where=sa.text("state = 'parked'"),
+        postgresql_where=sa.text("state = 'parked'"),
+    ),
+    sa.Index(
         "deliveries_held",
         "tenant_id",
         "state",

@@ -1,6 +1,7 @@
 """The sender against receivers on loopback that do what receivers do."""
 
 import asyncio
+import gzip
 import os
 import resource
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp.abc import ResolveResult
 
+from notifications.channels.webhooks.answers import readable
 from notifications.channels.webhooks.connections import MAX_LOOKUPS, ThreadedLookups
 from notifications.channels.webhooks.guard import Network
 from notifications.channels.webhooks.sender import READ_AT_MOST, WebhookSender
@@ -124,15 +126,16 @@ async def test_cookies_are_not_kept() -> None:
     """What one answer sets as a cookie is not sent with the next request."""
     async with receiver(answer(headers={"Set-Cookie": "a=b; Path=/"})) as target, sender() as sends:
         for _ in range(2):
-            await sends.post(target.url(), HEADERS, BODY)
+            await sends.post(target.url(host="localhost"), HEADERS, BODY)
     assert [request.headers.get("cookie") for request in target.requests] == [None, None]
 
 
-async def test_compressed_answers_stay_compressed() -> None:
-    """A compressed answer is not unpacked: no bomb goes off, and its text is not misread."""
-    bomb = b"\x1f\x8b\x08\x00" + b"\x00" * 40
-    outcome = await outcome_of(answer(500, bomb, {"Content-Encoding": "gzip"}))
-    assert (outcome.status, "\x00" in (outcome.detail or "")) == (500, False)
+async def test_compressed_answers_are_not_unpacked() -> None:
+    """A compressed answer, which nobody asked for, is kept as it is: no bomb goes off."""
+    packed = gzip.compress(b"a" * 10_000_000)
+    outcome = await outcome_of(answer(500, packed, {"Content-Encoding": "gzip"}))
+    assert outcome.status == 500
+    assert outcome.detail == readable(packed, READ_AT_MOST)
 
 
 async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,23 +358,23 @@ async def test_connections_are_kept_and_shared() -> None:
         assert len(target.requests) == 155
 
 
-async def test_hundred_in_flight_at_one_host_wait_for_nobody() -> None:
-    """A hundred requests are at one receiver at once: the lanes are the bound, not the pool."""
+async def test_hundreds_in_flight_at_one_host_wait_for_nobody() -> None:
+    """Two hundred requests are at one receiver at once: the lanes are the bound, not the pool."""
     together = asyncio.Event()
     arrived = 0
 
     async def meet(request: object, writer: asyncio.StreamWriter) -> None:
         nonlocal arrived
         arrived += 1
-        if arrived == 100:
+        if arrived == 200:
             together.set()
         await together.wait()
         await answer()(request, writer)  # type: ignore[arg-type]
 
     async with receiver(meet) as target, sender(timeout=10.0) as sends:
-        posts = (sends.post(target.url(), HEADERS, BODY) for _ in range(100))
+        posts = (sends.post(target.url(), HEADERS, BODY) for _ in range(200))
         outcomes = await asyncio.gather(*posts)
-    assert outcomes == [Delivered(status=200)] * 100
+    assert outcomes == [Delivered(status=200)] * 200
 
 
 async def test_number_of_idle_connections_is_bounded() -> None:
@@ -547,8 +550,9 @@ async def test_flood_over_tls_is_cut_off(tmp_path: Path) -> None:
         sender(ca_file=certificate.path) as sends,
     ):
         outcome = await sends.post(target.url(), HEADERS, BODY)
-        await asyncio.wait_for(target.broken.wait(), 5)
-        assert sends.open_connections == 0
+        async with asyncio.timeout(5):
+            while sends.open_connections:  # nothing tells when a socket is closed
+                await asyncio.sleep(0.005)
     assert outcome.status == 200
 
 

@@ -165,11 +165,13 @@ def test_everything_that_is_wrong_is_named():
 def test_a_flood_of_errors_is_cut():
     """A thousand wrong fields do not make an answer of a thousand errors."""
     assert len(errors(example("webhook.test", **{f"x{n}": n for n in range(1000)}))) <= 50
+    nested = {f"x{n}": [] for n in range(1000)}
+    assert len(errors(example("webhook.test", metadata=nested))) <= 50
 
 
 @pytest.mark.parametrize(
     ("given", "meant"),
-    [("job.succeded", "job.succeeded"), ("payement.received", "payment.received")],
+    [("job.succeded", "job.succeeded"), ("pay.received", "payment.received")],
 )
 def test_a_misspelt_type_gets_a_hint(given, meant):
     """An unknown type is an error at /type that names the types it may have meant."""

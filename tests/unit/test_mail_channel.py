@@ -191,7 +191,8 @@ async def test_a_template_that_fails_ends_the_delivery(tmp_path, caplog):
 async def test_a_mailer_that_never_answers_is_a_timeout():
     """An attempt ends within its limit, as a timeout that may be tried again."""
     mails = EmailChannel(People(user()), RENDERER, NeverMailer(), Noon(), time_limit=0.02)
-    outcome = (await mails.attempt(delivery(), example("job.succeeded"))).outcome
+    async with asyncio.timeout(5):
+        outcome = (await mails.attempt(delivery(), example("job.succeeded"))).outcome
     assert isinstance(outcome, Failed)
     assert outcome.timed_out
     assert outcome.retryable

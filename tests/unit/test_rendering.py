@@ -146,6 +146,7 @@ def test_a_missing_language_falls_back(templates):
     """Without a user's language English is shown; without English, French."""
     french, english = user(Locale.FR), user(Locale.EN)
     sample = example("payment.received")
+    assert RENDERER.toast(sample, user("de")).title == "Payment received: €49.00"
     (templates / "toast/payment.received/fr.json").unlink()
     shutil.rmtree(templates / "email/payment.received/fr")
     renderer = Renderer(templates)

@@ -152,7 +152,7 @@ def test_names_are_names(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["1.2.3.4.5", "256.1.1.1", "4294967296", "1.2.65536", "a.1", "08", "1..1"]
+    "host", ["1.2.3.4.5", "256.1.1.1", "1.256.1.1", "4294967296", "1.2.65536", "a.1", "08", "1..1"]
 )
 def test_numbers_that_are_no_address_are_refused(host: str) -> None:
     """What ends in a number and is no address is neither name nor address."""

@@ -136,6 +136,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.create_index(
+            "deliveries_by_deadline",
+            ["deadline"],
+            unique=False,
+            sqlite_where=sa.text("state = 'pending'"),
+            postgresql_where=sa.text("state = 'pending'"),
+        )
+        batch_op.create_index(
             "deliveries_by_endpoint",
             ["tenant_id", "target", "id"],
             unique=False,
@@ -155,6 +162,13 @@ def upgrade() -> None:
             unique=False,
             sqlite_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),
             postgresql_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),
+        )
+        batch_op.create_index(
+            "deliveries_parked",
+            ["lane", "updated_at"],
+            unique=False,
+            sqlite_where=sa.text("state = 'parked'"),
+            postgresql_where=sa.text("state = 'parked'"),
         )
 
     op.create_table(

@@ -1,0 +1,267 @@
+"""Making attempts at one channel's deliveries, and writing down what came of them.
+
+An attempt may outlive the message or drain that began it: it then goes on in the background and
+is recorded when it comes back.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from notifications import deliveries as rules
+from notifications.deliveries import Attempt, Delivery, Failed, Outcome, Parked, Skipped, State
+from notifications.errors import StoreUnavailable
+from notifications.events import Channel, Event
+from notifications.lanes import Health, Lanes
+from notifications.ports import (
+    Attempted,
+    ChannelAdapter,
+    Clock,
+    Dice,
+    Ledger,
+    Placed,
+    Received,
+    Record,
+    Result,
+)
+from notifications.retries import SECOND, RetryTable
+
+log = logging.getLogger("huntaze")
+
+_RECORD_AGAIN_MS = 1 * SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How patient a dispatcher is.
+
+    Attributes:
+        table: The retries.
+        grace: Seconds that a message is kept in hand for its attempts. On Functions, where
+            nothing may go on after the handler returned, as long as an attempt can take.
+        claim: Milliseconds after which an attempt that was never recorded is due again: longer
+            than an attempt can take.
+        patience: Seconds to go on trying to write outcomes while the database is away.
+    """
+
+    table: RetryTable
+    grace: float
+    claim: int
+    patience: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Running:
+    """An attempt under way.
+
+    Attributes:
+        row: The delivery as the ledger has it; None where it has no row yet.
+        delivery: The delivery as it is tried.
+        event: What is delivered.
+        task: The attempt.
+    """
+
+    row: Delivery | None
+    delivery: Delivery
+    event: Event
+    task: asyncio.Task["Made"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """An attempt that came back.
+
+    Attributes:
+        attempted: With what.
+        began: When it began, ms since the epoch.
+        ended: When it came back.
+        health: The lane's health where the attempt changed it.
+    """
+
+    attempted: Attempted
+    began: int
+    ended: int
+    health: Health | None
+
+
+class Attempts:
+    """Attempts of one channel."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        adapter: ChannelAdapter,
+        *,
+        ledger: Ledger,
+        lanes: Lanes,
+        policy: Policy,
+        clock: Clock,
+        dice: Dice,
+    ) -> None:
+        self._channel = channel
+        self._adapter = adapter
+        self._ledger = ledger
+        self._lanes = lanes
+        self._policy = policy
+        self._clock = clock
+        self._dice = dice
+        self._background: set[asyncio.Task[None]] = set()
+
+    def start(self, delivery: Delivery, event: Event, *, row: Delivery | None) -> Running:
+        """Begin an attempt at a delivery that has a place in its lane."""
+        task = asyncio.create_task(self._attempt(delivery, event))
+        return Running(row, delivery, event, task)
+
+    async def within_grace(self, running: Sequence[Running]) -> tuple[list[Running], list[Running]]:
+        """Those that came back within the grace, and those that did not."""
+        if running:
+            await asyncio.wait([one.task for one in running], timeout=self._policy.grace)
+        done = [one for one in running if one.task.done()]
+        return done, [one for one in running if not one.task.done()]
+
+    async def record(
+        self,
+        done: Sequence[Running],
+        *,
+        others: Sequence[Result] = (),
+        completes: Sequence[Received] = (),
+        drained: tuple[str, int] | None = None,
+    ) -> None:
+        """Write down what came back, with everything else that belongs to the same commit."""
+        if not (done or others or completes or drained):
+            return
+        results = [self._result(one) for one in done]
+        health = tuple(made.health for one in done if (made := one.task.result()).health)
+        wakes = self._wakes([*results, *others], health)
+        if drained is not None:
+            wakes[drained[0]] = self._lanes.open_at(
+                drained[0], self._channel, now=self._clock.now()
+            )
+        placed = await self._record_patiently(
+            Record(
+                results=[*results, *others],
+                completes=completes,
+                wakes=wakes,
+                health=health,
+                drained=drained,
+            )
+        )
+        await self._tell(done, results, placed)
+
+    def go_on(self, one: Running) -> None:
+        """Let an attempt go on in the background; it is recorded when it comes back."""
+        task = asyncio.create_task(self._finish(one), name=f"attempt-{one.delivery.id}")
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def close(self) -> None:
+        """Wait for the attempts that go on in the background."""
+        while self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)
+
+    # ---------------------------------------------------------------- one attempt
+
+    async def _attempt(self, delivery: Delivery, event: Event) -> Made:
+        """Try once; whatever happens comes back as a value, and the lane's place is given back."""
+        began = self._clock.now()
+        attempted = Attempted(outcome=Failed(reason="interrupted"))
+        try:
+            attempted = await self._adapter.attempt(delivery, event)
+        except Exception as error:
+            log.exception("delivery.attempt_raised", extra=event.log_context())
+            attempted = Attempted(
+                outcome=Failed(reason="internal-error", detail=type(error).__name__)
+            )
+        finally:
+            ended = self._clock.now()
+            health = self._lanes.leave(delivery.lane, attempted.outcome, began=began, now=ended)
+        return Made(attempted=attempted, began=began, ended=ended, health=health)
+
+    def _result(self, one: Running) -> Result:
+        made = one.task.result()
+        outcome = made.attempted.outcome
+        after = rules.attempted(
+            one.delivery,
+            outcome,
+            now=made.ended,
+            table=self._policy.table,
+            dice=self._dice.roll(),
+        )
+        attempt = None
+        if not isinstance(outcome, Skipped | Parked):
+            attempt = Attempt(
+                round=one.delivery.round,
+                number=one.delivery.attempt + 1,
+                at=made.began,
+                duration_ms=made.ended - made.began,
+                outcome=outcome,
+            )
+        _log(one, outcome, after, made)
+        return Result(before=one.row, after=after, attempt=attempt, entry=made.attempted.entry)
+
+    async def _finish(self, one: Running) -> None:
+        await asyncio.wait([one.task])
+        try:
+            await self.record([one])
+        except Exception:
+            # Its claim runs out and it is tried again: at least once.
+            log.exception("delivery.unrecorded", extra=one.event.log_context())
+
+    # ---------------------------------------------------------------- recording
+
+    async def _record_patiently(self, record: Record) -> Sequence[Placed | None]:
+        """Outcomes in hand are worth waiting for: what was sent must not be sent again."""
+        give_up_at = self._clock.now() + int(self._policy.patience * SECOND)
+        while True:
+            try:
+                return await self._ledger.record(record)
+            except StoreUnavailable:
+                if self._clock.now() >= give_up_at:
+                    raise
+                log.warning("ledger.away", extra={"results": len(record.results)})
+                await self._clock.sleep_until(self._clock.now() + _RECORD_AGAIN_MS)
+
+    def _wakes(self, results: Sequence[Result], health: Sequence[Health]) -> dict[str, int]:
+        """When each lane with something waiting is to be drained."""
+        wakes: dict[str, int] = {}
+        now = self._clock.now()
+        for result in results:
+            after = result.after
+            if after.state is State.PENDING and not after.claimed and after.due_at is not None:
+                lane = after.lane
+                due_at = max(after.due_at, self._lanes.open_at(lane, self._channel, now=now))
+                wakes[lane] = min(due_at, wakes.get(lane, due_at))
+        for changed in health:
+            if changed.sick or not changed.timeouts:
+                # What waited for the end of the probe.
+                wakes[changed.lane] = max(now, changed.probe_at or 0)
+        return wakes
+
+    async def _tell(
+        self, done: Sequence[Running], results: Sequence[Result], placed: Sequence[Placed | None]
+    ) -> None:
+        """Tell the channel which of its entries are in the inbox. Nothing can undo that."""
+        for one, result, place in zip(done, results, placed, strict=False):
+            if place is not None:
+                try:
+                    await self._adapter.recorded(result.after, one.event, place)
+                except Exception:
+                    log.exception("delivery.recorded_raised", extra=one.event.log_context())
+
+
+def _log(one: Running, outcome: Outcome, after: Delivery, made: Made) -> None:
+    if isinstance(outcome, Failed):
+        log.info(
+            "delivery.failed",
+            extra={
+                **one.event.log_context(),
+                "channel": after.channel,
+                "target": after.target,
+                "attempt": after.attempt,
+                "reason": outcome.reason,
+                "status": outcome.status,
+                "state": after.state,
+                "durationMs": made.ended - made.began,
+            },
+        )

@@ -1,0 +1,157 @@
+"""Events coming into the ledger, being looked up and counted, within a transaction."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from notifications.database import Transaction
+from notifications.events import Channel, Event, decode_stored
+from notifications.ports import Accepted, Known, Message
+from notifications.routing import event_message
+from notifications.stores import codes, tables
+from notifications.timing import Numbers
+
+Offer = tuple[Event, frozenset[Channel], bool]
+"""An event, the channels that carry it, and whether its message is to be sent."""
+
+Name = tuple[str, str]
+"""Tenant id and event id."""
+
+
+def accept(
+    tx: Transaction, offers: Sequence[Offer], numbers: Numbers
+) -> tuple[list[Accepted], list[Message]]:
+    """Insert what is new; one answer per offer, in order, and the messages to send."""
+    prints = [event.fingerprint() for event, _, _ in offers]
+    first: dict[Name, int] = {}
+    for index, (event, _, _) in enumerate(offers):
+        first.setdefault((event.tenant_id, event.id), index)
+    inserted = _insert(tx, offers, prints, first.values(), numbers)
+    kept = {name: (key, prints[first[name]]) for name, key in inserted.items()}
+    kept.update(_stored_prints(tx, [name for name in first if name not in kept]))
+    answers = []
+    for index, (event, _, _) in enumerate(offers):
+        name = (event.tenant_id, event.id)
+        key, stored = kept[name]
+        new = name in inserted and first[name] == index
+        same = stored == prints[index]
+        answers.append(Accepted(key=key, duplicate=same and not new, conflict=not same))
+    messages = [
+        event_message(event, decoded=Known(key=key, event=event, channels=channels))
+        for name, key in inserted.items()
+        for event, channels, send in (offers[first[name]],)
+        if send
+    ]
+    return answers, messages
+
+
+def _insert(
+    tx: Transaction,
+    offers: Sequence[Offer],
+    prints: Sequence[bytes],
+    indexes: Collection[int],
+    numbers: Numbers,
+) -> dict[Name, int]:
+    """Insert those that are new; their numbers, in the order offered."""
+    statement = (
+        codes.upsert(tx.connection, tables.events)
+        .on_conflict_do_nothing(index_elements=["tenant_id", "id"])
+        .returning(_e.tenant_id, _e.id, _e.key)
+    )
+    rows = [
+        {
+            "key": numbers.next(),
+            "tenant_id": event.tenant_id,
+            "id": event.id,
+            "type": event.type,
+            "user_id": event.user_id,
+            "channels": codes.channels_code(channels),
+            "counted": 0,
+            "accepted_at": tx.now,
+            "fingerprint": prints[index],
+            "body": event.body,
+        }
+        for index in indexes
+        for event, channels, _ in (offers[index],)
+    ]
+    keys = {(row.tenant_id, row.id): row.key for row in tx.connection.execute(statement, rows)}
+    return dict(sorted(keys.items(), key=lambda item: item[1]))
+
+
+def _stored_prints(tx: Transaction, names: Sequence[Name]) -> dict[Name, tuple[int, bytes]]:
+    found: dict[Name, tuple[int, bytes]] = {}
+    for tenant_id, event_id in names:
+        row = tx.connection.execute(_PRINT, {"tenant": tenant_id, "id": event_id}).one()
+        found[(tenant_id, event_id)] = (row.key, row.fingerprint)
+    return found
+
+
+def look(connection: sa.Connection, names: Sequence[Name], channel: Channel) -> dict[Name, Known]:
+    """What is known of events, by name, and who has a row already on a channel."""
+    # By tenant: SQLite finds no index for (tenant, id) IN a list of pairs.
+    by_tenant: dict[str, list[str]] = {}
+    for tenant_id, event_id in names:
+        by_tenant.setdefault(tenant_id, []).append(event_id)
+    rows: list[Any] = []
+    for tenant_id, ids in by_tenant.items():
+        for page in codes.pages(ids):
+            rows += connection.execute(_EVENTS, {"tenant": tenant_id, "ids": page})
+    targets: dict[int, set[str]] = {row.key: set() for row in rows}
+    for keys in codes.pages(list(targets)):
+        for row in connection.execute(_TARGETS, {"keys": keys, "channel": channel.value}):
+            targets[row.event_key].add(row.target)
+    return {
+        (row.tenant_id, row.id): Known(
+            key=row.key,
+            event=decode_stored(row.body),
+            channels=codes.channels_of(row.channels),
+            routed=frozenset(targets[row.key]),
+        )
+        for row in rows
+    }
+
+
+def count(tx: Transaction, keys: Sequence[int]) -> int:
+    """Count the events that were not counted yet; how many those were."""
+    new: dict[tuple[str, str, str], int] = {}
+    for page in codes.pages(keys):
+        for row in tx.connection.execute(_COUNT_NEW, {"keys": page}):
+            day = codes.day_of(row.accepted_at)
+            new[(row.tenant_id, day, row.type)] = new.get((row.tenant_id, day, row.type), 0) + 1
+    if new:
+        _add_counts(tx, new)
+    return sum(new.values())
+
+
+def _add_counts(tx: Transaction, new: Mapping[tuple[str, str, str], int]) -> None:
+    statement = codes.upsert(tx.connection, tables.event_counts)
+    statement = statement.on_conflict_do_update(
+        index_elements=["tenant_id", "day", "type"],
+        set_={"count": tables.event_counts.c.count + statement.excluded.count},
+    )
+    tx.connection.execute(
+        statement,
+        [
+            {"tenant_id": tenant, "day": day, "type": kind, "count": number}
+            for (tenant, day, kind), number in sorted(new.items())
+        ],
+    )
+
+
+_e, _d = tables.events.c, tables.deliveries.c
+_b = sa.bindparam
+
+_PRINT = sa.select(_e.key, _e.fingerprint).where(_e.tenant_id == _b("tenant"), _e.id == _b("id"))
+_EVENTS = sa.select(_e.tenant_id, _e.id, _e.key, _e.channels, _e.body).where(
+    _e.tenant_id == _b("tenant"), _e.id.in_(_b("ids", expanding=True))
+)
+_TARGETS = sa.select(_d.event_key, _d.target).where(
+    _d.event_key.in_(_b("keys", expanding=True)), _d.channel == _b("channel")
+)
+_COUNT_NEW = (
+    sa.update(tables.events)
+    .where(_e.key.in_(_b("keys", expanding=True)), _e.counted == 0)
+    .values(counted=1)
+    .returning(_e.tenant_id, _e.type, _e.accepted_at)
+)

@@ -1,0 +1,142 @@
+"""Writing deliveries and their attempts down, within a transaction.
+
+A delivery moves by compare-and-set on round, attempt and state: a result of something that
+meanwhile moved on (its claim ran out, a new round began, its endpoint is gone) is left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from notifications.database import Transaction
+from notifications.deliveries import Attempt, Delivery
+from notifications.ports import Result
+from notifications.stores import codes, tables
+
+_Key = tuple[str, int]
+_Stand = tuple[int, int, str]
+"""Round, attempt and state: what a delivery is compared by."""
+
+
+def write_results(tx: Transaction, results: Sequence[Result]) -> list[bool]:
+    """Write results in order; for each whether it was written, not left out.
+
+    One of a delivery whose target has a row of another number is left out without being told.
+    """
+    new = [result for result in results if result.before is None]
+    if new:
+        _insert(tx, new)
+    if len(new) == len(results):
+        return [True] * len(results)
+    stands = _stands(tx, [r.before for r in results if r.before is not None])
+    written = [_holds(result, stands) for result in results]
+    _update(tx, [r for r, ok in zip(results, written, strict=True) if ok and r.before is not None])
+    return written
+
+
+def _insert(tx: Transaction, results: Sequence[Result]) -> None:
+    statement = codes.upsert(tx.connection, tables.deliveries).on_conflict_do_nothing()
+    rows = [
+        {**codes.delivery_row(result.after, tx.now), **codes.first_columns(result.attempt)}
+        for result in results
+    ]
+    tx.connection.execute(statement, rows)
+
+
+def _stands(tx: Transaction, deliveries: Sequence[Delivery]) -> dict[_Key, _Stand]:
+    by_tenant: dict[str, list[int]] = {}
+    for delivery in deliveries:
+        by_tenant.setdefault(delivery.tenant_id, []).append(delivery.id)
+    return {
+        (tenant_id, row.id): (row.round, row.attempt, row.state)
+        for tenant_id, ids in by_tenant.items()
+        for page in codes.pages(ids)
+        for row in tx.connection.execute(_STANDS, {"tenant": tenant_id, "ids": page})
+    }
+
+
+def _holds(result: Result, stands: dict[_Key, _Stand]) -> bool:
+    """Whether the delivery still stands where the result found it; it moves on if so."""
+    before, after = result.before, result.after
+    if before is None:
+        return True
+    key = (before.tenant_id, before.id)
+    if stands.get(key) != (before.round, before.attempt, before.state.value):
+        return False
+    stands[key] = (after.round, after.attempt, after.state.value)
+    return True
+
+
+def _update(tx: Transaction, results: Sequence[Result]) -> None:
+    if not results:
+        return
+    firsts: list[Mapping[str, Any]] = []
+    later: list[Mapping[str, Any]] = []
+    for result in results:
+        attempt = result.attempt
+        if attempt is None:
+            continue
+        if attempt.round == 1 and attempt.number == 1:
+            key = {"b_tenant": result.after.tenant_id, "b_id": result.after.id}
+            firsts.append({**key, **codes.first_columns(attempt)})
+        else:
+            later.append(_attempt_row(result.after, attempt))
+    tx.connection.execute(_UPDATE, [_delivery_row(result.after, tx.now) for result in results])
+    if firsts:
+        tx.connection.execute(_FIRST, firsts)
+    if later:
+        statement = codes.upsert(tx.connection, tables.attempts).on_conflict_do_nothing()
+        tx.connection.execute(statement, later)
+
+
+def _delivery_row(after: Delivery, now: int) -> dict[str, Any]:
+    return {
+        "b_tenant": after.tenant_id,
+        "b_id": after.id,
+        "state": after.state.value,
+        "reason": after.reason,
+        "round": after.round,
+        "attempt": after.attempt,
+        "due_at": after.due_at,
+        "claimed": int(after.claimed),
+        "deadline": after.deadline,
+        "updated_at": now,
+    }
+
+
+def _attempt_row(after: Delivery, attempt: Attempt) -> dict[str, Any]:
+    outcome, status, detail = codes.outcome_columns(attempt.outcome)
+    return {
+        "tenant_id": after.tenant_id,
+        "delivery_id": after.id,
+        "round": attempt.round,
+        "number": attempt.number,
+        "at": attempt.at,
+        "duration_ms": attempt.duration_ms,
+        "outcome": outcome,
+        "status": status,
+        "detail": detail,
+    }
+
+
+_d = tables.deliveries.c
+_b = sa.bindparam
+
+_MOVING = ("state", "reason", "round", "attempt", "due_at", "claimed", "deadline", "updated_at")
+
+_STANDS = (
+    sa.select(_d.id, _d.round, _d.attempt, _d.state)
+    .where(_d.tenant_id == _b("tenant"), _d.id.in_(_b("ids", expanding=True)))
+    .with_for_update()
+)
+_UPDATE = (
+    sa.update(tables.deliveries)
+    .where(_d.tenant_id == _b("b_tenant"), _d.id == _b("b_id"))
+    .values({name: _b(name) for name in _MOVING})
+)
+_FIRST = (
+    sa.update(tables.deliveries)
+    .where(_d.tenant_id == _b("b_tenant"), _d.id == _b("b_id"))
+    .values({name: _b(name) for name in codes.NO_FIRST})
+)
