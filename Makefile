@@ -24,7 +24,7 @@ STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-for-tests
 
 .DELETE_ON_ERROR:
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test lint bench clean python
 
 install: $(STAMP)
 	@echo "$(BIN)/huntaze is ready"
@@ -41,14 +41,19 @@ lint: $(TEST_STAMP)
 bench: $(STAMP)
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(BIN)/python bench/$$bench.py; done
 
+# The Python that environments are made with; fails where there is none that will do.
+python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer, with its venv module, is needed:" \
+		"install it (Debian: python3-venv), or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "$(PYTHON)"
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
 # Stamps: what is installed is looked at again only when what it is made from has changed.
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer, with its venv module, is needed:" \
-		"install it (Debian: python3-venv), or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(MAKE) --silent python >/dev/null
 	@echo "making $(VENV) with $$($(PYTHON) -V)"
 	@$(PYTHON) -m venv --clear $(VENV)
 

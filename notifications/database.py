@@ -12,6 +12,7 @@ lock, in bites of `GROUP_LIMIT` items; only the commit, which waits for the disk
 
 import asyncio
 import logging
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,24 @@ GROUP_LIMIT = 512
 READERS = 4
 """Threads for reading; in WAL mode they read beside the writer. The loop has a connection more."""
 
-BUSY_TIMEOUT_S = 5
+BUSY_TRIES, BUSY_PAUSE_S = 250, 0.02
+"""How often, and after which pauses, the writer asks for a file that somebody else writes to."""
+
+_AWAY = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Errors that are the database's state, not the statement's fault."""
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -76,9 +94,12 @@ class Transaction:
             write(self, items)
 
     def committed(self) -> None:
-        """Call everybody back."""
+        """Call everybody back; whatever they do, it is committed."""
         for callback in self._callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:
+                log.exception("database.callback_failed")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +149,8 @@ class Database:
     async def write(self, unit: Callable[[Transaction], T]) -> T:
         """Run one unit of work; durable when it returns.
 
+        A caller that is cancelled meanwhile does not learn whether it was written.
+
         Raises:
             StoreUnavailable: Nothing was written.
         """
@@ -151,18 +174,30 @@ class Database:
         return future
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
-        """Run a query on a reader's thread, on a consistent snapshot."""
+        """Run a query on a reader's thread, on a consistent snapshot.
+
+        Raises:
+            StoreUnavailable: The database cannot answer, or is closed.
+        """
+        if self._closed:
+            raise StoreUnavailable("the hub is stopping")
         return await asyncio.get_running_loop().run_in_executor(
             self._readers, self.read_here, query
         )
 
     def read_here(self, query: Callable[[sa.Connection], T]) -> T:
-        """Run a query on the calling thread: for look-ups by key that take microseconds."""
+        """Run a query on the calling thread: for look-ups by key that take microseconds.
+
+        Raises:
+            StoreUnavailable: The database cannot answer.
+        """
         try:
             with self._reading.connect() as connection:
                 return query(connection)
         except DBAPIError as error:
-            raise _unavailable(error) from error
+            if _is_away(error):
+                raise _unavailable(error) from error
+            raise
 
     async def _write_groups(self) -> None:
         while True:
@@ -185,26 +220,55 @@ class Database:
     async def _write_group(self, orders: list[_Order]) -> None:
         try:
             answers = await self._commit(orders)
-        except Exception as error:  # noqa: BLE001 - whatever it was, its owner is told
-            if len(orders) > 1:
-                # One of them spoils it: each alone, so that only the culprit fails.
-                for order in orders:
-                    await self._write_group([order])
+        except _UnitFailed as failed:
+            if len(orders) == 1:
+                _resolve(orders[0].future, failed.reason)
                 return
-            failure = _unavailable(error) if isinstance(error, DBAPIError) else error
-            _resolve(orders[0].future, failure)
-            return
-        for order, answer in zip(orders, answers, strict=True):
-            _resolve(order.future, answer)
+            # One of them spoils it: each alone, so that only the culprit fails.
+            for order in orders:
+                if not order.future.cancelled():
+                    await self._write_group([order])
+                    await asyncio.sleep(0)
+        except Exception as error:  # noqa: BLE001 - whatever it was, its owners are told
+            for order in orders:
+                _resolve(order.future, _translated(error))
+        else:
+            for order, answer in zip(orders, answers, strict=True):
+                _resolve(order.future, answer)
 
-    async def _commit(self, orders: list[_Order]) -> list[Sequence[Any]]:
+    async def _commit(self, orders: Sequence[_Order]) -> list[Sequence[Any]]:
         with self._writing.connect() as connection:
+            await _begin(connection)
             transaction = Transaction(connection, self._clock.now())
-            answers = _run(transaction, orders)
-            transaction.flush()
+            try:
+                answers = _run(transaction, orders)
+                transaction.flush()
+            except Exception as error:
+                raise _UnitFailed(_translated(error)) from error
             await asyncio.get_running_loop().run_in_executor(self._committer, connection.commit)
         transaction.committed()
         return answers
+
+
+async def _begin(connection: sa.Connection) -> None:
+    """Take the write lock: the hub's own, unless somebody looks at the file with a tool."""
+    for tried in range(1, BUSY_TRIES + 1):
+        try:
+            connection.begin()
+        except DBAPIError as error:
+            if tried == BUSY_TRIES or _code(error) != sqlite3.SQLITE_BUSY:
+                raise
+            await asyncio.sleep(BUSY_PAUSE_S)
+        else:
+            return
+
+
+class _UnitFailed(Exception):
+    """A unit's own doing, not that of the file as such."""
+
+    def __init__(self, reason: Exception) -> None:
+        self.reason = reason
+        super().__init__(str(reason))
 
 
 def _run(transaction: Transaction, orders: Sequence[_Order]) -> list[Sequence[Any]]:
@@ -228,7 +292,7 @@ def _run(transaction: Transaction, orders: Sequence[_Order]) -> list[Sequence[An
 def _resolve(future: asyncio.Future[Any], result: Any) -> None:
     if future.done():
         return
-    if isinstance(result, BaseException):
+    if isinstance(result, Exception):
         future.set_exception(result)
     else:
         future.set_result(result)
@@ -240,7 +304,7 @@ def _engine(path: Path, *, pool: type[sa.Pool], **options: Any) -> sa.Engine:
         poolclass=pool,
         connect_args={
             "check_same_thread": False,
-            "timeout": BUSY_TIMEOUT_S,
+            "timeout": BUSY_TRIES * BUSY_PAUSE_S,
             "isolation_level": None,
         },
         **options,
@@ -256,17 +320,33 @@ def _engine(path: Path, *, pool: type[sa.Pool], **options: Any) -> sa.Engine:
             "temp_store=MEMORY",
             "cache_size=-32000",
             "journal_size_limit=67108864",
+            # From here on `_begin` waits, not SQLite on the event loop's thread.
+            "busy_timeout=0",
         ]
         for pragma in pragmas if writes else [*pragmas[3:5], "query_only=ON"]:
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
+    def _take_lock(connection: sa.Connection) -> None:
         # The driver's own BEGIN comes too late for a consistent read and for the write lock.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
 
+def _code(error: DBAPIError) -> int:
+    """SQLite's code for what went wrong, without its details; 0 where it has none."""
+    code: int = getattr(error.orig, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def _is_away(error: DBAPIError) -> bool:
+    return _code(error) in _AWAY
+
+
 def _unavailable(error: DBAPIError) -> StoreUnavailable:
     return StoreUnavailable(f"the database cannot answer: {error.orig}")
+
+
+def _translated(error: Exception) -> Exception:
+    return _unavailable(error) if isinstance(error, DBAPIError) and _is_away(error) else error

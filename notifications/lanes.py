@@ -86,10 +86,11 @@ class Lanes:
 
     def enter(self, lane: str, channel: Channel, *, now: int, probe: bool = False) -> bool:
         """Take a place in the lane; False when it is at its bound, or sick and this is no probe."""
-        sick = self.health(lane).sick
-        if (sick and not probe) or not self.room(lane, channel, now=now):
+        if not self.room(lane, channel, now=now):
             return False
-        if sick:
+        if self._sick(lane):
+            if not probe:
+                return False
             self._probing.add(lane)
         self._in_flight[lane] += 1
         self._total += 1
@@ -102,7 +103,7 @@ class Lanes:
         if self._in_flight[lane] <= 0:
             del self._in_flight[lane]
         before = self.health(lane)
-        if began >= (before.probe_at or 0):
+        if before.probe_at is None or began >= before.probe_at:
             self._probing.discard(lane)
         health = after(before, outcome, began=began, now=now)
         if health is before:
@@ -127,13 +128,15 @@ class Lanes:
 
     def room(self, lane: str, channel: Channel, *, now: int) -> int:
         """How many deliveries may be tried now: one while sick, and none before the probe."""
-        health = self.health(lane)
         free = min(BOUNDS[channel] - self._in_flight[lane], IN_FLIGHT_LIMIT - self._total)
         if free <= 0:
             return 0
-        if not health.sick:
+        if not self._sick(lane):
             return free
-        return 1 if (health.probe_at or 0) <= now and lane not in self._probing else 0
+        return 1 if (self.health(lane).probe_at or 0) <= now and lane not in self._probing else 0
+
+    def _sick(self, lane: str) -> bool:
+        return lane in self._health and self._health[lane].sick
 
     def open_at(self, lane: str, channel: Channel, *, now: int) -> int:
         """When it is worth looking for room; what heals or probes the lane says so sooner."""

@@ -7,6 +7,7 @@ the variable. Readers of secrets never repeat what they read.
 import re
 import ssl
 from collections.abc import Callable, Sequence
+from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
@@ -26,8 +27,9 @@ _WHOLE = re.compile(r"[0-9]{1,9}")
 _HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 # What a Bearer token may be made of (RFC 6750), so that a key fits into the header as it is.
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-_MAILBOX = re.compile(r"(?:[^<>\"\r\n]*<([^<>\s]+)>|([^<>\s]+))")
-_ADDRESS = re.compile(r"[^@\s,;:()]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ADDRESS = re.compile(rf"(?=.{{1,64}}@.{{1,253}}$){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
 
 _SECRET_BYTES = 32
 _MAX_RETRIES = 50
@@ -173,9 +175,9 @@ def hub_name(text: str) -> str:
 
 def mailbox(text: str) -> str:
     """An address, or a name and an address in angle brackets."""
-    match = _MAILBOX.fullmatch(text)
-    address = (match[1] or match[2]) if match else ""
-    if not text.isprintable() or _ADDRESS.fullmatch(address) is None:
+    _, address = parseaddr(text)
+    whole = text in (address, f"<{address}>") or text.endswith(f" <{address}>")
+    if not whole or not text.isprintable() or _ADDRESS.fullmatch(address) is None:
         raise ValueError(
             f"{_quoted(text)} is no sender: write name@example.com or Name <name@example.com>"
         )

@@ -6,8 +6,9 @@ never a delivery.
 
 import asyncio
 import logging
+from collections.abc import Awaitable
+from typing import Protocol
 
-from notifications.errors import Unavailable
 from notifications.ports import Clock, Upkeep
 from notifications.retries import MINUTE
 
@@ -21,16 +22,41 @@ PAGES = 200
 """Pages of one step in one sweep; the next sweep goes on."""
 
 
+class Step(Protocol):
+    """One thing that the sweep looks for."""
+
+    def __call__(self, *, limit: int) -> Awaitable[int]:
+        """Move up to `limit` rows; how many it was."""
+        ...
+
+
+class LostEvents(Protocol):
+    """Events that the ledger has and no wake-up tells of."""
+
+    async def resend(self, *, limit: int) -> int:
+        """Send up to `limit` of them again, to the consumers that lack them; how many it was."""
+        ...
+
+
 class Sweep:
     """Runs at start, then every minute, or when nudged."""
 
-    def __init__(self, upkeep: Upkeep, clock: Clock) -> None:
-        self._steps = {
+    def __init__(self, upkeep: Upkeep, clock: Clock, lost: LostEvents | None = None) -> None:
+        """Put it together.
+
+        Args:
+            upkeep: Moves deliveries.
+            clock: Says when a minute is over.
+            lost: Finds lost events; None where the outbox of the database sees to that.
+        """
+        self._steps: dict[str, Step] = {
             "unparked": upkeep.unpark,
             "ended": upkeep.end,
             "woken": upkeep.wake,
             "forgotten": upkeep.forget,
         }
+        if lost is not None:
+            self._steps["resent"] = lost.resend
         self._clock = clock
         self._nudged = asyncio.Event()
         self.last_at: int | None = None
@@ -39,7 +65,7 @@ class Sweep:
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
-            await self._once()
+            await self.sweep()
             await self._until_next()
 
     def nudge(self) -> None:
@@ -47,29 +73,24 @@ class Sweep:
         self._nudged.set()
 
     async def sweep(self) -> dict[str, int]:
-        """Sweep once; how many rows each step moved."""
+        """Sweep once; how many rows each step moved. A step that fails is left out.
+
+        While one fails, `last_at` stays: whoever watches its age learns of it.
+        """
+        self._nudged.clear()
         moved = {}
         for name, step in self._steps.items():
-            count = 0
-            for _ in range(PAGES):
-                page = await step(limit=PAGE)
-                count += page
-                if page < PAGE:
-                    break
-            moved[name] = count
-        self.last_at = self._clock.now()
+            try:
+                moved[name] = await _in_pages(step)
+            except Exception as error:
+                log.warning("sweep.failed", exc_info=error, extra={"step": name})
+        if len(moved) == len(self._steps):
+            self.last_at = self._clock.now()
         if any(moved.values()):
             log.info("sweep.moved", extra=moved)
         return moved
 
-    async def _once(self) -> None:
-        try:
-            await self.sweep()
-        except Unavailable as error:
-            log.warning("sweep.failed", extra={"detail": str(error)})
-
     async def _until_next(self) -> None:
-        self._nudged.clear()
         waits = {
             asyncio.ensure_future(self._clock.sleep_until(self._clock.now() + EVERY)),
             asyncio.ensure_future(self._nudge()),
@@ -82,3 +103,13 @@ class Sweep:
 
     async def _nudge(self) -> None:
         await self._nudged.wait()
+
+
+async def _in_pages(step: Step) -> int:
+    moved = 0
+    for _ in range(PAGES):
+        page = await step(limit=PAGE)
+        moved += page
+        if page < PAGE:
+            break
+    return moved

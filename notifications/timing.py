@@ -4,13 +4,20 @@ import asyncio
 import random
 import secrets
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from notifications.ports import Clock
+from notifications.ports import Clock, Dice
 
 _CATCH_UP = 0.5
 """How much faster or slower than real time the ledger's clock runs while it is off, as a share."""
+
+_BITE_MS = 60_000
+"""How long the clock sleeps before it looks at the time again: it may run faster meanwhile."""
+
+_ROUNDING_S = 0.0005
+"""Added to every sleep: what is left is rounded down to milliseconds."""
 
 
 class SystemClock:
@@ -18,32 +25,42 @@ class SystemClock:
 
     When the wall clock jumps or the machine slept, `now` runs between half and one and a half
     times real speed until the two agree again, so that nothing expires early by more than that.
+
+    Args:
+        monotonic: Seconds that only go forward, and stand still while the machine sleeps.
+        wall: Seconds since the epoch, as the clock on the wall has them.
     """
 
-    def __init__(self) -> None:
-        self._ms = time.time() * 1000
-        self._measured = time.monotonic()
+    def __init__(
+        self,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._monotonic = monotonic
+        self._wall = wall
+        self._ms = wall() * 1000
+        self._measured = monotonic()
 
     def now(self) -> int:
         """The ledger's time, ms since the epoch."""
-        measured = time.monotonic()
+        measured = self._monotonic()
         elapsed = (measured - self._measured) * 1000
         self._measured = measured
         self._ms += elapsed
-        off = time.time() * 1000 - self._ms
+        off = self._wall() * 1000 - self._ms
         limit = elapsed * _CATCH_UP
         self._ms += max(-limit, min(limit, off))
         return int(self._ms)
 
     def wall(self) -> datetime:
         """The wall clock, in UTC."""
-        return datetime.now(UTC)
+        return datetime.fromtimestamp(self._wall(), UTC)
 
     async def sleep_until(self, at: int) -> None:
         """Return when `now()` has reached `at`."""
         while (left := at - self.now()) > 0:  # noqa: ASYNC110 - it is time that is waited for
-            # In bites of an hour: what the wall clock says may change meanwhile.
-            await asyncio.sleep(min(left, 3_600_000) / 1000 + 0.0005)
+            await asyncio.sleep(min(left, _BITE_MS) / 1000 + _ROUNDING_S)
 
 
 class SystemDice:
@@ -103,7 +120,7 @@ class Numbers:
 
     EPOCH = 1_704_067_200_000  # 2024-01-01, ms
 
-    def __init__(self, clock: Clock, dice: SystemDice) -> None:
+    def __init__(self, clock: Clock, dice: Dice) -> None:
         self._clock = clock
         self._process = int.from_bytes(dice.token(2)) & 0x3FF
         self._last = 0

@@ -1,14 +1,20 @@
 """A hub in this process for tests of the API: real bus, ledger, channels; no server, no sockets."""
 
+import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Mapping
+import re
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema_rs
 from fastapi import FastAPI
 
 from notifications.api import create_app
@@ -16,6 +22,7 @@ from notifications.bootstrap import LocalHub, open_local_hub
 from notifications.events import Event, read_event
 from notifications.owner import own
 from notifications.settings import Secrets, Settings
+from notifications.stores.migrate import migrate
 
 ADMIN_KEY = "an-admin-key-that-opens-everything-0001"
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -73,16 +80,73 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
+@lru_cache
+def _migrated() -> bytes:
+    """A database of this release, made once: migrating takes most of the time of a start."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hub.db"
+        migrate(path)
+        return path.read_bytes()
+
+
 @asynccontextmanager
 async def hub_world(data: Path, **changes: Any) -> AsyncIterator[World]:
-    """A hub on a data folder; `changes` are to `SETTINGS`."""
+    """A hub on a data folder; `changes` are to `SETTINGS`. Every answer is held against the
+    OpenAPI document."""
     settings = replace(SETTINGS, **changes)
     with own(data) as folder:
+        if not folder.database.exists():
+            folder.database.write_bytes(_migrated())
         async with open_local_hub(settings, SECRETS, folder) as hub:
             app = create_app(hub)
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as http:
+            promises = Promises(app.openapi())
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(app),
+                base_url=BASE_URL,
+                event_hooks={"response": [promises.check]},
+            ) as http:
                 yield World(hub=hub, app=app, http=http)
+
+
+class Promises:
+    """What an OpenAPI document promises about answers."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._document = document
+        self._paths = {
+            re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(path))): operations
+            for path, operations in document["paths"].items()
+        }
+
+    async def check(self, response: httpx.Response) -> None:
+        """An answer of a known operation is one of those it documents, in status and in form."""
+        operation = self._operation(response.request)
+        if operation is None:
+            return
+        await response.aread()
+        where = f"{response.request.method} {response.request.url.path}: {response.status_code}"
+        promised = operation["responses"].get(str(response.status_code))
+        assert promised is not None, f"{where} is not documented: {response.text}"
+        content = promised.get("content")
+        if not content:
+            assert response.content in (b"", b"null"), f"{where} has a body"
+            return
+        media_type = response.headers["content-type"].partition(";")[0]
+        assert media_type in content, f"{where}: {media_type} is not documented"
+        schema = content[media_type].get("schema")
+        if schema and media_type.endswith("json"):
+            whole = {**schema, "components": self._document["components"]}
+            jsonschema_rs.validator_for(whole).validate(response.json())
+
+    def _operation(self, request: httpx.Request) -> Mapping[str, Any] | None:
+        fitting = (
+            operations[request.method.lower()]
+            for path, operations in sorted(
+                self._paths.items(), key=lambda each: each[0].pattern.count(".+")
+            )
+            if path.fullmatch(request.url.path) and request.method.lower() in operations
+        )
+        return next(fitting, None)
 
 
 def document(event_id: str = "event-1", **changes: Any) -> dict[str, Any]:
@@ -103,3 +167,14 @@ def document(event_id: str = "event-1", **changes: Any) -> dict[str, Any]:
 def event(event_id: str = "event-1", **changes: Any) -> Event:
     """The same, read."""
     return read_event(document(event_id, **changes), tenant_id=None, now=datetime.now(UTC))
+
+
+async def until(
+    condition: Callable[[], Awaitable[Any]], what: str, *, within_s: float = 15.0
+) -> Any:
+    """Wait until a condition gives something true, and give that."""
+    give_up = time.monotonic() + within_s
+    while not (found := await condition()):
+        assert time.monotonic() < give_up, f"waited {within_s} s for {what}"
+        await asyncio.sleep(0.01)
+    return found

@@ -6,6 +6,7 @@ No I/O. What is here is also in the database; this only says what has been hande
 import asyncio
 import heapq
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from notifications.bus.filters import Filter
@@ -14,6 +15,9 @@ from notifications.ports import Message, Received
 
 HOT_LIMIT = 2_000
 """Messages a queue keeps in memory beyond those locked; the others wait in the database."""
+
+_CROWD = 8
+"""How many times more messages may be in memory for each crash they can still take."""
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -38,14 +42,26 @@ class Entry:
 
 @dataclass(slots=True, eq=False)
 class Lock:
-    """A message in somebody's hands."""
+    """A message in somebody's hands.
+
+    Attributes:
+        entry: The message.
+        until: When the lock runs out.
+        ended_by: The transaction that last ended it; if that was committed, the lock is gone.
+    """
 
     entry: Entry
     until: int
+    ended_by: object = None
 
 
 class Queue:
-    """The messages of one subscription that are in memory."""
+    """The messages of one subscription that are in memory.
+
+    A crash counts as a delivery of all of them, and who may only be delivered once more is
+    handed out alone afterwards. So that these stay few, a queue keeps the fewer messages in
+    memory, the fewer crashes they can take.
+    """
 
     def __init__(
         self, subscription: Subscription, rule: Filter, bit: int, counts: dict[int, int]
@@ -57,40 +73,87 @@ class Queue:
         self.loaded = 0  # every message up to here is in memory, or done
         self.behind = True  # the database may hold more, beyond `loaded`
         self.active = False  # somebody receives from it
+        self.look_at = 0  # while nobody does: when messages are to be looked through for old ones
+        self.apart: frozenset[int] = frozenset()  # seqs that come by another way than loading
+        self.overdue: list[Entry] = []  # outlived their time, not yet in the dead letters
         self.loading = asyncio.Lock()
         self.locks: dict[int, Lock] = {}  # by token
         self.changed = asyncio.Event()
         self._ready: deque[Entry] = deque()
         self._returned: list[Entry] = []
+        self._crowds: list[int] = [
+            min(_CROWD ** max(subscription.max_delivery_count - 2 - count, 0), HOT_LIMIT)
+            for count in range(subscription.max_delivery_count + 1)
+        ]
 
     def __len__(self) -> int:
         return len(self._ready) + len(self._returned)
 
-    def append(self, entry: Entry) -> None:
-        """A message arrived, or was loaded."""
-        self.loaded = entry.seq
-        self._ready.append(entry)
+    @property
+    def limit(self) -> int:
+        """How many messages are kept in memory, beyond those that are locked."""
+        return self._crowds[0]
+
+    def starves(self) -> bool:
+        """Whether nothing is left in memory while the database may hold more."""
+        return self.behind and not len(self)
+
+    def room(self) -> int:
+        """How many of the messages that arrive now are kept in memory."""
+        if not self.active or self.behind:
+            return 0
+        return max(self.limit - len(self._ready), 0)
+
+    def arrived(self, entries: Sequence[Entry], kept: int) -> None:
+        """Messages were published: keep the first ones, leave the others for later."""
+        self._ready.extend(entry for entry in entries[:kept] if entry.seq > self.loaded)
+        if kept:
+            self.loaded = max(self.loaded, entries[:kept][-1].seq)
+        if entries[-1].seq > self.loaded:
+            self.behind = True
         self.changed.set()
 
-    def arrive(self, entry: Entry) -> None:
-        """A message was just published: keep it in memory, or leave it for later."""
-        if not self.active or self.behind or entry.seq <= self.loaded:
-            return
-        if len(self._ready) >= HOT_LIMIT:
-            self.behind = True
-        else:
-            self.append(entry)
+    def fitting(self, seqs: Iterable[int]) -> int:
+        """How many of these, from the first, may be in memory together."""
+        number = 0
+        for seq in seqs:
+            if number >= self._crowds[min(self.counts.get(seq, 0), len(self._crowds) - 1)]:
+                break
+            number += 1
+        return number
 
-    def take(self, limit: int, now: int, tokens: "Tokens") -> tuple[list[Received], list[Entry]]:
-        """Lock up to `limit` messages; those past their time to live are set apart, unlocked."""
+    def caught_up(self, entries: Iterable[Entry], upto: int, *, more: bool) -> None:
+        """Messages were read from the database: all that there are up to `upto`."""
+        self._ready.extend(entry for entry in entries if entry.seq > self.loaded)
+        self.loaded = max(self.loaded, upto)
+        self.behind = more
+        self.changed.set()
+
+    def looked_through(self, upto: int, look_at: int) -> None:
+        """Nobody receives, and all up to `upto` is done; look again at `look_at`."""
+        self.loaded = max(self.loaded, upto)
+        self.look_at = look_at
+
+    def take(self, limit: int, now: int, tokens: "Tokens") -> list[Received]:
+        """Lock up to `limit` messages; those that outlived their time are set apart."""
         taken: list[Received] = []
-        expired: list[Entry] = []
         while len(taken) < limit and (entry := self._pop()) is not None:
-            if entry.enqueued_at + self.subscription.ttl_ms <= now:
-                expired.append(entry)
+            if self.outlived(entry, now):
+                self.overdue.append(entry)
             else:
                 taken.append(self.lock(entry, now, tokens))
-        return taken, expired
+        return taken
+
+    def shed(self, now: int) -> None:
+        """Set apart what outlived its time while nobody came for it."""
+        while self._returned and self.outlived(self._returned[0], now):
+            self.overdue.append(heapq.heappop(self._returned))
+        while self._ready and self.outlived(self._ready[0], now):
+            self.overdue.append(self._ready.popleft())
+
+    def outlived(self, entry: Entry, now: int) -> bool:
+        """Whether a message is past its time to live."""
+        return entry.enqueued_at + self.subscription.ttl_ms <= now
 
     def lock(self, entry: Entry, now: int, tokens: "Tokens") -> Received:
         """Put a message into somebody's hands."""
@@ -105,12 +168,15 @@ class Queue:
             token=token,
         )
 
-    def give_back(self, entry: Entry) -> None:
-        """A message comes again, before those that are ready."""
-        heapq.heappush(self._returned, entry)
-        self.changed.set()
+    def give_back(self, token: int, count: int) -> None:
+        """A message comes again, before those that are ready; it was delivered `count` times."""
+        lock = self.locks.pop(token, None)
+        if lock is not None:
+            self.counts[lock.entry.seq] = count
+            heapq.heappush(self._returned, lock.entry)
+            self.changed.set()
 
-    def done(self, entry: Entry, token: int | None = None) -> None:
+    def done(self, entry: Entry, token: int | None) -> None:
         """This subscription has dealt with the message."""
         entry.pending &= ~self.mask
         self.counts.pop(entry.seq, None)

@@ -1,16 +1,28 @@
-"""Taking up where the last run of the embedded bus ended, in one transaction."""
+"""Taking up where the last run of the embedded bus ended, and leaving so that the next one can.
 
-from collections.abc import Sequence
+A run that ended in a crash leaves suspects: any message that was in memory may have caused it.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from notifications.bus import tables
+from notifications.bus import journal, tables
+from notifications.bus.journal import Buried
+from notifications.bus.queues import Entry, Queue
 from notifications.bus.topology import Subscription, Topic
 from notifications.database import Transaction
+from notifications.ports import DeadLetter
 
 _MAX_SUBSCRIPTIONS = 63
 """Per topic: the bits of a signed 64-bit number."""
+
+_KILLER = DeadLetter(
+    "MaxDeliveryCountExceeded",
+    "The process died each time it handled this message, the last time with no other in hand.",
+)
 
 _m, _n, _r = tables.messages.c, tables.subscriptions.c, tables.redeliveries.c
 
@@ -22,7 +34,8 @@ class Recovered:
     Attributes:
         next_seq: The next sequence number.
         subscriptions: Each subscription, its bit, and how often its messages were delivered.
-        suspects: (subscription name, message row) of those that have one delivery left.
+        suspects: (subscription name, message row) of those that have one delivery left after a
+            crash.
         next_due: When the next scheduled message is due, or None.
     """
 
@@ -33,40 +46,128 @@ class Recovered:
 
 
 def recover(tx: Transaction, topology: Sequence[Topic], consuming: frozenset[str]) -> Recovered:
-    """Count what the last run had in memory as delivered once, and find what needs care.
+    """Count what a crashed run had in memory as delivered once, and find what needs care.
 
     The count goes up to one below the last only: whoever gets there is a suspect and is handed
     out alone. One whose count was at the last already was handed out alone, and the process died
     of it: it goes to the dead letters.
     """
-    tx.connection.execute(sa.delete(tables.messages).where(_m.pending == 0))
-    next_seq = _next_seq(tx)
+    next_seq, clean = _last_run(tx)
     found = []
     suspects: list[tuple[str, sa.RowMapping]] = []
     for topic in topology:
         bits = _bits(tx, topic)
         for subscription in topic.subscriptions:
             bit, loaded = bits[subscription.name]
-            counts = _counts(tx, subscription)
-            _bury_killers(tx, subscription, bit, counts)
-            _count_interrupted(tx, subscription, bit, loaded, counts)
-            last = subscription.max_delivery_count - 1
-            if subscription.name in consuming:
-                seqs = sorted(seq for seq, count in counts.items() if count >= last)
-                suspects += [(subscription.name, row) for row in _rows(tx, seqs)]
+            counts = _counts(tx, subscription, 1 << bit)
+            if not clean:
+                _bury_killers(tx, subscription, bit, counts)
+                _count_interrupted(tx, subscription, bit, loaded, counts)
+                if subscription.name in consuming:
+                    last = subscription.max_delivery_count - 1
+                    seqs = sorted(seq for seq, count in counts.items() if count >= last)
+                    suspects += [(subscription.name, row) for row in _rows(tx, seqs)]
             found.append((subscription, bit, counts))
-    tx.connection.execute(sa.update(tables.subscriptions).values(loaded=0))
-    next_due = tx.connection.execute(sa.select(sa.func.min(tables.scheduled.c.due_at))).scalar()
-    return Recovered(next_seq=next_seq, subscriptions=found, suspects=suspects, next_due=next_due)
+    tx.connection.execute(sa.delete(tables.messages).where(_m.pending == 0))
+    _write_run(tx, next_seq, clean=False)
+    return Recovered(
+        next_seq=next_seq, subscriptions=found, suspects=suspects, next_due=journal.next_due(tx)
+    )
 
 
-def _next_seq(tx: Transaction) -> int:
+def leave(tx: Transaction, queues: Iterable[Queue], suspects: "Suspects", next_seq: int) -> None:
+    """End a run in good order: only what is in somebody's hands counts as delivered once more."""
+    counts = []
+    for queue in queues:
+        last = queue.subscription.max_delivery_count - 1
+        for lock in queue.locks.values():
+            count = min(queue.counts.get(lock.entry.seq, 0) + 1, last)
+            counts.append((queue.subscription.name, lock.entry.seq, count))
+    if (unsaid := suspects.marked) is not None:
+        queue, entry = unsaid
+        last = queue.subscription.max_delivery_count - 1
+        counts.append((queue.subscription.name, entry.seq, last))
+    journal.count(tx, counts)
+    _write_run(tx, next_seq, clean=not suspects)
+
+
+class Suspects:
+    """Messages that may have caused a crash: handed out one at a time, before everything else.
+
+    Nothing else is handed out meanwhile, on the whole bus. But a process that has survived a
+    message for as long as its lock lasts is not kept from the others any longer.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Queue, Entry]] = deque()
+        self._marked = False
+        self._token: int | None = None
+        self._until = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting) or self._token is not None
+
+    def add(self, queue: Queue, entry: Entry) -> None:
+        """Suspect a message."""
+        self._waiting.append((queue, entry))
+
+    def first(self, queue: Queue) -> Entry | None:
+        """Who is to be handed out now, if it is a message of this queue."""
+        if self._token is not None or not self._waiting or self._waiting[0][0] is not queue:
+            return None
+        return self._waiting[0][1]
+
+    def mark(self) -> None:
+        """It is written down that the first one's last delivery is under way."""
+        self._marked = True
+
+    @property
+    def marked(self) -> tuple[Queue, Entry] | None:
+        """Who was marked and is not in anybody's hands yet."""
+        return self._waiting[0] if self._marked else None
+
+    def drop(self) -> None:
+        """The first one needs no delivery any more."""
+        self._waiting.popleft()
+        self._marked = False
+
+    def hand_out(self, token: int | None, until: int) -> None:
+        """The first one is in somebody's hands."""
+        self.drop()
+        self._token, self._until = token, until
+
+    def settled(self, token: int | None) -> bool:
+        """A lock has ended; whether that was the suspect's, so that the others may go on."""
+        if token is None or token != self._token:
+            return False
+        self._token = None
+        return True
+
+    def survived(self, now: int) -> bool:
+        """Whether the one in hand has had its time alone; it counts as settled from then on."""
+        if self._token is None or now < self._until:
+            return False
+        self._token = None
+        return True
+
+
+def _last_run(tx: Transaction) -> tuple[int, bool]:
+    row = tx.connection.execute(sa.select(tables.runs)).first()
+    began, clean = (row.next_seq, row.clean) if row else (1, True)
     highest = (
         sa.select(sa.func.max(column)).scalar_subquery()
         for column in (_m.seq, tables.scheduled.c.seq, tables.dead_letters.c.seq, _n.loaded)
     )
-    row = tx.connection.execute(sa.select(*highest)).one()
-    return 1 + max(value or 0 for value in row)
+    seqs = tx.connection.execute(sa.select(*highest)).one()
+    return max(began, 1 + max(seq or 0 for seq in seqs)), clean
+
+
+def _write_run(tx: Transaction, next_seq: int, *, clean: bool) -> None:
+    tx.connection.execute(
+        sa.insert(tables.runs).prefix_with("OR REPLACE"),
+        {"id": 1, "next_seq": next_seq, "clean": clean},
+    )
+    tx.connection.execute(sa.update(tables.subscriptions).values(loaded=0))
 
 
 def _bits(tx: Transaction, topic: Topic) -> dict[str, tuple[int, int]]:
@@ -82,6 +183,7 @@ def _bits(tx: Transaction, topic: Topic) -> dict[str, tuple[int, int]]:
             .values(pending=_m.pending.op("&")(keep))
         )
         tx.connection.execute(sa.delete(tables.subscriptions).where(_n.name == name))
+        tx.connection.execute(sa.delete(tables.redeliveries).where(_r.subscription == name))
     free = (b for b in range(_MAX_SUBSCRIPTIONS) if b not in {bit for bit, _ in known.values()})
     for subscription in topic.subscriptions:
         if subscription.name not in known:
@@ -97,10 +199,16 @@ def _bits(tx: Transaction, topic: Topic) -> dict[str, tuple[int, int]]:
     return known
 
 
-def _counts(tx: Transaction, subscription: Subscription) -> dict[int, int]:
-    rows = tx.connection.execute(
-        sa.select(_r.seq, _r.delivery_count).where(_r.subscription == subscription.name)
+def _counts(tx: Transaction, subscription: Subscription, mask: int) -> dict[int, int]:
+    """The counts of what is still pending; those of what was settled are forgotten."""
+    waits = (
+        sa.select(_m.seq)
+        .where(_m.seq == _r.seq, _m.topic == subscription.topic, _m.pending.op("&")(mask) != 0)
+        .exists()
     )
+    mine = _r.subscription == subscription.name
+    tx.connection.execute(sa.delete(tables.redeliveries).where(mine, ~waits))
+    rows = tx.connection.execute(sa.select(_r.seq, _r.delivery_count).where(mine))
     return {row.seq: row.delivery_count for row in rows}
 
 
@@ -108,33 +216,15 @@ def _bury_killers(
     tx: Transaction, subscription: Subscription, bit: int, counts: dict[int, int]
 ) -> None:
     limit = subscription.max_delivery_count
-    killers = [seq for seq, count in counts.items() if count >= limit]
+    killers = sorted(seq for seq, count in counts.items() if count >= limit)
     for row in _rows(tx, killers):
-        columns = {c.name: row[c.name] for c in tables.messages.c if c.name != "pending"}
-        tx.connection.execute(
-            sa.insert(tables.dead_letters).prefix_with("OR REPLACE"),
-            {
-                **columns,
-                "subscription": subscription.name,
-                "delivery_count": limit,
-                "reason": "MaxDeliveryCountExceeded",
-                "description": "The process died each time it handled this message, "
-                "the last time with no other in hand.",
-                "dead_at": tx.now,
-            },
-        )
-        tx.connection.execute(
-            sa.update(tables.messages)
-            .where(_m.seq == row["seq"])
-            .values(pending=_m.pending.op("&")(~(1 << bit)))
-        )
+        message = journal.message_of(row)
+        entry = Entry(row["seq"], message, row["enqueued_at"], row["pending"])
+        journal.bury(tx, [Buried(subscription.name, subscription.topic, entry, limit, _KILLER)])
+        journal.clear(tx, {entry.seq: 1 << bit}, {entry.seq: entry.pending})
+    journal.forget_counts(tx, [(subscription.name, seq) for seq in killers])
     for seq in killers:
         del counts[seq]
-        tx.connection.execute(
-            sa.delete(tables.redeliveries).where(
-                _r.subscription == subscription.name, _r.seq == seq
-            )
-        )
 
 
 def _count_interrupted(
@@ -147,17 +237,17 @@ def _count_interrupted(
             _m.pending.op("&")(1 << bit) != 0,
         )
     ).scalars()
-    rows = []
+    interrupted = []
     for seq in seqs:
         counts[seq] = min(counts.get(seq, 0) + 1, subscription.max_delivery_count - 1)
-        rows.append({"subscription": subscription.name, "seq": seq, "delivery_count": counts[seq]})
-    if rows:
-        tx.connection.execute(sa.insert(tables.redeliveries).prefix_with("OR REPLACE"), rows)
+        interrupted.append((subscription.name, seq, counts[seq]))
+    journal.count(tx, interrupted)
 
 
 def _rows(tx: Transaction, seqs: Sequence[int]) -> list[sa.RowMapping]:
     rows: list[sa.RowMapping] = []
-    for start in range(0, len(seqs), 500):
-        query = sa.select(tables.messages).where(_m.seq.in_(seqs[start : start + 500]))
+    for start in range(0, len(seqs), journal.PAGE):
+        page = seqs[start : start + journal.PAGE]
+        query = sa.select(tables.messages).where(_m.seq.in_(page))
         rows += tx.connection.execute(query.order_by(_m.seq)).mappings()
     return rows

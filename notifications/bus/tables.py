@@ -10,13 +10,13 @@ from notifications.database import Number, metadata
 
 
 def _message_columns() -> list[sa.Column[object]]:
+    # The body comes last: looking at the others then never walks through a long one.
     return [
-        sa.Column("topic", sa.Text, nullable=False),
         sa.Column("message_id", sa.Text, nullable=False),
-        sa.Column("body", sa.LargeBinary, nullable=False),
         sa.Column("properties", sa.LargeBinary, nullable=False),
         sa.Column("subject", sa.Text),
         sa.Column("content_type", sa.Text),
+        sa.Column("body", sa.LargeBinary, nullable=False),
     ]
 
 
@@ -24,17 +24,19 @@ messages = sa.Table(
     "bus_messages",
     metadata,
     sa.Column("seq", Number, primary_key=True, autoincrement=False),
-    *_message_columns(),
-    sa.Column("enqueued_at", sa.BigInteger, nullable=False),
+    sa.Column("topic", sa.Text, nullable=False),
     sa.Column("pending", sa.BigInteger, nullable=False),
+    sa.Column("enqueued_at", sa.BigInteger, nullable=False),
+    *_message_columns(),
 )
 
 scheduled = sa.Table(
     "bus_scheduled",
     metadata,
     sa.Column("seq", Number, primary_key=True, autoincrement=False),
-    *_message_columns(),
+    sa.Column("topic", sa.Text, nullable=False),
     sa.Column("due_at", sa.BigInteger, nullable=False),
+    *_message_columns(),
     sa.Index("bus_scheduled_due", "due_at"),
 )
 
@@ -43,12 +45,13 @@ dead_letters = sa.Table(
     metadata,
     sa.Column("subscription", sa.Text, primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
-    *_message_columns(),
+    sa.Column("topic", sa.Text, nullable=False),
     sa.Column("enqueued_at", sa.BigInteger, nullable=False),
     sa.Column("delivery_count", sa.Integer, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("dead_at", sa.BigInteger, nullable=False),
+    *_message_columns(),
 )
 
 subscriptions = sa.Table(
@@ -57,8 +60,8 @@ subscriptions = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("topic", sa.Text, nullable=False),
     sa.Column("bit", sa.SmallInteger, nullable=False),
-    # Every message up to here has been in this subscription's memory: what is still pending of
-    # it after a crash may be what caused the crash, and counts as delivered once.
+    # Every message up to here may have been in this subscription's memory: what is still pending
+    # of it after a crash may be what caused the crash, and counts as delivered once.
     sa.Column("loaded", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("topic", "bit"),
 )
@@ -69,4 +72,15 @@ redeliveries = sa.Table(
     sa.Column("subscription", sa.Text, primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("delivery_count", sa.Integer, nullable=False),
+)
+
+runs = sa.Table(
+    "bus_runs",
+    metadata,
+    # One row: the run that is under way, or the last one.
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    # Where its sequence numbers began, or where they ended; they never come again.
+    sa.Column("next_seq", sa.BigInteger, nullable=False),
+    # Whether it ended as it should. A run under way has not.
+    sa.Column("clean", sa.Boolean, nullable=False),
 )

@@ -4,7 +4,7 @@ Reads one snapshot of the database file, beside a running hub or of a stopped on
 nothing. On one machine bus and ledger are one file, so the snapshot holds both.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,10 @@ import sqlalchemy as sa
 
 from notifications.events import Channel
 from notifications.ids import public_number
+from notifications.lanes import LAST_PROBE
 from notifications.retries import MINUTE, RetryTable
+from notifications.stores.codes import BITS
+from notifications.stores.on_bus import OnBus
 
 STALE_MS = 10 * MINUTE
 """How long past its time something pending may be before it counts as stuck."""
@@ -102,7 +105,7 @@ def run_audit(database: Path, expected: Expectations) -> AuditReport:
 def audit(connection: sa.Connection, expected: Expectations) -> AuditReport:
     """Audit the snapshot that a connection sees."""
     report = AuditReport()
-    bus = _Bus(connection, expected)
+    bus = OnBus(connection, expected.topic, expected.subscriptions)
     _count_states(connection, report)
     for event in _incomplete_events(connection):
         _check_event(event, bus, report)
@@ -111,67 +114,6 @@ def audit(connection: sa.Connection, expected: Expectations) -> AuditReport:
         for sentence in check(connection, expected):
             report.wrong(sentence)
     return report
-
-
-class _Bus:
-    """Which event messages are on the bus or in its dead letters, by subscription."""
-
-    def __init__(self, connection: sa.Connection, expected: Expectations) -> None:
-        self._topic = expected.topic
-        self._subscriptions = expected.subscriptions
-        rows = connection.execute(
-            sa.text("SELECT name, bit FROM bus_subscriptions WHERE topic = :topic"),
-            {"topic": self._topic},
-        )
-        self._bits = {row.name: 1 << row.bit for row in rows}
-        self._pending: dict[str, int] = defaultdict(int)
-        # An addressed message has an id of its own; the event it carries is in its body.
-        messages = connection.execute(
-            sa.text(
-                "SELECT iif(message_id LIKE '%:%', message_id,"
-                " json_extract(body, '$.tenantid') || ':' || json_extract(body, '$.id')) AS name,"
-                " pending FROM bus_messages WHERE topic = :topic AND json_valid(body)"
-            ),
-            {"topic": self._topic},
-        )
-        for row in messages:
-            if row.name:
-                self._pending[row.name] |= row.pending
-        self._scheduled = self._addressed(connection)
-        self._dead = self._dead_letters(connection)
-
-    def where(self, message_id: str, consumer: str) -> str | None:
-        """`bus`, `deadLettered` or None."""
-        subscription = self._subscriptions[consumer]
-        if self._pending.get(message_id, 0) & self._bits.get(subscription, 0):
-            return "bus"
-        if (message_id, subscription) in self._scheduled:
-            return "bus"
-        return "deadLettered" if (message_id, subscription) in self._dead else None
-
-    def _addressed(self, connection: sa.Connection) -> set[tuple[str, str]]:
-        rows = connection.execute(
-            sa.text(
-                "SELECT json_extract(body, '$.tenantid') || ':' || json_extract(body, '$.id')"
-                " AS name, json_extract(properties, '$.hubConsumer') AS consumer"
-                " FROM bus_scheduled WHERE topic = :topic AND json_valid(body)"
-                " AND json_extract(properties, '$.hubKind') = 'event'"
-            ),
-            {"topic": self._topic},
-        )
-        names = self._subscriptions
-        return {(row.name, names.get(row.consumer, names["metrics"])) for row in rows}
-
-    def _dead_letters(self, connection: sa.Connection) -> set[tuple[str, str]]:
-        rows = connection.execute(
-            sa.text(
-                "SELECT iif(message_id LIKE '%:%', message_id, iif(json_valid(body),"
-                " json_extract(body, '$.tenantid') || ':' || json_extract(body, '$.id'), NULL))"
-                " AS name, subscription FROM bus_dead_letters WHERE topic = :topic"
-            ),
-            {"topic": self._topic},
-        )
-        return {(row.name, row.subscription) for row in rows if row.name}
 
 
 def _count_states(connection: sa.Connection, report: AuditReport) -> None:
@@ -196,7 +138,7 @@ class _Event:
 
 def _incomplete_events(connection: sa.Connection) -> Iterator[_Event]:
     """Events x channels whose deliveries are not all there."""
-    for channel, bit in _BITS.items():
+    for channel, bit in BITS.items():
         rows = connection.execution_options(yield_per=1000).execute(
             sa.text(
                 "SELECT e.tenant_id, e.id, count(d.id) AS number, coalesce(max(d.routed), 0)"
@@ -210,10 +152,7 @@ def _incomplete_events(connection: sa.Connection) -> Iterator[_Event]:
             yield _Event(row.tenant_id, row.id, channel, row.number, row.routed)
 
 
-_BITS: Mapping[Channel, int] = {Channel.REALTIME: 1, Channel.EMAIL: 2, Channel.WEBHOOK: 4}
-
-
-def _check_event(event: _Event, bus: _Bus, report: AuditReport) -> None:
+def _check_event(event: _Event, bus: OnBus, report: AuditReport) -> None:
     channel = event.channel
     if event.rows:
         report.missing += 1
@@ -234,7 +173,7 @@ def _check_event(event: _Event, bus: _Bus, report: AuditReport) -> None:
         )
 
 
-def _check_uncounted(connection: sa.Connection, bus: _Bus, report: AuditReport) -> None:
+def _check_uncounted(connection: sa.Connection, bus: OnBus, report: AuditReport) -> None:
     rows = connection.execute(sa.text("SELECT tenant_id, id FROM events WHERE counted = 0"))
     for row in rows:
         if bus.where(f"{row.tenant_id}:{row.id}", "metrics") is None:
@@ -255,28 +194,34 @@ def _sentences(
         yield f"delivery {public_number(row.id)} of tenant {row.tenant_id}: {what}"
 
 
-_SUCCESS = (
-    "(d.first_outcome = 'delivered' OR EXISTS (SELECT 1 FROM attempts a WHERE"
-    " a.tenant_id = d.tenant_id AND a.delivery_id = d.id AND a.outcome = 'delivered'))"
+_HAS = (
+    "(d.first_outcome = {0} OR EXISTS (SELECT 1 FROM attempts a WHERE"
+    " a.tenant_id = d.tenant_id AND a.delivery_id = d.id AND a.outcome = {0}))"
 )
+"""There was an attempt with that outcome."""
 
 
 def _delivered(connection: sa.Connection, _expected: Expectations) -> Iterator[str]:
     yield from _sentences(
         connection,
         "is delivered, but no attempt succeeded",
-        f"d.state = 'delivered' AND NOT {_SUCCESS}",
+        "d.state = 'delivered' AND NOT " + _HAS.format("'delivered'"),
         {},
     )
 
 
 def _exhausted(connection: sa.Connection, expected: Expectations) -> Iterator[str]:
+    # An attempt that ended it names the reason; what ends it otherwise is named here. The table
+    # may have been another one when it ended, so attempts are counted only within the deadline.
     yield from _sentences(
         connection,
         "is exhausted, but has attempts and time left and met no final refusal",
-        "d.state = 'exhausted' AND d.attempt < :attempts AND d.deadline > :now"
-        " AND coalesce(d.reason, '') IN ('attempts-used', 'deadline', '')",
-        {"attempts": expected.table.attempts, "now": expected.now},
+        "d.state = 'exhausted' AND NOT coalesce(CASE d.reason"
+        " WHEN 'attempts-used' THEN d.attempt >= :attempts OR d.deadline <= :now"
+        " WHEN 'deadline' THEN d.updated_at >= d.deadline - :slack"
+        " WHEN 'parked-too-long' THEN 1 WHEN 'bounced' THEN 1"
+        f" ELSE {_HAS.format('d.reason')} END, 0)",
+        {"attempts": expected.table.attempts, "now": expected.now, "slack": MINUTE},
     )
 
 
@@ -297,8 +242,8 @@ def _pending(connection: sa.Connection, expected: Expectations) -> Iterator[str]
         connection,
         "is pending, but due more than ten minutes ago and no drain of its lane is on its way",
         "d.state = 'pending' AND coalesce(d.due_at, 0) < :late AND NOT EXISTS (SELECT 1 FROM"
-        " lanes l WHERE l.lane = d.lane AND l.drain_at >= :late)",
-        {"late": expected.now - STALE_MS},
+        " lanes l WHERE l.lane = d.lane AND l.drain_at BETWEEN :late AND :soon)",
+        {"late": expected.now - STALE_MS, "soon": expected.now + LAST_PROBE + MINUTE},
     )
 
 

@@ -20,9 +20,9 @@ _IN_LIST = 400
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY_MS = 86_400_000
 
-_BITS = {Channel.REALTIME: 1, Channel.EMAIL: 2, Channel.WEBHOOK: 4}
+BITS: Mapping[Channel, int] = {Channel.REALTIME: 1, Channel.EMAIL: 2, Channel.WEBHOOK: 4}
 _SETS = {
-    code: frozenset(channel for channel, bit in _BITS.items() if code & bit) for code in range(8)
+    code: frozenset(channel for channel, bit in BITS.items() if code & bit) for code in range(8)
 }
 
 
@@ -37,7 +37,7 @@ def pages(values: Sequence[_V]) -> Iterator[Sequence[_V]]:
 
 def channels_code(channels: Iterable[Channel]) -> int:
     """A set of channels as bits."""
-    return sum(_BITS[channel] for channel in channels)
+    return sum(BITS[channel] for channel in channels)
 
 
 def channels_of(code: int) -> frozenset[Channel]:

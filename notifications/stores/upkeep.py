@@ -1,4 +1,8 @@
-"""What the sweep and people move by hand, in SQL. Implements `ports.Upkeep` and `ports.Rounds`."""
+"""What the sweep and people move by hand, in SQL. Implements `ports.Upkeep` and `ports.Rounds`.
+
+No statement here reads more than a page, however long the backlog is: lanes are found by skipping
+from one to the next through a partial index, never by looking at every delivery.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +13,7 @@ import sqlalchemy as sa
 from notifications.database import Database, Transaction
 from notifications.deliveries import Delivery, State, new_round
 from notifications.errors import Conflict
+from notifications.lanes import LAST_PROBE
 from notifications.retries import MINUTE, RetryTable
 from notifications.stores import codes, tables
 from notifications.timing import Numbers
@@ -47,20 +52,19 @@ class SqlUpkeep:
         self._table = table
         self._keeping = keeping
 
+    # ---------------------------------------------------------------- ports.Upkeep
+
     async def wake(self, *, limit: int) -> int:
         """See `ports.Upkeep.wake`."""
 
         def wake(tx: Transaction) -> int:
-            query = _OVERDUE.limit(limit)
-            late = {"due": tx.now - OVERDUE_MS, "drain": tx.now - OVERDUE_MS}
-            lanes = tx.connection.execute(query, late).scalars().all()
+            # A drain later than any probe is not for what is due now.
+            soon = tx.now + LAST_PROBE + MINUTE
+            query = {"late": tx.now - OVERDUE_MS, "soon": soon, "limit": limit}
+            lanes = tx.connection.execute(_OVERDUE, query).scalars().all()
             if lanes:
-                # A drain that should have come and did not is lost: forget it, so that one is sent.
-                tx.connection.execute(
-                    sa.update(tables.lanes)
-                    .where(_l.lane.in_(lanes), _l.drain_at < tx.now - OVERDUE_MS)
-                    .values(drain_at=None)
-                )
+                # A drain that should have come and did not is lost: forget it, for one to be sent.
+                tx.connection.execute(_FORGET_DRAINS, [{"b_lane": lane} for lane in lanes])
                 self._waker.wake(tx, dict.fromkeys(lanes, tx.now))
             return len(lanes)
 
@@ -70,17 +74,11 @@ class SqlUpkeep:
         """See `ports.Upkeep.end`."""
 
         def end(tx: Transaction) -> int:
-            late = tx.now - _ENDED_LATE_MS
-            ended = tx.connection.execute(
-                _end_where(_d.state == "pending", _d.deadline < late, _d.claimed == 0, limit=limit),
-                {"now": tx.now, "reason": "deadline"},
-            )
-            oldest = tx.now - self._keeping.parked
-            parked = tx.connection.execute(
-                _end_where(_d.state == "parked", _d.updated_at < oldest, limit=limit),
-                {"now": tx.now, "reason": "parked-too-long"},
-            )
-            return max(ended.rowcount, parked.rowcount)
+            late = {"late": tx.now - _ENDED_LATE_MS, "limit": limit}
+            oldest = {"late": tx.now - self._keeping.parked, "limit": limit}
+            ended = tx.connection.execute(_END_LATE, {"now": tx.now, **late})
+            parked = tx.connection.execute(_END_PARKED, {"now": tx.now, **oldest})
+            return ended.rowcount + parked.rowcount
 
         return await self._database.write(end)
 
@@ -88,12 +86,15 @@ class SqlUpkeep:
         """See `ports.Upkeep.unpark`."""
 
         def unpark(tx: Transaction) -> int:
-            rows = tx.connection.execute(_UNPARKABLE.limit(limit)).all()
-            deliveries = [
-                new_round(codes.delivery_of(row), now=tx.now, table=self._table) for row in rows
-            ]
-            self._begin_again(tx, deliveries)
-            return len(rows)
+            moved = 0
+            for lane in tx.connection.execute(_UNPARKABLE, {"limit": limit}).scalars().all():
+                rows = tx.connection.execute(_PARKED, {"lane": lane, "limit": limit - moved})
+                deliveries = [codes.delivery_of(row) for row in rows]
+                self._begin_again(tx, deliveries)
+                moved += len(deliveries)
+                if moved >= limit:
+                    break
+            return moved
 
         return await self._database.write(unpark)
 
@@ -102,17 +103,11 @@ class SqlUpkeep:
 
         def forget(tx: Transaction) -> int:
             oldest = Numbers.at(tx.now - self._keeping.events)
-            keys = tx.connection.execute(_OLD.limit(limit), {"oldest": oldest}).scalars().all()
-            if not keys:
-                return 0
-            mine = sa.select(_d.tenant_id, _d.id).where(_d.event_key.in_(keys)).subquery()
-            tx.connection.execute(
-                sa.delete(tables.attempts).where(
-                    sa.tuple_(_a.tenant_id, _a.delivery_id).in_(sa.select(mine))
-                )
-            )
-            tx.connection.execute(sa.delete(tables.deliveries).where(_d.event_key.in_(keys)))
-            tx.connection.execute(sa.delete(tables.events).where(_e.key.in_(keys)))
+            query = {"oldest": oldest, "limit": limit}
+            keys = tx.connection.execute(_OLD, query).scalars().all()
+            for page in codes.pages(keys):
+                for delete in _FORGET:
+                    tx.connection.execute(delete, {"keys": page})
             return len(keys)
 
         return await self._database.write(forget)
@@ -122,103 +117,148 @@ class SqlUpkeep:
     async def retry(self, tenant_id: str, delivery_id: int) -> Delivery | None:
         """See `ports.Rounds.retry`."""
 
-        def retry(tx: Transaction) -> Delivery | str | None:
-            row = tx.connection.execute(
-                sa.select(tables.deliveries).where(_d.tenant_id == tenant_id, _d.id == delivery_id)
-            ).first()
+        def retry(tx: Transaction) -> Delivery | Conflict | None:
+            row = tx.connection.execute(_ONE, {"tenant": tenant_id, "id": delivery_id}).first()
             if row is None:
                 return None
             delivery = codes.delivery_of(row)
             if delivery.state in (State.DELIVERED, State.SKIPPED):
-                return f"the delivery is {delivery.state}: there is nothing to retry"
+                return Conflict(f"the delivery is {delivery.state}: there is nothing to retry")
             if delivery.claimed:
-                return "an attempt is under way; see what comes of it first"
-            again = new_round(delivery, now=tx.now, table=self._table)
-            self._begin_again(tx, [again])
+                return Conflict("an attempt is under way; see what comes of it first")
+            (again,) = self._begin_again(tx, [delivery])
             return again
 
+        # Raised out here: what raises in a transaction makes the writer try its neighbours again.
         answer = await self._database.write(retry)
-        if isinstance(answer, str):
-            raise Conflict(answer)
+        if isinstance(answer, Conflict):
+            raise answer
         return answer
 
-    def _begin_again(self, tx: Transaction, deliveries: list[Delivery]) -> None:
-        if not deliveries:
-            return
-        tx.connection.execute(
-            _BEGIN_AGAIN,
-            [
-                {
-                    "b_tenant": delivery.tenant_id,
-                    "b_id": delivery.id,
-                    "round": delivery.round,
-                    "due_at": delivery.due_at,
-                    "deadline": delivery.deadline,
-                    "updated_at": tx.now,
-                }
-                for delivery in deliveries
-            ],
-        )
-        self._waker.wake(tx, {delivery.lane: tx.now for delivery in deliveries})
+    def _begin_again(self, tx: Transaction, deliveries: list[Delivery]) -> list[Delivery]:
+        again = [new_round(delivery, now=tx.now, table=self._table) for delivery in deliveries]
+        rows = [
+            {
+                "b_tenant": delivery.tenant_id,
+                "b_id": delivery.id,
+                "round": delivery.round,
+                "due_at": delivery.due_at,
+                "deadline": delivery.deadline,
+                "updated_at": tx.now,
+            }
+            for delivery in again
+        ]
+        if rows:
+            tx.connection.execute(_BEGIN_AGAIN, rows)
+            self._waker.wake(tx, {delivery.lane: tx.now for delivery in again})
+        return again
 
 
 _d, _l, _e, _a = tables.deliveries.c, tables.lanes.c, tables.events.c, tables.attempts.c
 _ep = tables.endpoints.c
+_b = sa.bindparam
 
 
-def _end_where(*conditions: sa.ColumnElement[bool], limit: int) -> sa.Update:
+def _lanes(state: sa.ColumnElement[str]) -> sa.CTE:
+    """The lanes with deliveries in a state; the last row is NULL."""
+    first = sa.select(sa.func.min(_d.lane).label("lane")).where(_d.state == state)
+    lanes = first.cte(recursive=True)
+    following = sa.select(sa.func.min(_d.lane)).where(_d.state == state, _d.lane > lanes.c.lane)
+    return lanes.union_all(sa.select(following.scalar_subquery()).where(lanes.c.lane.is_not(None)))
+
+
+def _end(reason: str, *conditions: sa.ColumnElement[bool]) -> sa.Update:
     """Exhaust a page of deliveries."""
-    page = sa.select(_d.tenant_id, _d.id).where(*conditions).limit(limit)
+    page = sa.select(_d.tenant_id, _d.id).where(*conditions).limit(_b("limit"))
     return (
         sa.update(tables.deliveries)
         .where(sa.tuple_(_d.tenant_id, _d.id).in_(page))
-        .values(
-            state="exhausted",
-            reason=sa.bindparam("reason"),
-            due_at=None,
-            claimed=0,
-            updated_at=sa.bindparam("now"),
-        )
+        .values(state="exhausted", reason=reason, due_at=None, claimed=0, updated_at=_b("now"))
     )
 
+
+_pending, _parked = _lanes(codes.PENDING), _lanes(codes.PARKED)
 
 _OVERDUE = (
-    sa.select(_d.lane)
-    .distinct()
-    .select_from(tables.deliveries.outerjoin(tables.lanes, _l.lane == _d.lane))
+    sa.select(_pending.c.lane)
     .where(
-        _d.state == "pending",
-        _d.due_at < sa.bindparam("due"),
-        _l.drain_at.is_(None) | (_l.drain_at < sa.bindparam("drain")),
+        sa.exists().where(
+            _d.lane == _pending.c.lane, _d.state == codes.PENDING, _d.due_at < _b("late")
+        ),
+        ~sa.exists().where(_l.lane == _pending.c.lane, _l.drain_at.between(_b("late"), _b("soon"))),
     )
+    .limit(_b("limit"))
 )
+_FORGET_DRAINS = sa.update(tables.lanes).where(_l.lane == _b("b_lane")).values(drain_at=None)
+_END_LATE = _end("deadline", _d.state == codes.PENDING, _d.deadline < _b("late"), _d.claimed == 0)
+_END_PARKED = _end(
+    "parked-too-long",
+    _d.state == codes.PARKED,
+    _d.lane.in_(sa.select(_parked.c.lane)),
+    _d.updated_at < _b("late"),
+)
+
+
+def _of_parked(column: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """A column of one of a lane's parked deliveries: all of them have the same endpoint."""
+    one = sa.select(column).where(_d.lane == _parked.c.lane, _d.state == codes.PARKED).limit(1)
+    return one.scalar_subquery()
+
+
 _UNPARKABLE = (
-    sa.select(tables.deliveries)
-    .join(
-        tables.endpoints,
-        sa.and_(_ep.tenant_id == _d.tenant_id, _ep.id == _d.target, _ep.state == "active"),
+    sa.select(_parked.c.lane)
+    .where(
+        _parked.c.lane.is_not(None),
+        ~sa.exists().where(
+            _ep.tenant_id == _of_parked(_d.tenant_id),
+            _ep.id == _of_parked(_d.target),
+            _ep.state.in_(("paused", "disabled")),
+        ),
     )
-    .where(_d.state == "parked")
+    .limit(_b("limit"))
+)
+_PARKED = (
+    sa.select(tables.deliveries)
+    .where(_d.lane == _b("lane"), _d.state == codes.PARKED)
+    .order_by(_d.updated_at)
+    .limit(_b("limit"))
+    .with_for_update()
 )
 _OLD = (
     sa.select(_e.key)
     .where(
-        _e.key < sa.bindparam("oldest"),
+        _e.key < _b("oldest"),
         ~sa.exists().where(_d.event_key == _e.key, _d.state.in_(("pending", "parked"))),
     )
     .order_by(_e.key)
+    .limit(_b("limit"))
+)
+_keys: sa.BindParameter[int] = _b("keys", expanding=True)
+_FORGET = (
+    sa.delete(tables.attempts).where(
+        sa.tuple_(_a.tenant_id, _a.delivery_id).in_(
+            sa.select(_d.tenant_id, _d.id).where(_d.event_key.in_(_keys))
+        )
+    ),
+    sa.delete(tables.deliveries).where(_d.event_key.in_(_keys)),
+    sa.delete(tables.events).where(_e.key.in_(_keys)),
+)
+_ONE = (
+    sa.select(tables.deliveries)
+    .where(_d.tenant_id == _b("tenant"), _d.id == _b("id"))
+    .with_for_update()
 )
 _BEGIN_AGAIN = (
     sa.update(tables.deliveries)
-    .where(_d.tenant_id == sa.bindparam("b_tenant"), _d.id == sa.bindparam("b_id"))
+    .where(_d.tenant_id == _b("b_tenant"), _d.id == _b("b_id"))
     .values(
         state="pending",
         reason=None,
         attempt=0,
         claimed=0,
-        round=sa.bindparam("round"),
-        due_at=sa.bindparam("due_at"),
-        deadline=sa.bindparam("deadline"),
-        updated_at=sa.bindparam("updated_at"),
+        round=_b("round"),
+        due_at=_b("due_at"),
+        deadline=_b("deadline"),
+        updated_at=_b("updated_at"),
     )
 )

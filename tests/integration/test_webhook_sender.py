@@ -122,6 +122,11 @@ async def test_redirects_are_not_followed(status: int, place: str) -> None:
         assert other.accepted == 0
 
 
+async def test_long_header_of_an_answer_is_no_fault() -> None:
+    """A receiver behind a long content security policy is delivered to."""
+    assert await outcome_of(answer(headers={"X-Policy": "a" * 20_000})) == Delivered(status=200)
+
+
 async def test_cookies_are_not_kept() -> None:
     """What one answer sets as a cookie is not sent with the next request."""
     async with receiver(answer(headers={"Set-Cookie": "a=b; Path=/"})) as target, sender() as sends:

@@ -103,6 +103,7 @@ def test_readable(body: bytes, text: str | None) -> None:
 def test_cut_in_the_middle_of_a_character() -> None:
     """A cut leaves half a character out."""
     assert readable("ééé".encode(), 3) == "é"
+    assert readable("a😀".encode(), 4) == "a"
 
 
 @given(st.binary(max_size=200), st.integers(1, 100))

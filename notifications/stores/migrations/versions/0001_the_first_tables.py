@@ -41,16 +41,16 @@ def upgrade() -> None:
         sa.Column("subscription", sa.Text(), nullable=False),
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("topic", sa.Text(), nullable=False),
-        sa.Column("message_id", sa.Text(), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("properties", sa.LargeBinary(), nullable=False),
-        sa.Column("subject", sa.Text(), nullable=True),
-        sa.Column("content_type", sa.Text(), nullable=True),
         sa.Column("enqueued_at", sa.BigInteger(), nullable=False),
         sa.Column("delivery_count", sa.Integer(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("dead_at", sa.BigInteger(), nullable=False),
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("properties", sa.LargeBinary(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=True),
+        sa.Column("content_type", sa.Text(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("subscription", "seq"),
     )
     op.create_table(
@@ -62,13 +62,13 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("topic", sa.Text(), nullable=False),
+        sa.Column("pending", sa.BigInteger(), nullable=False),
+        sa.Column("enqueued_at", sa.BigInteger(), nullable=False),
         sa.Column("message_id", sa.Text(), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("properties", sa.LargeBinary(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=True),
         sa.Column("content_type", sa.Text(), nullable=True),
-        sa.Column("enqueued_at", sa.BigInteger(), nullable=False),
-        sa.Column("pending", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
     )
     op.create_table(
@@ -79,6 +79,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("subscription", "seq"),
     )
     op.create_table(
+        "bus_runs",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("next_seq", sa.BigInteger(), nullable=False),
+        sa.Column("clean", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "bus_scheduled",
         sa.Column(
             "seq",
@@ -87,12 +94,12 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("topic", sa.Text(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.Column("message_id", sa.Text(), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("properties", sa.LargeBinary(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=True),
         sa.Column("content_type", sa.Text(), nullable=True),
-        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
     )
     with op.batch_alter_table("bus_scheduled", schema=None) as batch_op:

@@ -1,0 +1,242 @@
+"""What the embedded bus writes down and reads back. Each function works within a transaction."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from notifications.bus import tables
+from notifications.bus.queues import Entry
+from notifications.database import Transaction
+from notifications.errors import FieldError, InvalidInput
+from notifications.ports import DeadLetter, Message
+
+PAGE = 500
+"""Messages read from the database at once."""
+
+SCAN = 2_000
+"""Messages looked at for a page: others may have a backlog in which this one has no share."""
+
+_WORDS = 4_096
+"""Characters of a reason or description that are kept, as in Service Bus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """A message that goes to a subscription's dead letters.
+
+    Attributes:
+        subscription: The subscription's name.
+        topic: Its topic.
+        entry: The message.
+        delivery_count: How often it was delivered.
+        why: What is written on it.
+    """
+
+    subscription: str
+    topic: str
+    entry: Entry
+    delivery_count: int
+    why: DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A subscription's next messages.
+
+    Attributes:
+        rows: The messages, oldest first.
+        upto: There are no others of this subscription's up to this sequence number.
+        more: Whether there may be some beyond it.
+    """
+
+    rows: Sequence[sa.RowMapping]
+    upto: int
+    more: bool
+
+
+def message_of(row: Mapping[Any, Any]) -> Message:
+    """What was sent."""
+    return Message(
+        id=row["message_id"],
+        body=row["body"],
+        properties=orjson.loads(row["properties"]),
+        subject=row["subject"],
+        content_type=row["content_type"],
+    )
+
+
+def insert(tx: Transaction, topic: str, entries: Iterable[Entry]) -> None:
+    """Write messages that are visible from now on."""
+    rows = [
+        {
+            **_columns(topic, entry.seq, entry.message),
+            "enqueued_at": entry.enqueued_at,
+            "pending": entry.pending,
+        }
+        for entry in entries
+    ]
+    tx.connection.execute(sa.insert(tables.messages), rows)
+
+
+def page(tx: Transaction, topic: str, mask: int, *, after: int, limit: int) -> Page:
+    """Read up to `limit` messages that wait for one subscription, beyond `after`."""
+    scanned = tx.connection.execute(_SCANNED, {"after": after}).one()
+    if not scanned.number:
+        return Page([], after, more=False)
+    asked = {"topic": topic, "mask": mask, "after": after, "upto": scanned.upto, "limit": limit}
+    rows = tx.connection.execute(_SELECT_PAGE, asked).mappings().all()
+    if len(rows) == limit:
+        return Page(rows, rows[-1]["seq"], more=True)
+    return Page(rows, scanned.upto, more=scanned.number == SCAN)
+
+
+def clear(tx: Transaction, done: Mapping[int, int], pending: Mapping[int, int]) -> None:
+    """Clear bits of messages; those that nobody waits for any more are deleted.
+
+    Args:
+        tx: The transaction.
+        done: The bits to clear, by sequence number.
+        pending: The bits that were set before, by sequence number.
+    """
+    left = [{"b_seq": seq, "b_keep": ~bits} for seq, bits in done.items() if pending[seq] & ~bits]
+    gone = [{"b_seq": seq} for seq, bits in done.items() if not pending[seq] & ~bits]
+    if left:
+        tx.connection.execute(_CLEAR_BITS, left)
+    if gone:
+        tx.connection.execute(_DELETE_MESSAGE, gone)
+
+
+def count(tx: Transaction, counts: Iterable[tuple[str, int, int]]) -> None:
+    """Write (subscription, sequence number, deliveries so far)."""
+    rows = [
+        {"subscription": name, "seq": seq, "delivery_count": number} for name, seq, number in counts
+    ]
+    if rows:
+        tx.connection.execute(_SET_COUNT, rows)
+
+
+def forget_counts(tx: Transaction, done: Iterable[tuple[str, int]]) -> None:
+    """Forget the counts of (subscription, sequence number)."""
+    rows = [{"b_name": name, "b_seq": seq} for name, seq in done]
+    if rows:
+        tx.connection.execute(_FORGET_COUNT, rows)
+
+
+def write_loaded(tx: Transaction, loaded: Iterable[tuple[str, int]]) -> None:
+    """Write how far subscriptions have messages in memory."""
+    rows = [{"b_name": name, "b_loaded": seq} for name, seq in loaded]
+    if rows:
+        tx.connection.execute(_SET_LOADED, rows)
+
+
+def bury(tx: Transaction, dead: Iterable[Buried]) -> None:
+    """Write dead letters; the messages themselves are cleared apart from this."""
+    rows = [
+        {
+            **_columns(one.topic, one.entry.seq, one.entry.message),
+            "subscription": one.subscription,
+            "enqueued_at": one.entry.enqueued_at,
+            "delivery_count": one.delivery_count,
+            "reason": one.why.reason[:_WORDS],
+            "description": one.why.description[:_WORDS],
+            "dead_at": tx.now,
+        }
+        for one in dead
+    ]
+    tx.connection.execute(_BURY, rows)
+
+
+def schedule(tx: Transaction, topic: str, first_seq: int, messages: Sequence[Message]) -> None:
+    """Write messages that become visible later."""
+    rows = [
+        {**_columns(topic, seq, message), "due_at": message.due_at}
+        for seq, message in enumerate(messages, first_seq)
+    ]
+    tx.connection.execute(sa.insert(tables.scheduled), rows)
+
+
+def take_due(tx: Transaction) -> dict[str, list[Message]]:
+    """Remove a page of messages that are due; by topic, the longest due first."""
+    rows = tx.connection.execute(_SELECT_DUE, {"now": tx.now}).mappings().all()
+    by_topic: dict[str, list[Message]] = {}
+    for row in rows:
+        by_topic.setdefault(row["topic"], []).append(message_of(row))
+    if rows:
+        tx.connection.execute(_DELETE_SCHEDULED, [{"b_seq": row["seq"]} for row in rows])
+    return by_topic
+
+
+def next_due(tx: Transaction) -> int | None:
+    """When the next scheduled message is due."""
+    due: int | None = tx.connection.execute(_NEXT_DUE).scalar()
+    return due
+
+
+def _columns(topic: str, seq: int, message: Message) -> dict[str, object]:
+    return {
+        "seq": seq,
+        "topic": topic,
+        "message_id": message.id,
+        "body": message.body,
+        "properties": _properties(message),
+        "subject": message.subject,
+        "content_type": message.content_type,
+    }
+
+
+def _properties(message: Message) -> bytes:
+    written = orjson.dumps(message.properties)
+    if b"null" in written:  # that is how it writes what is no number
+        for name, value in message.properties.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InvalidInput([FieldError(f"/properties/{name}", "not a finite number")])
+    return written
+
+
+_m, _n = tables.messages.c, tables.subscriptions.c
+_r, _s = tables.redeliveries.c, tables.scheduled.c
+
+_scan = sa.select(_m.seq).where(_m.seq > sa.bindparam("after")).order_by(_m.seq).limit(SCAN)
+_scan_rows = _scan.subquery()
+_SCANNED = sa.select(
+    sa.func.max(_scan_rows.c.seq).label("upto"), sa.func.count().label("number")
+).select_from(_scan_rows)
+_SELECT_PAGE = (
+    sa.select(tables.messages)
+    .where(
+        _m.seq > sa.bindparam("after"),
+        _m.seq <= sa.bindparam("upto"),
+        _m.topic == sa.bindparam("topic"),
+        _m.pending.op("&")(sa.bindparam("mask")) != 0,
+    )
+    .order_by(_m.seq)
+    .limit(sa.bindparam("limit"))
+)
+_CLEAR_BITS = (
+    sa.update(tables.messages)
+    .where(_m.seq == sa.bindparam("b_seq"))
+    .values(pending=_m.pending.op("&")(sa.bindparam("b_keep")))
+)
+_DELETE_MESSAGE = sa.delete(tables.messages).where(_m.seq == sa.bindparam("b_seq"))
+_SET_COUNT = sa.insert(tables.redeliveries).prefix_with("OR REPLACE")
+_FORGET_COUNT = sa.delete(tables.redeliveries).where(
+    _r.subscription == sa.bindparam("b_name"), _r.seq == sa.bindparam("b_seq")
+)
+_SET_LOADED = (
+    sa.update(tables.subscriptions)
+    .where(_n.name == sa.bindparam("b_name"))
+    .values(loaded=sa.bindparam("b_loaded"))
+)
+_BURY = sa.insert(tables.dead_letters).prefix_with("OR REPLACE")
+_SELECT_DUE = (
+    sa.select(tables.scheduled)
+    .where(_s.due_at <= sa.bindparam("now"))
+    .order_by(_s.due_at, _s.seq)
+    .limit(PAGE)
+)
+_DELETE_SCHEDULED = sa.delete(tables.scheduled).where(_s.seq == sa.bindparam("b_seq"))
+_NEXT_DUE = sa.select(sa.func.min(_s.due_at))

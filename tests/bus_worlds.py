@@ -1,0 +1,299 @@
+"""Buses to hold against `ports.Bus`, each on its own file, with time in the test's hands.
+
+An adapter joins the contract suite by an entry in `WORLDS`: a function that opens a `BusWorld`,
+and the `Features` that say what it can be held to.
+"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+import sqlalchemy as sa
+
+from notifications.bus import tables
+from notifications.bus.embedded import EmbeddedBus
+from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
+from notifications.database import Database, metadata
+from notifications.ports import Abandon, Bus, Complete, Message, Received, Settlement
+from notifications.testing import ManualClock
+
+PATIENCE_S = 20.0
+
+NEWS = "news"
+ALL, BRIEF, BIG, NOBODY = "all", "brief", "big", "nobody"
+"""Takes all; takes all, at most three times; takes numbers; takes what nobody receives."""
+
+LOCK_MS = 10_000
+TTL_MS = 60_000
+MANY, FEW = 10, 3
+"""Deliveries before a message is dead."""
+
+
+def _subscription(name: str, expression: str, deliveries: int) -> Subscription:
+    return Subscription(
+        name=name,
+        topic=NEWS,
+        rule=Rule(name=DEFAULT_RULE, expression=expression),
+        max_delivery_count=deliveries,
+        lock_ms=LOCK_MS,
+        ttl_ms=TTL_MS,
+        consumer=name != NOBODY,
+    )
+
+
+SAMPLE: tuple[Topic, ...] = (
+    Topic(
+        name=NEWS,
+        subscriptions=(
+            _subscription(ALL, "kind IS NULL OR kind = 'all'", MANY),
+            _subscription(BRIEF, "kind = 'brief'", FEW),
+            _subscription(BIG, "size > 10", MANY),
+            _subscription(NOBODY, "kind = 'nobody'", MANY),
+        ),
+    ),
+)
+"""A topic whose times are short enough to live through."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What a bus can be held to, beyond the port.
+
+    Attributes:
+        durable: What it was given is there when it is opened again.
+        by_hand: Time passes only when the test lets it.
+        refuses: A message it cannot carry, or None where it carries all.
+    """
+
+    durable: bool
+    by_hand: bool
+    refuses: Message | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dead:
+    """A dead letter."""
+
+    message: Message
+    reason: str
+    description: str
+    delivery_count: int
+
+
+class BusWorld(Protocol):
+    """A bus, and what a test needs around it."""
+
+    features: Features
+
+    @property
+    def bus(self) -> Bus:
+        """The bus, as it is open now."""
+        ...
+
+    async def reopen(self) -> None:
+        """Close it in good order and open it again; what was received before is let go of."""
+        ...
+
+    async def pass_time(self, ms: int) -> None:
+        """Let so much time pass, and the bus do what it brings."""
+        ...
+
+    async def silent(self, subscription: str) -> bool:
+        """Whether a receiver gets nothing."""
+        ...
+
+    async def dead_letters(self, subscription: str) -> Sequence[Dead]:
+        """A subscription's dead letters, oldest first."""
+        ...
+
+
+@dataclass(slots=True)
+class EmbeddedWorld:
+    """The embedded bus on a file."""
+
+    folder: Path
+    topology: Sequence[Topic]
+    consuming: Sequence[str]
+    features: Features
+    clock: ManualClock = field(default_factory=ManualClock)
+    runs: int = 0
+    _database: Database | None = None
+    _bus: EmbeddedBus | None = None
+    _left: list[tuple[EmbeddedBus, Database]] = field(default_factory=list)
+
+    @property
+    def bus(self) -> EmbeddedBus:
+        """See `BusWorld.bus`."""
+        assert self._bus is not None
+        return self._bus
+
+    @property
+    def database(self) -> Database:
+        """The file."""
+        assert self._database is not None
+        return self._database
+
+    async def open(self) -> None:
+        """Begin a run."""
+        self._database = Database(self.folder / f"{self.runs}.db", self.clock)
+        self._database.start()
+        await self._database.write(lambda tx: metadata.create_all(tx.connection))
+        self._bus = EmbeddedBus(self._database, self.topology, self.clock)
+        await self._bus.start(self.consuming)
+
+    async def close(self) -> None:
+        """End the run in good order, and those that crashed."""
+        for bus, database in [*self._left, (self.bus, self.database)]:
+            await bus.close()
+            await database.close()
+        self._left.clear()
+
+    async def reopen(self) -> None:
+        """See `BusWorld.reopen`."""
+        await self.bus.close()
+        await self.database.close()
+        await self.open()
+
+    async def crash(self) -> None:
+        """Go on with what is in the file now, as if the process had died of SIGKILL."""
+        await self.database.write(lambda _tx: None)  # no commit is under way afterwards
+        for suffix in ("", "-wal"):
+            source = self.folder / f"{self.runs}.db{suffix}"
+            shutil.copyfile(source, self.folder / f"{self.runs + 1}.db{suffix}")
+        self._left.append((self.bus, self.database))
+        self.runs += 1
+        await self.open()
+
+    async def pass_time(self, ms: int) -> None:
+        """See `BusWorld.pass_time`."""
+        await self.clock.advance(ms)
+        await self.rest()
+        await self.clock.advance(0)
+
+    async def rest(self) -> None:
+        """Let everything that is under way come to its end."""
+        for _ in range(4):
+            await self.database.write(lambda _tx: None)
+            await self.clock.advance(0)
+
+    async def silent(self, subscription: str) -> bool:
+        """See `BusWorld.silent`."""
+        receiving = asyncio.create_task(self.bus.receive(subscription, limit=1))
+        await self.rest()
+        receiving.cancel()
+        return not (await asyncio.gather(receiving, return_exceptions=True))[0:1] or (
+            receiving.cancelled()
+        )
+
+    async def dead_letters(self, subscription: str) -> Sequence[Dead]:
+        """See `BusWorld.dead_letters`."""
+        await self.rest()
+        query = sa.select(tables.dead_letters).where(
+            tables.dead_letters.c.subscription == subscription
+        )
+        rows = await self.database.read(
+            lambda connection: connection.execute(query.order_by("seq")).mappings().all()
+        )
+        return [_dead(row) for row in rows]
+
+    async def rows(self, table: sa.Table) -> Sequence[sa.RowMapping]:
+        """A table's rows."""
+        return await self.database.read(
+            lambda connection: connection.execute(sa.select(table)).mappings().all()
+        )
+
+
+def _dead(row: sa.RowMapping) -> Dead:
+    message = Message(id=row["message_id"], body=row["body"], properties={})
+    return Dead(
+        message=message,
+        reason=row["reason"],
+        description=row["description"],
+        delivery_count=row["delivery_count"],
+    )
+
+
+EMBEDDED = Features(
+    durable=True,
+    by_hand=True,
+    refuses=Message(id="refused", body=b"", properties={"size": float("nan")}),
+)
+
+
+@asynccontextmanager
+async def embedded_world(
+    folder: Path,
+    topology: Sequence[Topic] = SAMPLE,
+    consuming: Sequence[str] = (ALL, BRIEF, BIG),
+) -> AsyncIterator[EmbeddedWorld]:
+    """The embedded bus, open on a new file."""
+    world = EmbeddedWorld(folder, topology, consuming, EMBEDDED)
+    await world.open()
+    try:
+        yield world
+    finally:
+        await world.close()
+
+
+OpenWorld = Callable[..., AbstractAsyncContextManager[BusWorld]]
+
+WORLDS = [pytest.param(embedded_world, id="embedded")]
+"""The adapters of `ports.Bus`."""
+
+
+def message(name: str = "m", **changes: Any) -> Message:
+    """A message for everybody who takes anything."""
+    sample: dict[str, Any] = {"id": name, "body": name.encode(), "properties": {}, **changes}
+    return Message(**sample)
+
+
+def messages(names: Iterable[object], **changes: Any) -> list[Message]:
+    """Several of them."""
+    return [message(str(name), **changes) for name in names]
+
+
+def ids(received: Iterable[Received]) -> list[str]:
+    """What was received."""
+    return [one.message.id for one in received]
+
+
+async def receive(
+    world: BusWorld, subscription: str = ALL, *, limit: int = 100
+) -> Sequence[Received]:
+    """Receive, but not for ever."""
+    return await asyncio.wait_for(world.bus.receive(subscription, limit=limit), PATIENCE_S)
+
+
+async def receive_one(world: BusWorld, subscription: str = ALL) -> Received:
+    """Receive one message."""
+    (received,) = await receive(world, subscription, limit=1)
+    return received
+
+
+async def settle(
+    world: BusWorld, received: Iterable[Received], settlement: Settlement | None = None
+) -> None:
+    """Settle; without another word, complete."""
+    ends = settlement or Complete()
+    await asyncio.gather(*(world.bus.settle(one, ends) for one in received))
+
+
+async def abandon(world: BusWorld, subscription: str, times: int) -> None:
+    """Take the first message and give it back, so many times."""
+    for _ in range(times):
+        await world.bus.settle(await receive_one(world, subscription), Abandon())
+
+
+async def drain(world: BusWorld, subscription: str = ALL) -> list[Received]:
+    """Receive and complete everything there is."""
+    found: list[Received] = []
+    while not await world.silent(subscription):
+        page = await receive(world, subscription)
+        found += page
+        await settle(world, page)
+    return found
