@@ -19,7 +19,7 @@ from notifications.bus import tables
 from notifications.bus.embedded import EmbeddedBus
 from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
 from notifications.database import Database, metadata
-from notifications.ports import Abandon, Bus, Complete, Message, Received, Settlement
+from notifications.ports import Abandon, Bus, Clock, Complete, Message, Received, Settlement
 from notifications.testing import ManualClock
 
 PATIENCE_S = 20.0
@@ -30,6 +30,7 @@ ALL, BRIEF, BIG, NOBODY = "all", "brief", "big", "nobody"
 
 LOCK_MS = 10_000
 TTL_MS = 60_000
+STEP_MS = 1_000
 MANY, FEW = 10, 3
 """Deliveries before a message is dead."""
 
@@ -89,6 +90,7 @@ class BusWorld(Protocol):
     """A bus, and what a test needs around it."""
 
     features: Features
+    clock: Clock
 
     @property
     def bus(self) -> Bus:
@@ -103,8 +105,8 @@ class BusWorld(Protocol):
         """Let so much time pass, and the bus do what it brings."""
         ...
 
-    async def silent(self, subscription: str) -> bool:
-        """Whether a receiver gets nothing."""
+    async def at_once(self, subscription: str, *, limit: int = 100) -> Sequence[Received]:
+        """What a receiver gets without waiting for more to come; maybe nothing."""
         ...
 
     async def dead_letters(self, subscription: str) -> Sequence[Dead]:
@@ -171,24 +173,27 @@ class EmbeddedWorld:
 
     async def pass_time(self, ms: int) -> None:
         """See `BusWorld.pass_time`."""
-        await self.clock.advance(ms)
-        await self.rest()
-        await self.clock.advance(0)
+        while ms > 0:  # in steps: what wakes may have to wait for the disk
+            step = min(ms, STEP_MS)
+            await self.clock.advance(step)
+            await self.rest()
+            ms -= step
 
     async def rest(self) -> None:
         """Let everything that is under way come to its end."""
-        for _ in range(4):
+        for _ in range(3):
             await self.database.write(lambda _tx: None)
             await self.clock.advance(0)
 
-    async def silent(self, subscription: str) -> bool:
-        """See `BusWorld.silent`."""
-        receiving = asyncio.create_task(self.bus.receive(subscription, limit=1))
+    async def at_once(self, subscription: str, *, limit: int = 100) -> Sequence[Received]:
+        """See `BusWorld.at_once`."""
+        receiving = asyncio.create_task(self.bus.receive(subscription, limit=limit))
         await self.rest()
+        if receiving.done():
+            return receiving.result()
         receiving.cancel()
-        return not (await asyncio.gather(receiving, return_exceptions=True))[0:1] or (
-            receiving.cancelled()
-        )
+        await asyncio.wait({receiving})
+        return []
 
     async def dead_letters(self, subscription: str) -> Sequence[Dead]:
         """See `BusWorld.dead_letters`."""
@@ -292,8 +297,7 @@ async def abandon(world: BusWorld, subscription: str, times: int) -> None:
 async def drain(world: BusWorld, subscription: str = ALL) -> list[Received]:
     """Receive and complete everything there is."""
     found: list[Received] = []
-    while not await world.silent(subscription):
-        page = await receive(world, subscription)
+    while page := await world.at_once(subscription):
         found += page
         await settle(world, page)
     return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, BinaryIO
 
-from notifications.errors import HuntazeError
+from notifications.errors import ConfigurationError, HuntazeError
 
 CHUNK = 256 * 1024
 """Bytes read at once; what is held in memory is this and the event at hand."""
@@ -73,14 +73,16 @@ def read_entries(stream: BinaryIO) -> Iterator[Entry]:
     """
     source = _Source(stream)
     if source.peek() == "[":
-        return _array(source)
+        yield from _array(source)
+        return
     number, first = source.line_number, source.line()
     try:
         json.loads(first)
     except (ValueError, RecursionError):
         source.back(first)
-        return _document(source)
-    return _lines(number, first, source)
+        yield from _document(source)
+    else:
+        yield from _lines(number, first, source)
 
 
 def with_attributes(
@@ -94,12 +96,12 @@ def with_attributes(
         event_id: For the only one, where it has no id.
 
     Raises:
-        UnreadableFile: There are several, and an id for one.
+        ConfigurationError: There are several, and an id for one.
     """
     if event_id is not None:
         first, second = next(entries, None), next(entries, None)
         if second is not None:
-            raise UnreadableFile("--id is for a file with one event; this one has several")
+            raise ConfigurationError("--id is for a file with one event; this one has several")
         entries = iter([first.given("id", event_id)] if first else [])
     if tenant_id is None:
         return entries
@@ -176,6 +178,7 @@ class _Source:
         self._text = ""
         self._at = 0
         self._ended = False
+        self._broken = ""
         self._lines_before = 0
         self.position = 0
 
@@ -247,16 +250,23 @@ class _Source:
             return False
         if len(self._text) - self._at > MAX_TEXT:
             raise self._unreadable("an event of over 8 MiB", self._at)
+        if self._broken:
+            raise self._unreadable(self._broken, len(self._text))
         read = self._stream.read(CHUNK)
         self._ended = not read
         self.position += len(read)
         self._lines_before += self._text.count("\n", 0, self._at)
-        try:
-            self._text = self._text[self._at :] + self._utf8.decode(read, final=self._ended)
-        except UnicodeDecodeError as error:
-            raise self._unreadable(f"not UTF-8 ({error.reason})", len(self._text)) from None
+        self._text = self._text[self._at :] + self._decoded(read)
         self._at = 0
         return not self._ended
+
+    def _decoded(self, read: bytes) -> str:
+        """As text; what comes before a wrong byte is still good."""
+        try:
+            return self._utf8.decode(read, final=self._ended)
+        except UnicodeDecodeError as error:
+            self._ended, self._broken = False, f"not UTF-8 ({error.reason})"
+            return error.object[: error.start].decode("utf-8-sig")
 
     def _unreadable(self, why: str, at: int) -> UnreadableFile:
         line = self._lines_before + self._text.count("\n", 0, at) + 1

@@ -89,11 +89,25 @@ def _describe_publishing(operation: dict[str, Any], catalogue: Catalogue) -> Non
 
 def _event_schemas(catalogue: Catalogue) -> dict[str, Any]:
     types = catalogue.types()
-    data = {
-        f"data.{each.name}": {k: v for k, v in each.schema.items() if k not in _DIALECT}
-        for each in types
-    }
+    data = {f"data.{each.name}": _data_schema(each) for each in types}
     return {**data, "CloudEvent": {**_ENVELOPE, "oneOf": [_typed(each) for each in types]}}
+
+
+def _data_schema(each: EventType) -> Any:
+    """A type's schema as a component: what it refers to in itself lies elsewhere now."""
+    schema = {name: value for name, value in each.schema.items() if name not in _DIALECT}
+    return _rebased(schema, f"#/components/schemas/data.{each.name}")
+
+
+def _rebased(value: Any, base: str) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: base + each.removeprefix("#") if name == "$ref" else _rebased(each, base)
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        return [_rebased(each, base) for each in value]
+    return value
 
 
 def _typed(each: EventType) -> dict[str, Any]:

@@ -1,0 +1,133 @@
+"""The `huntaze` command as a whole: what it loads, and what it says when something is wrong."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from notifications.cli.logs import JsonLines, TextLines
+from notifications.cli.main import COMMANDS, huntaze
+from notifications.cli.serving import url_of
+from notifications.errors import AlreadyRunning, ConfigurationError, HuntazeError, Unavailable
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("asyncio", "fastapi", "httpx", "pydantic", "rich", "sqlalchemy", "cryptography")
+
+
+def test_the_help_loads_no_command():
+    """`huntaze --help` answers at once: nothing heavy is loaded for it."""
+    code = (
+        "import sys; sys.argv = ['huntaze', '--help']; import atexit;"
+        "atexit.register(lambda: print(sorted(sys.modules), file=sys.stderr));"
+        "import local_app; local_app.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    loaded = done.stderr
+    assert "'click'" in loaded
+    assert [name for name in HEAVY if f"'{name}'" in loaded] == []
+    assert "'notifications.cli.up'" not in loaded
+    for name, what in COMMANDS.items():
+        assert name in done.stdout
+        assert what in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (HuntazeError("no"), 1),
+        (AlreadyRunning("no"), 1),
+        (ConfigurationError("HUNTAZE_BUS: no\nHUNTAZE_LOG: no"), 2),
+        (Unavailable("no"), 2),
+    ],
+)
+def test_an_error_is_said_in_lines_for_people(error: HuntazeError, code: int):
+    """What goes wrong on purpose ends with its exit code and one line each, never a traceback."""
+
+    @click.command()
+    def fail() -> None:
+        raise error
+
+    group = type(huntaze)(name="huntaze", commands={"fail": fail})
+    result = CliRunner().invoke(group, ["fail"])
+    assert result.exit_code == code
+    assert result.stderr == "".join(f"huntaze: {line}\n" for line in str(error).splitlines())
+    assert result.stdout == ""
+
+
+def test_an_unknown_command_is_a_wrong_argument():
+    """A slip of the pen gets the usage, and exit code 2."""
+    result = CliRunner().invoke(huntaze, ["pubblish"])
+    assert result.exit_code == 2
+    assert "No such command" in result.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_wrong_settings_stop_every_command_but_the_doctor(name: str, tmp_path: Path):
+    """Every command checks the whole environment before it does anything."""
+    sample = tmp_path / "event.json"
+    sample.write_text("{}")
+    arguments = {"publish": [str(sample)]}.get(name, [])
+    data = [] if name == "demo" else ["--data", str(tmp_path / "data")]
+    environ = {"HUNTAZE_LOG": "loud", "HUNTAZE_BUS": "none"}
+    result = CliRunner().invoke(huntaze, [name, *arguments, *data], obj=environ)
+    assert not (tmp_path / "data").exists()
+    said = result.stdout + result.stderr
+    assert "HUNTAZE_LOG: " in said
+    assert "HUNTAZE_BUS: " in said
+    assert result.exit_code == (1 if name == "doctor" else 2)
+
+
+@pytest.mark.parametrize("option", ["--service-bus-port", "--service-bus-admin-port"])
+def test_a_door_that_is_not_built_is_refused(option: str, tmp_path: Path):
+    """Nobody waits at a port that nothing listens on."""
+    result = CliRunner().invoke(huntaze, ["up", option, "5672", "--data", str(tmp_path)], obj={})
+    assert result.exit_code == 2
+    assert f"{option}: this release has no Service Bus door" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::", "http://[::1]:8080"),
+        ("::1", "http://[::1]:8080"),
+        ("localhost", "http://localhost:8080"),
+    ],
+)
+def test_the_url_that_is_announced_leads_to_the_hub(host: str, url: str):
+    """What listens everywhere is announced under an address that can be called."""
+    assert url_of(host, 8080) == url
+
+
+def record(**fields: object) -> logging.LogRecord:
+    made = logging.LogRecord("huntaze", logging.INFO, "x.py", 1, "event.accepted", (), None)
+    made.__dict__.update(fields)
+    return made
+
+
+def test_a_log_line_in_json_has_its_fields():
+    """A machine reads the name and every field of a record."""
+    line = json.loads(JsonLines().format(record(eventId="é 1", count=3, where=Path("/x"))))
+    assert line.pop("at").endswith("+00:00")
+    assert line == {
+        "level": "info",
+        "name": "event.accepted",
+        "eventId": "é 1",
+        "count": 3,
+        "where": "/x",
+    }
+
+
+def test_a_log_line_in_text_stays_one_line():
+    """No value, whatever it holds, begins a line of its own."""
+    line = TextLines().format(record(eventId="a", detail="two\nlines", empty=""))
+    assert line.endswith('info    event.accepted eventId=a detail="two\\nlines" empty=""')
+    assert "\n" not in line
