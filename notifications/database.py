@@ -40,8 +40,10 @@ GROUP_LIMIT = 512
 READERS = 4
 """Threads for reading; in WAL mode they read beside the writer. The loop has a connection more."""
 
-BUSY_TRIES, BUSY_PAUSE_S = 250, 0.02
-"""How often, and after which pauses, the writer asks for a file that somebody else writes to."""
+PATIENCE_S = 5.0
+"""How long the writer asks for a file that somebody else writes to."""
+
+_PAUSE_S = 0.02
 
 _AWAY = frozenset(
     {
@@ -117,10 +119,17 @@ class _Order:
 
 
 class Database:
-    """The file, its writer and its readers. Open it inside the event loop that uses it."""
+    """The file, its writer and its readers. Open it inside the event loop that uses it.
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    Args:
+        path: The file, which has its tables already.
+        clock: Says what time it is in a transaction.
+        patience_s: How long the writer asks for the file while somebody else writes to it.
+    """
+
+    def __init__(self, path: Path, clock: Clock, *, patience_s: float = PATIENCE_S) -> None:
         self.path = path
+        self._patience_s = patience_s
         self._clock = clock
         self._writing = _engine(path, pool=sa.StaticPool)
         self._reading = _engine(path, pool=sa.QueuePool, pool_size=READERS + 1, max_overflow=0)
@@ -238,29 +247,38 @@ class Database:
 
     async def _commit(self, orders: Sequence[_Order]) -> list[Sequence[Any]]:
         with self._writing.connect() as connection:
-            await _begin(connection)
+            await self._begin(connection)
             transaction = Transaction(connection, self._clock.now())
             try:
                 answers = _run(transaction, orders)
                 transaction.flush()
             except Exception as error:
                 raise _UnitFailed(_translated(error)) from error
-            await asyncio.get_running_loop().run_in_executor(self._committer, connection.commit)
+            await self._make_durable(connection)
         transaction.committed()
         return answers
 
-
-async def _begin(connection: sa.Connection) -> None:
-    """Take the write lock: the hub's own, unless somebody looks at the file with a tool."""
-    for tried in range(1, BUSY_TRIES + 1):
+    async def _make_durable(self, connection: sa.Connection) -> None:
         try:
-            connection.begin()
+            await asyncio.get_running_loop().run_in_executor(self._committer, connection.commit)
         except DBAPIError as error:
-            if tried == BUSY_TRIES or _code(error) != sqlite3.SQLITE_BUSY:
+            if _is_away(error):
                 raise
-            await asyncio.sleep(BUSY_PAUSE_S)
-        else:
-            return
+            raise _UnitFailed(error) from error
+
+    async def _begin(self, connection: sa.Connection) -> None:
+        """Take the write lock: the hub's own, unless somebody looks at the file with a tool."""
+        waited = 0.0
+        while True:
+            try:
+                connection.begin()
+            except DBAPIError as error:
+                if waited >= self._patience_s or _code(error) != sqlite3.SQLITE_BUSY:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
+                waited += _PAUSE_S
+            else:
+                return
 
 
 class _UnitFailed(Exception):
@@ -304,7 +322,7 @@ def _engine(path: Path, *, pool: type[sa.Pool], **options: Any) -> sa.Engine:
         poolclass=pool,
         connect_args={
             "check_same_thread": False,
-            "timeout": BUSY_TRIES * BUSY_PAUSE_S,
+            "timeout": PATIENCE_S,
             "isolation_level": None,
         },
         **options,
@@ -320,7 +338,7 @@ def _engine(path: Path, *, pool: type[sa.Pool], **options: Any) -> sa.Engine:
             "temp_store=MEMORY",
             "cache_size=-32000",
             "journal_size_limit=67108864",
-            # From here on `_begin` waits, not SQLite on the event loop's thread.
+            # From here on `Database._begin` waits, not SQLite on the event loop's thread.
             "busy_timeout=0",
         ]
         for pragma in pragmas if writes else [*pragmas[3:5], "query_only=ON"]:

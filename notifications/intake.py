@@ -10,6 +10,7 @@ import orjson
 from notifications.errors import InvalidEvent, RejectedMessage
 from notifications.events import Channel, Event, decode_message
 from notifications.ports import Clock, DeadLetter, Known, Ledger, Received
+from notifications.routing import noted
 
 _Name = tuple[str, str]
 _NAMELESS: _Name = ("", "")
@@ -46,9 +47,9 @@ class Intake:
         answers: dict[int, Known | DeadLetter] = {}
         others: dict[int, bytes] = {}
         for index, received in enumerate(messages):
-            decoded = received.message.decoded
-            if decoded is not None and self._unmet(received, decoded, channel):
-                answers[index] = decoded
+            known = self._unmet(received, channel)
+            if known is not None:
+                answers[index] = known
             else:
                 others[index] = received.message.body
         if others:
@@ -56,9 +57,12 @@ class Intake:
             answers |= zip(others, found, strict=True)
         return [answers[index] for index in range(len(messages))]
 
-    def _unmet(self, received: Received, decoded: Known, channel: Channel) -> bool:
-        """Whether this is the first that is heard of an event: then no row can be there yet."""
-        return received.delivery_count == 1 and (channel, decoded.key) not in self._met
+    def _unmet(self, received: Received, channel: Channel) -> Known | None:
+        """The event, where this is the first that is heard of it: then no row can be there yet."""
+        if received.delivery_count > 1 or not received.ours:
+            return None
+        known = received.message.decoded or noted(received.message)
+        return known if known is not None and (channel, known.key) not in self._met else None
 
     async def _find(self, bodies: Sequence[bytes], channel: Channel) -> list[Known | DeadLetter]:
         """What the ledger knows of them; what is not in it is taken in."""

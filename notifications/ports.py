@@ -85,6 +85,7 @@ class Received:
         delivery_count: From 1.
         enqueued_at: When it became visible.
         token: Names the lock; None on Functions, where returning completes.
+        ours: The bus is the hub's own: what the properties that begin with `hub` say is true.
     """
 
     message: Message
@@ -93,6 +94,7 @@ class Received:
     delivery_count: int
     enqueued_at: int
     token: int | None = None
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)

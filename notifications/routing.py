@@ -5,17 +5,20 @@ one consumer alone (`hubConsumer`), which say with `hubKind` what they are.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import orjson
 
 from notifications.deliveries import Delivery, State
 from notifications.errors import RejectedMessage
-from notifications.events import Channel, Event
+from notifications.events import Channel, Event, decode_stored
 from notifications.ports import Known, Message, PropertyValue, Received, Route
 from notifications.retries import MINUTE, SECOND, RetryTable
 
 NOBODY = "-"
 """The target of the row that says why a channel had nobody to tell."""
+
+_NOTE = "hubEvent"
 
 RESEND_FIRST = 30 * SECOND
 RESEND_LAST = 10 * MINUTE
@@ -23,15 +26,40 @@ RESEND_TRIES = 10
 
 
 def event_message(event: Event, *, decoded: Known | None = None) -> Message:
-    """The event as every consumer gets it."""
+    """The event as every consumer gets it.
+
+    With what the ledger knows of it, the message says so too (`hubEvent`): a consumer that gets it
+    for the first time need not ask the ledger.
+    """
+    properties = event_properties(event)
+    if decoded is not None:
+        properties[_NOTE] = f"{decoded.key}:{','.join(decoded.channels)}"
     return Message(
         id=event.message_id,
         body=event.body,
-        properties=event_properties(event),
+        properties=properties,
         subject=event.type,
         content_type="application/cloudevents+json",
         decoded=decoded,
     )
+
+
+def noted(message: Message) -> Known | None:
+    """What the hub wrote on its own event message about the event; None where it wrote nothing."""
+    note = message.properties.get(_NOTE)
+    if not isinstance(note, str):
+        return None
+    key, _, channels = note.partition(":")
+    return Known(
+        key=int(key),
+        event=decode_stored(message.body),
+        channels=_channels(channels),
+    )
+
+
+@cache
+def _channels(names: str) -> frozenset[Channel]:
+    return frozenset(Channel(name) for name in names.split(",") if name)
 
 
 def event_properties(event: Event) -> dict[str, PropertyValue]:
@@ -98,7 +126,7 @@ def resend(
     For a fault of ours: abandoning would bring it back at once and burn its ten deliveries in a
     second. 30 s doubling to 10 min, within `lifetime` of its first coming.
     """
-    properties = received.message.properties
+    properties = {n: v for n, v in received.message.properties.items() if n != _NOTE}
     tries = max(_number(properties.get("hubTries"), 0), 0) + 1
     if tries > RESEND_TRIES:
         return None

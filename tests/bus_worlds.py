@@ -123,6 +123,7 @@ class EmbeddedWorld:
     consuming: Sequence[str]
     features: Features
     clock: ManualClock = field(default_factory=ManualClock)
+    patience_s: float = 5.0
     runs: int = 0
     _database: Database | None = None
     _bus: EmbeddedBus | None = None
@@ -142,7 +143,8 @@ class EmbeddedWorld:
 
     async def open(self) -> None:
         """Begin a run."""
-        self._database = Database(self.folder / f"{self.runs}.db", self.clock)
+        path = self.folder / f"{self.runs}.db"
+        self._database = Database(path, self.clock, patience_s=self.patience_s)
         self._database.start()
         await self._database.write(lambda tx: metadata.create_all(tx.connection))
         self._bus = EmbeddedBus(self._database, self.topology, self.clock)

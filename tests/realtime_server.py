@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+import pytest
 import uvicorn
 import websockets
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
+from websockets.exceptions import InvalidStatus
 
 from notifications.channels.realtime.connection import Limits
 from notifications.channels.realtime.sockets import Sockets
@@ -37,6 +39,10 @@ class HandClock:
 
     def wall(self) -> datetime:
         return self.at
+
+    async def sleep_until(self, at: int) -> None:
+        while self.now() < at:
+            await asyncio.sleep(0)
 
     def move(self, **by: float) -> None:
         self.at += timedelta(**by)
@@ -72,6 +78,41 @@ class Service:
             greeting = await frame(client)
             assert greeting["event"] == "connected"
             yield client
+
+
+class HeldServer:
+    """An ASGI server whose client reads or not, as told."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.left = False
+        self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.events.put_nowait({"type": "websocket.connect"})
+
+    async def receive(self) -> dict[str, Any]:
+        return await self.events.get()
+
+    async def send(self, message: Any) -> None:
+        await self.reads.wait()
+        if self.left:
+            raise OSError
+        self.sent.append(message)
+
+    def say(self, **message: Any) -> None:
+        self.events.put_nowait({"type": "websocket.receive", **message})
+
+    def leave(self, code: int) -> None:
+        self.events.put_nowait({"type": "websocket.disconnect", "code": code, "reason": "bye"})
+
+    @property
+    def texts(self) -> list[str]:
+        return [each["text"] for each in self.sent if each["type"] == "websocket.send"]
+
+    @property
+    def closed(self) -> int | None:
+        return next((each["code"] for each in self.sent if each["type"] == "websocket.close"), None)
 
 
 @contextlib.asynccontextmanager
@@ -121,6 +162,20 @@ async def say(client: websockets.ClientConnection, **document: Any) -> Any:
     """Send a frame and read the one that comes back."""
     await client.send(orjson.dumps(document).decode())
     return await frame(client)
+
+
+async def refused(
+    url: str, *, subprotocols: tuple[str, ...] = (PLAIN,), **options: Any
+) -> tuple[int, dict[str, Any], Any]:
+    """The answer to a handshake that is refused: status, problem, headers."""
+    offered = [websockets.Subprotocol(name) for name in subprotocols] or None
+    with pytest.raises(InvalidStatus) as caught:
+        await websockets.connect(url, subprotocols=offered, **options)
+    response = caught.value.response
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = orjson.loads(response.body or b"")
+    assert problem["status"] == response.status_code
+    return response.status_code, problem, response.headers
 
 
 async def close_code(client: websockets.ClientConnection) -> int | None:

@@ -97,6 +97,11 @@ class EmbeddedBus:
         except Unavailable as error:
             log.warning("bus.close_failed", extra={"detail": str(error)})
 
+    @property
+    def in_memory(self) -> int:
+        """How many messages are in memory, those in somebody's hands among them."""
+        return len(self._entries)
+
     # ---------------------------------------------------------------- ports.Bus
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:

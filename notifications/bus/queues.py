@@ -166,6 +166,7 @@ class Queue:
             delivery_count=self.counts.get(entry.seq, 0) + 1,
             enqueued_at=entry.enqueued_at,
             token=token,
+            ours=True,
         )
 
     def give_back(self, token: int, count: int) -> None:

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 import httpx
-from rich.table import Table
 from rich.text import Text
 
 from notifications.bootstrap import TEMPLATES, load_catalogue
@@ -70,13 +69,12 @@ def doctor(context: click.Context, data: Path) -> None:
     Changes nothing; a hub may run meanwhile. Exits with 1 when something is wrong.
     """
     findings = list(_examine(context, DataFolder(data)))
-    table = Table.grid(padding=(0, 2))
+    console = terminal()
     for finding in findings:
-        detail = Text(finding.detail)
+        line = Text.assemble(finding.mark.value, f"  {finding.subject:<11}  {finding.detail}")
         if finding.advice:
-            detail.append(f"\n→ {finding.advice}", style="bold")
-        table.add_row(finding.mark.value, finding.subject, detail)
-    terminal().print(table)
+            line.append(f"\n{'→':>15}  ").append(finding.advice, style="bold")
+        console.print(line, soft_wrap=True)
     if any(finding.mark is Mark.WRONG for finding in findings):
         context.exit(1)
 

@@ -29,6 +29,8 @@ from notifications.events import is_tenant_id
 _PATIENCE_S = 1.0
 """How long it may take before it shows how far it is."""
 
+_AGAIN = "the rest was not sent: {} publish it again, what the hub has already is a duplicate"
+
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
@@ -56,15 +58,14 @@ def publish(
     if tenant is not None and not is_tenant_id(tenant):
         raise click.BadParameter("1-36 characters of A-Z a-z 0-9 _ -", param_hint="--tenant")
     access = find_hub(read_settings(context), url=url, key=key, data=data)
-    entries = with_attributes(read_entries(file), tenant_id=tenant, event_id=event_id)
     tally = Tally()
     try:
+        entries = with_attributes(read_entries(file), tenant_id=tenant, event_id=event_id)
         asyncio.run(_publish(access, entries, file, tally))
-    except (UnreadableFile, Unavailable) as error:
-        raise Hindrance(
-            f"{error}\n{tally}; not sent: the rest of {file.name}. To go on, publish it again:"
-            " what the hub has already is a duplicate, and harmless"
-        ) from error
+    except UnreadableFile as error:
+        raise Hindrance(f"{error}\n{tally}; {_AGAIN.format('correct the file and')}") from error
+    except Unavailable as error:
+        raise Hindrance(f"{error}\n{tally}; {_AGAIN.format('to go on,')}") from error
     if not tally.answered:
         raise Hindrance(f"there is no event in {file.name}")
     if tally.refused:

@@ -173,7 +173,7 @@ class SqlDirectory:
                 sa.delete(tables.endpoints).where(_ep.tenant_id == tenant_id, _ep.id == endpoint_id)
             )
             if gone.rowcount:
-                tx.connection.execute(_END_OPEN, {"tenant": tenant_id, "target": endpoint_id})
+                tx.connection.execute(_END_OPEN, {"b_tenant": tenant_id, "b_target": endpoint_id})
             return bool(gone.rowcount)
 
         was_there = await self._database.write(delete)
@@ -323,9 +323,9 @@ _KEY = sa.select(tables.api_keys).where(_k.hash == _b("hash"))
 _END_OPEN = (
     sa.update(tables.deliveries)
     .where(
-        _d.tenant_id == _b("tenant"),
+        _d.tenant_id == _b("b_tenant"),
         _d.channel == "webhook",
-        _d.target == _b("target"),
+        _d.target == _b("b_target"),
         _d.state.in_(("pending", "parked")),
     )
     .values(state="skipped", reason="endpoint-deleted", due_at=None, claimed=0)

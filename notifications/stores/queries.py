@@ -151,7 +151,11 @@ def _deliveries(
 
 
 def _literal(value: str) -> sa.ColumnClause[str]:
-    """A constant in the statement's text: SQLite takes a partial index for nothing else."""
+    """A constant in the statement's text.
+
+    With a parameter in its place SQLite prepares the statement anew for each value, to see whether
+    a partial index fits.
+    """
     return sa.literal_column(f"'{value}'", sa.Text)
 
 

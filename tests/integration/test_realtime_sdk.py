@@ -16,6 +16,7 @@ from azure.messaging.webpubsubclient.models import (
     WebPubSubProtocolType,
 )
 
+from notifications.channels.realtime.frames import CloseCode
 from tests.realtime_server import PATIENCE_S, Service, serving, until
 
 NOTIFICATION = {"kind": "notification", "item": {"id": "itm_1", "title": "Prêt"}, "unread": 1}
@@ -108,7 +109,9 @@ async def test_it_comes_back_by_itself() -> None:
     """Dropped with a reason, it tells its listener, connects again and hears the next push."""
     async with serving() as service, listening(service) as (_, heard):
         (session,) = service.sockets._sessions["acme", "lea"]
-        session.connection.end(1013, "too slow: connect again and read the inbox")
+        session.connection.end(
+            CloseCode.TRY_AGAIN_LATER, "too slow: connect again and read the inbox"
+        )
         await until(lambda: len(heard.connected) == 2)
         assert heard.disconnected[0].message.startswith("too slow")
         await service.sockets.push("acme", "lea", orjson.dumps(NOTIFICATION))

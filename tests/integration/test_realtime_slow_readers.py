@@ -115,8 +115,9 @@ async def test_many_deaf_clients_cost_no_more_than_the_bound_in_all() -> None:
             await each.connect()
         user_ids = [f"user-{number}" for number in range(10)]
         connections = [service.sockets._sessions["acme", each][0].connection for each in user_ids]
-        all_dropped = lambda: all(each._ending.done() for each in connections)  # noqa: E731
-        most = await flood(service, *user_ids, when=all_dropped)
+        most = await flood(
+            service, *user_ids, when=lambda: all(each._ending.done() for each in connections)
+        )
         assert 500_000 < most <= limits.backlog_bytes_in_all
         await until(lambda: service.sockets.count() == 0)
         for each in deaf:

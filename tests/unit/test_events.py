@@ -171,7 +171,7 @@ def test_an_event_without_time_happened_now_and_without_data_has_none() -> None:
 
 
 def test_the_canonical_bytes_are_pinned() -> None:
-    """The bytes that are stored, put on the bus and posted do not change from release to release."""
+    """The bytes that are stored, sent and posted do not change from release to release."""
     assert read().body == (
         b'{"specversion":"1.0","id":"evt-1","source":"/payments","type":"payment.received",'
         b'"time":"2026-01-31T12:00:00+01:00","datacontenttype":"application/json",'
@@ -273,7 +273,8 @@ def test_ids_outside_the_database_carry_the_tenant() -> None:
 def test_no_two_events_share_a_message_id(pairs: list[tuple[str, str]]) -> None:
     """A colon in an event id cannot make it look like another tenant's event."""
     first, second = (
-        replace(read(), tenant_id=tenant_id, id=event_id).message_id for tenant_id, event_id in pairs
+        replace(read(), tenant_id=tenant_id, id=event_id).message_id
+        for tenant_id, event_id in pairs
     )
     assert first != second
 

@@ -52,7 +52,7 @@ class People:
 class Wire:
     """A gateway that keeps what it was given, and answers or breaks as told."""
 
-    answer: Outcome | Exception = Delivered()
+    answer: Outcome | Exception = field(default_factory=Delivered)
     pushed: list[tuple[str, str, Any]] = field(default_factory=list)
 
     async def push(self, tenant_id: str, user_id: str, data: bytes) -> Outcome:
@@ -76,7 +76,7 @@ class Plainly:
     """A renderer that names type and language."""
 
     def toast(self, event: Event, user: User) -> Words:
-        progress = event.data.get("percent")
+        progress = event.data.get("progress")
         return Words(title=f"{event.type} {user.locale}", url="/there", progress=progress)
 
 
@@ -108,7 +108,7 @@ def event(user_id: str | None = "lea", **changed: Any) -> Event:
         "job_id": "job-1",
         "job_type": "chat.suggest",
         "traceparent": None,
-        "data": {"run": 1, "percent": 40},
+        "data": {"run": 1, "progress": 40},
         "body": b"",
     }
     return Event(**(values | changed))

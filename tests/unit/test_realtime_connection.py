@@ -17,42 +17,7 @@ from notifications.channels.realtime.connection import (
     SlowReader,
 )
 from notifications.channels.realtime.frames import CloseCode, Frame
-from tests.realtime_server import until
-
-
-class HeldServer:
-    """An ASGI server whose client reads or not, as told."""
-
-    def __init__(self) -> None:
-        self.sent: list[dict[str, Any]] = []
-        self.reads = asyncio.Event()
-        self.reads.set()
-        self.left = False
-        self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.events.put_nowait({"type": "websocket.connect"})
-
-    async def receive(self) -> dict[str, Any]:
-        return await self.events.get()
-
-    async def send(self, message: Any) -> None:
-        await self.reads.wait()
-        if self.left:
-            raise OSError
-        self.sent.append(message)
-
-    def say(self, **message: Any) -> None:
-        self.events.put_nowait({"type": "websocket.receive", **message})
-
-    def leave(self, code: int) -> None:
-        self.events.put_nowait({"type": "websocket.disconnect", "code": code, "reason": "bye"})
-
-    @property
-    def texts(self) -> list[str]:
-        return [each["text"] for each in self.sent if each["type"] == "websocket.send"]
-
-    @property
-    def closed(self) -> int | None:
-        return next((each["code"] for each in self.sent if each["type"] == "websocket.close"), None)
+from tests.realtime_server import HeldServer, until
 
 
 @dataclass

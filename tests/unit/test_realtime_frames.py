@@ -130,7 +130,7 @@ def test_any_object_is_read(document: dict[str, Any]) -> None:
 
 def test_microsoft_s_client_understands_the_frames() -> None:
     """The Python SDK's own parser reads each frame as what it is."""
-    parse = WebPubSubJsonProtocol.parse_messages
+    parse: Any = WebPubSubJsonProtocol.parse_messages
     greeting = parse(frames.connected("acme/lea", "c1").text)
     assert (greeting.connection_id, greeting.user_id) == ("c1", "acme/lea")
     assert parse(frames.disconnected("why").text).message == "why"

@@ -99,10 +99,10 @@ def test_a_job_s_life_only_goes_up() -> None:
     life = [
         job("queued"),
         job("started", run=1),
-        *(job("progress", run=1, percent=percent) for percent in (0, 1, 50, 100)),
+        *(job("progress", run=1, progress=done) for done in (0, 1, 50, 100)),
         job("retrying", run=1),
         job("started", run=2),
-        job("progress", run=2, percent=10),
+        job("progress", run=2, progress=10),
         job("retrying", run=2),
         job("started", run=3),
         job("succeeded", run=3),
@@ -122,13 +122,13 @@ def test_an_end_outranks_everything(end: str) -> None:
 def test_what_is_no_job_has_no_rank() -> None:
     """News of its own is not replaced by rank."""
     assert rank(event("message.received")) == 0
-    assert rank(event("job.progress", job_id=None, data={"percent": 50})) == 0
+    assert rank(event("job.progress", job_id=None, data={"progress": 50})) == 0
 
 
 @given(st.none() | st.booleans() | st.integers() | st.floats() | st.text())
 def test_odd_data_still_ranks_between_start_and_end(odd: Any) -> None:
     """Producers other than ours may write anything; a rank is always a sensible number."""
-    for data in ({"percent": odd}, {"run": odd}, {"run": odd, "percent": odd}):
+    for data in ({"progress": odd}, {"run": odd}, {"run": odd, "progress": odd}):
         assert 0 <= rank(job("progress", **data)) < rank(job("succeeded"))
 
 

@@ -207,11 +207,13 @@ def test_no_text_at_all_raises_anything_else(text: str) -> None:
             tokens.read(text)
 
 
-def test_a_bottomless_header_is_refused(users: UserTokens) -> None:
-    """A header nested past the stack is a bad token, not a fault; so is an endless one."""
+def test_hostile_tokens_are_bad_tokens(users: UserTokens, clock: HandClock) -> None:
+    """A header nested past the stack, half a character, a token of endless length: refused."""
     header = base64.urlsafe_b64encode(b"[" * 5000).decode().rstrip("=")
     assert reason(users, f"{header}.e30.AAAA") == "malformed"
-    assert reason(users, "A" * 100_000) == "malformed"
+    assert reason(users, "\ud800.e30.AAAA") == "malformed"
+    endless = signed(user_claims(clock, pad="x" * 10_000))
+    assert reason(users, endless) == "malformed"
 
 
 def test_the_errors_hold_nothing_of_the_token(users: UserTokens, clock: HandClock) -> None:

@@ -7,13 +7,7 @@ was too slow, asks the inbox for what came after the last `seq` it has.
 import logging
 from typing import Protocol
 
-from notifications.channels.realtime.items import (
-    inbox_changed,
-    item_id,
-    item_json,
-    notification,
-    rank,
-)
+from notifications.channels.realtime.items import item_id, notification, rank
 from notifications.deliveries import Delivered, Delivery, State
 from notifications.directory import User
 from notifications.events import Event
@@ -26,8 +20,6 @@ from notifications.ports import (
     PushGateway,
     Route,
 )
-
-__all__ = ["RealtimeChannel", "Toast", "ToastRenderer", "inbox_changed", "item_json", "rank"]
 
 log = logging.getLogger("huntaze")
 

@@ -243,9 +243,5 @@ def _begin(write: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
 @types.coroutine
 def _rest(write: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
     """What `write` waits for is waited for by the task that runs this, then `write` goes on."""
-    try:
-        yield waits_for
-    except BaseException:
-        write.close()
-        raise
+    yield waits_for
     yield from write.__await__()

@@ -42,7 +42,7 @@ def rank(event: Event) -> int:
     run = min(_whole(event.data.get("run"), 1), _FINAL // _RUN - 2)
     step = _STEPS.get(event.type, 0)
     if event.type == "job.progress":
-        step += min(_whole(event.data.get("percent", event.data.get("progress")), 0), 100)
+        step += min(_whole(event.data.get("progress"), 0), 100)
     return run * _RUN + step
 
 

@@ -43,12 +43,16 @@ Owner = tuple[str, str]
 _SENT = Delivered()
 _NOBODY = Delivered(detail="nobody is connected")
 
+_STOPPING = (CloseCode.GOING_AWAY, "the hub is stopping")
+
 _HEADERS = {
     HTTPStatus.UNAUTHORIZED: {"www-authenticate": "Bearer"},
     HTTPStatus.TOO_MANY_REQUESTS: {"retry-after": "5"},
     HTTPStatus.SERVICE_UNAVAILABLE: {"retry-after": "5"},
 }
 """What goes with a refusal."""
+
+_LEAVING_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +120,7 @@ class Sockets:
         self._closing = True
         for sessions in tuple(self._sessions.values()):
             for session in sessions:
-                session.connection.end(CloseCode.GOING_AWAY, "the hub is stopping")
+                session.connection.end(*_STOPPING)
         try:
             await asyncio.wait_for(self._all_gone.wait(), self._limits.close_grace_s + 1)
         except TimeoutError:
@@ -138,8 +142,7 @@ class Sockets:
 
     def _refusal_for_room(self, owner: Owner) -> _Refusal | None:
         if self._closing:
-            detail = "the hub is stopping"
-            return _Refusal(status=HTTPStatus.SERVICE_UNAVAILABLE, detail=detail)
+            return _Refusal(status=HTTPStatus.SERVICE_UNAVAILABLE, detail=_STOPPING[1])
         if self._open >= self._limits.connections:
             detail = "too many connections"
             return _Refusal(status=HTTPStatus.SERVICE_UNAVAILABLE, detail=detail)
@@ -160,6 +163,8 @@ class Sockets:
         # No wait between the two: nothing is pushed before the greeting or missed after it.
         session.open()
         self._sessions[owner] = (*self._sessions.get(owner, ()), session)
+        if self._closing:  # it began during the handshake
+            connection.end(*_STOPPING)
         context = {"tenantId": owner[0], "userId": owner[1], "connectionId": connection.id}
         log.info("socket.opened", extra=context)
         try:
@@ -231,3 +236,13 @@ async def _refuse(websocket: WebSocket, refusal: _Refusal) -> None:
                 media_type="application/problem+json",
             )
         )
+        await _see_out(websocket)
+
+
+async def _see_out(websocket: WebSocket) -> None:
+    """Be there until the refused client is gone: uvicorn logs an error for who leaves first."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LEAVING_S):
+            while (await websocket.receive())["type"] != "websocket.disconnect":
+                pass
+            await asyncio.sleep(0)

@@ -242,8 +242,7 @@ class _Keys:
                 return jwt.decode(token, secret, algorithms=[_ALGORITHM], options=_CHECKED_HERE)
             except jwt.InvalidSignatureError:
                 continue
-            except (jwt.PyJWTError, RecursionError) as error:
-                # The library reads a header nested past the stack before it looks at any key.
+            except jwt.PyJWTError as error:
                 raise TokenError("malformed", "this is not a token of this hub") from error
         raise TokenError("signature", "this token was signed by somebody else")
 

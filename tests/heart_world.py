@@ -1,0 +1,516 @@
+"""The heart of the hub on one machine, in a test's hands: real bus and ledger, channels that obey.
+
+Time stands still until the test moves it. Leaving a world is a crash: what was under way is gone,
+and the next world on the same file takes up what is in it.
+"""
+
+import asyncio
+import itertools
+import sqlite3
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from notifications.attempts import Policy
+from notifications.bus.embedded import EmbeddedBus, EventsOutbox
+from notifications.bus.topology import (
+    CONSUMERS,
+    EVENTS_TOPIC,
+    METRICS,
+    TOPOLOGY,
+)
+from notifications.database import Database
+from notifications.deliveries import Delivered, Delivery, Outcome
+from notifications.dispatcher import Dispatcher
+from notifications.errors import FieldError, InvalidEvent, StoreUnavailable
+from notifications.events import Channel, Event, read_event
+from notifications.hub import Hub
+from notifications.intake import Intake
+from notifications.lanes import Lanes
+from notifications.metrics import MetricsHandler
+from notifications.ports import (
+    Accepted,
+    Attempted,
+    ChannelAdapter,
+    Claim,
+    InboxEntry,
+    Known,
+    Message,
+    Placed,
+    Record,
+    Route,
+)
+from notifications.retries import DAY, NOTIFICATIONS, SECOND, RetryTable
+from notifications.stores.audit import AuditReport, Expectations, run_audit
+from notifications.stores.ledger import SqlLedger
+from notifications.stores.lost import SqlLostEvents
+from notifications.stores.migrate import migrate
+from notifications.stores.upkeep import Keeping, SqlUpkeep
+from notifications.sweep import Sweep
+from notifications.testing import ManualClock, SeededDice
+from notifications.timing import Numbers
+from notifications.worker import Appetite, Guard, Worker
+
+PATIENCE_S = 20.0
+"""How long a test waits for something before it fails."""
+
+UNKNOWN_TYPE = "no.such"
+TAKEN = Delivered(status=200, detail="ok")
+WEBHOOK_ONLY = frozenset((Channel.WEBHOOK,))
+
+_templates: dict[str, bytes] = {}
+_seeds = itertools.count(7)
+
+
+def sample_event(event_id: str = "evt-1", *, tenant_id: str = "acme", **changes: Any) -> Event:
+    """An event as it enters; None takes an attribute away."""
+    return read_event(document(event_id, tenant_id=tenant_id, **changes), tenant_id=None, now=NOW)
+
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def document(event_id: str = "evt-1", *, tenant_id: str = "acme", **changes: Any) -> dict[str, Any]:
+    """An event as a producer writes it."""
+    whole = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": "/test",
+        "type": "payment.received",
+        "tenantid": tenant_id,
+        "userid": "ada",
+        "time": "2026-03-01T12:00:00Z",
+        "data": {"amount": 12},
+        **changes,
+    }
+    return {name: value for name, value in whole.items() if value is not None}
+
+
+class Types:
+    """The event types of a world: all but one, carried by the channels it says."""
+
+    def __init__(self, channels: frozenset[Channel]) -> None:
+        self.carried = channels
+
+    def check(self, event: Event) -> None:
+        if event.data.get("wrong"):
+            raise InvalidEvent([FieldError("/data/wrong", "must not be")])
+
+    def channels(self, event_type: str) -> frozenset[Channel]:
+        if event_type == UNKNOWN_TYPE:
+            raise InvalidEvent([FieldError("/type", "no such event type")])
+        return self.carried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """An attempt that a channel was asked for."""
+
+    event_id: str
+    tenant_id: str
+    target: str
+    number: int
+    round: int
+    at: int
+    webhook_id: str
+
+
+@dataclass(slots=True)
+class ObedientChannel:
+    """A channel that routes and answers as it is told. Implements `ports.ChannelAdapter`.
+
+    Attributes:
+        targets: Who every event goes to; may be a function of the event.
+        scripts: Per target or event id, what the next attempts return; then `answer`.
+        answer: What attempts return without a script: an outcome, or what is raised.
+        held: Targets whose attempts do not come back before they are taken out.
+        tries: Every attempt, in the order they began.
+        told: What was told of the inbox.
+    """
+
+    clock: ManualClock
+    channel: Channel
+    targets: tuple[str, ...] | Callable[[Event], Route] = ("ep_1",)
+    answer: Outcome | Exception = TAKEN
+    scripts: dict[str, deque[Outcome | Exception]] = field(
+        default_factory=lambda: defaultdict(deque)
+    )
+    held: dict[str, asyncio.Event] = field(default_factory=dict)
+    tries: list[Try] = field(default_factory=list)
+    told: list[tuple[str, Placed]] = field(default_factory=list)
+    telling_raises: Exception | None = None
+
+    async def route(self, event: Event) -> Route:
+        if callable(self.targets):
+            return self.targets(event)
+        return Route(targets=self.targets) if self.targets else Route(reason="no-endpoint")
+
+    async def attempt(self, delivery: Delivery, event: Event) -> Attempted:
+        self.tries.append(
+            Try(
+                event_id=event.id,
+                tenant_id=event.tenant_id,
+                target=delivery.target,
+                number=delivery.attempt + 1,
+                round=delivery.round,
+                at=self.clock.now(),
+                webhook_id=event.webhook_id,
+            )
+        )
+        held = self.held.get(delivery.target)
+        if held is not None:
+            await held.wait()
+        outcome = self._next(event.id, delivery.target)
+        if isinstance(outcome, Exception):
+            raise outcome
+        entry = self._entry(delivery, event) if isinstance(outcome, Delivered) else None
+        return Attempted(outcome=outcome, entry=entry)
+
+    async def recorded(self, delivery: Delivery, event: Event, placed: Placed) -> None:
+        self.told.append((event.id, placed))
+        if self.telling_raises is not None:
+            raise self.telling_raises
+
+    def script(self, name: str, *outcomes: Outcome | Exception) -> None:
+        """What the next attempts at a target, or of an event, return."""
+        self.scripts[name].extend(outcomes)
+
+    def hold(self, target: str) -> asyncio.Event:
+        """Attempts at a target hang until the event is set."""
+        return self.held.setdefault(target, asyncio.Event())
+
+    def tries_at(self, target: str) -> list[Try]:
+        """The attempts at one target."""
+        return [each for each in self.tries if each.target == target]
+
+    def _next(self, *names: str) -> Outcome | Exception:
+        for name in names:
+            if self.scripts.get(name):
+                return self.scripts[name].popleft()
+        return self.answer
+
+    def _entry(self, delivery: Delivery, event: Event) -> InboxEntry | None:
+        if self.channel is not Channel.REALTIME:
+            return None
+        return InboxEntry(
+            tenant_id=event.tenant_id,
+            user_id=delivery.target,
+            item_id=event.id,
+            rank=0,
+            event_id=event.id,
+            type=event.type,
+            title="title",
+            body="body",
+            url=None,
+            progress=None,
+            created_at=self.clock.now(),
+        )
+
+
+@dataclass(slots=True)
+class FaultyLedger:
+    """A ledger that is away, or breaks, in the calls it is told. Implements `ports.Ledger`.
+
+    Attributes:
+        ledger: The real one.
+        faults: By method: what it raises; `after` the name of a method breaks it when it is done.
+        calls: How often each method was called.
+    """
+
+    ledger: SqlLedger
+    faults: dict[str, Exception] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def away(self, *methods: str) -> None:
+        """From now on these cannot answer."""
+        for method in methods or ("accept", "look", "record", "claim"):
+            self.faults[method] = StoreUnavailable("away")
+
+    def back(self) -> None:
+        """From now on all is well."""
+        self.faults.clear()
+
+    async def accept(
+        self, events: Sequence[Event], channels: Sequence[frozenset[Channel]], *, send: bool = True
+    ) -> Sequence[Accepted]:
+        self._call("accept")
+        return await self.ledger.accept(events, channels, send=send)
+
+    async def look(
+        self, messages: Sequence[tuple[str, str]], channel: Channel
+    ) -> Mapping[tuple[str, str], Known]:
+        self._call("look")
+        return await self.ledger.look(messages, channel)
+
+    async def record(self, record: Record) -> Sequence[Placed | None]:
+        self._call("record")
+        return await self.ledger.record(record)
+
+    async def claim(self, lane: str, *, limit: int, until: int) -> Claim:
+        self._call("claim")
+        return await self.ledger.claim(lane, limit=limit, until=until)
+
+    def _call(self, method: str) -> None:
+        self.calls[method] += 1
+        if method in self.faults:
+            raise self.faults[method]
+
+
+@dataclass(slots=True, kw_only=True)
+class HeartWorld:
+    """Everything between the bus and the channels."""
+
+    path: Path
+    clock: ManualClock
+    dice: SeededDice
+    database: Database
+    bus: EmbeddedBus
+    ledger: SqlLedger
+    faulty: FaultyLedger
+    numbers: Numbers
+    types: Types
+    channels: dict[Channel, ObedientChannel]
+    lanes: Lanes
+    dispatchers: dict[Channel, Dispatcher]
+    workers: dict[str, Worker]
+    upkeep: SqlUpkeep
+    lost: SqlLostEvents
+    sweep: Sweep
+    hub: Hub
+    policy: Policy
+
+    @property
+    def webhooks(self) -> ObedientChannel:
+        """The channel that most tests are about."""
+        return self.channels[Channel.WEBHOOK]
+
+    async def publish(self, *events: Event) -> list[Accepted]:
+        """Accept events, with their messages."""
+        channels = [self.types.channels(event.type) for event in events]
+        return list(await self.ledger.accept(events, channels))
+
+    async def put(self, *messages: Message) -> None:
+        """Put messages on the topic, as a stranger would."""
+        await self.bus.publish(EVENTS_TOPIC, messages)
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """What is in the file."""
+        return read_rows(self.path, query, *parameters)
+
+    def one(self, query: str, *parameters: Any) -> Any:
+        """The one value that a query finds."""
+        ((value,),) = self.rows(query, *parameters)
+        return value
+
+    def states(self) -> dict[str, int]:
+        """How many deliveries are in each state."""
+        return dict(self.rows("SELECT state, count(*) FROM deliveries GROUP BY state"))
+
+    def dead(self) -> list[tuple[str, str]]:
+        """Subscription and reason of every dead letter."""
+        return self.rows("SELECT subscription, reason FROM bus_dead_letters ORDER BY seq")
+
+    async def write(self, statement: str, *parameters: Any) -> None:
+        """Change the file behind everybody's back."""
+        await self.database.write(
+            lambda tx: tx.connection.exec_driver_sql(statement, tuple(parameters))
+        )
+
+    async def until(self, condition: Callable[[], Any], within_s: float = PATIENCE_S) -> None:
+        """Wait until something is so; fails when it does not become so."""
+        give_up = time.monotonic() + within_s
+        while not condition():
+            if time.monotonic() > give_up:
+                raise AssertionError(f"did not come to be within {within_s} s: {self.picture()}")
+            await asyncio.sleep(0.002)
+
+    async def until_tried(self, count: int, channel: Channel = Channel.WEBHOOK) -> None:
+        """Wait until a channel was asked for so many attempts."""
+        await self.until(lambda: len(self.channels[channel].tries) >= count)
+
+    async def until_states(self, **states: int) -> None:
+        """Wait until there are exactly these deliveries."""
+        await self.until(lambda: self.states() == states)
+
+    async def until_quiet(self) -> None:
+        """Wait until no message is on the bus that is visible now."""
+        await self.until(lambda: self.one("SELECT count(*) FROM bus_messages") == 0)
+
+    async def pass_time(self, ms: int) -> None:
+        """Let time pass at once, as it does for a machine that slept; everybody wakes after it."""
+        self.clock.ms += max(ms - 1, 0)
+        await self.clock.advance(min(ms, 1))
+
+    async def pass_to_next_drain(self) -> int:
+        """Let time pass until the next scheduled message is due; how long that was."""
+        due = self.one("SELECT min(due_at) FROM bus_scheduled")
+        waited: int = due - self.clock.now()
+        await self.pass_time(waited)
+        return waited
+
+    def audit(self) -> AuditReport:
+        """What the audit says now."""
+        return run_audit(self.path, expectations(self.clock.now(), self.policy.table))
+
+    def picture(self) -> str:
+        """What there is, for whoever reads a failure."""
+        return str(
+            {
+                "states": self.states(),
+                "dead": self.dead(),
+                "lanes": self.rows("SELECT * FROM lanes"),
+                "waiting": self.one("SELECT count(*) FROM bus_messages"),
+                "scheduled": self.rows("SELECT message_id, due_at FROM bus_scheduled"),
+                "now": self.clock.now(),
+                "tries": [len(each.tries) for each in self.channels.values()],
+            }
+        )
+
+
+def read_rows(path: Path, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """What is in a database file."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
+def expectations(now: int, table: RetryTable = NOTIFICATIONS) -> Expectations:
+    """What the audit holds a world against."""
+    return Expectations(now=now, table=table, topic=EVENTS_TOPIC, subscriptions=CONSUMERS)
+
+
+def new_file(path: Path) -> None:
+    """A database of this release, made by its migrations once per test run."""
+    if "hub" not in _templates:
+        migrate(path)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        _templates["hub"] = path.read_bytes()
+    else:
+        path.write_bytes(_templates["hub"])
+
+
+@asynccontextmanager
+async def heart_world(
+    folder: Path,
+    *,
+    channels: frozenset[Channel] = WEBHOOK_ONLY,
+    table: RetryTable = NOTIFICATIONS,
+    grace: float = 0.05,
+    patience: float = DAY / SECOND,
+    working: bool = True,
+    clock: ManualClock | None = None,
+    adapters: Callable[[Database, ManualClock], Mapping[Channel, ChannelAdapter]] | None = None,
+) -> AsyncIterator[HeartWorld]:
+    """A hub's heart on `folder/hub.db`, new or as the last one left it."""
+    path = folder / "hub.db"
+    if not path.exists():
+        new_file(path)
+    before = asyncio.all_tasks()
+    world = await _build(
+        path,
+        channels,
+        Policy(table=table, grace=grace, claim=45_000, patience=patience),
+        clock or ManualClock(),
+        adapters,
+    )
+    if working:
+        for worker in world.workers.values():
+            worker.start()
+    try:
+        yield world
+    finally:
+        await _crash(world, before)
+
+
+async def _build(
+    path: Path,
+    channels: frozenset[Channel],
+    policy: Policy,
+    clock: ManualClock,
+    adapters: Callable[[Database, ManualClock], Mapping[Channel, ChannelAdapter]] | None,
+) -> HeartWorld:
+    dice = SeededDice(next(_seeds))  # as different from process to process as the real ones
+    database = Database(path, clock)
+    database.start()
+    bus = EmbeddedBus(database, TOPOLOGY, clock)
+    await bus.start(CONSUMERS.values())
+    numbers = Numbers(clock, dice)
+    ledger = SqlLedger(database, EventsOutbox(bus, EVENTS_TOPIC), numbers, dice)
+    await ledger.release_claims()
+    faulty = FaultyLedger(ledger)
+    types = Types(channels)
+    intake = Intake(faulty, types, clock)
+    lanes = Lanes()
+    obedient = {channel: ObedientChannel(clock, channel) for channel in Channel}
+    real = dict(adapters(database, clock)) if adapters else {}
+    dispatchers = {
+        channel: Dispatcher(
+            channel,
+            real.get(channel, obedient[channel]),
+            ledger=faulty,
+            intake=intake,
+            lanes=lanes,
+            policy=policy,
+            clock=clock,
+            dice=dice,
+            numbers=numbers,
+        )
+        for channel in Channel
+    }
+    handlers = {channel.value: one.handle for channel, one in dispatchers.items()}
+    handlers[METRICS] = MetricsHandler(ledger, intake).handle
+
+    async def publish(messages: Sequence[Message]) -> None:
+        await bus.publish(EVENTS_TOPIC, messages)
+
+    workers = {
+        consumer: Worker(
+            CONSUMERS[consumer],
+            Guard(consumer, handler, publish, clock, dice),
+            bus,
+            clock,
+            Appetite(window=128),
+        )
+        for consumer, handler in handlers.items()
+    }
+    keeping = Keeping(parked=7 * DAY, events=30 * DAY)
+    upkeep = SqlUpkeep(database, ledger, policy.table, keeping)
+    lost = SqlLostEvents(database, ledger, clock, topic=EVENTS_TOPIC, subscriptions=CONSUMERS)
+    return HeartWorld(
+        path=path,
+        clock=clock,
+        dice=dice,
+        database=database,
+        bus=bus,
+        ledger=ledger,
+        faulty=faulty,
+        numbers=numbers,
+        types=types,
+        channels=obedient,
+        lanes=lanes,
+        dispatchers=dispatchers,
+        workers=workers,
+        upkeep=upkeep,
+        lost=lost,
+        sweep=Sweep(upkeep, clock, lost),
+        hub=Hub(ledger, types, clock),
+        policy=policy,
+    )
+
+
+async def _crash(world: HeartWorld, before: set[asyncio.Task[Any]]) -> None:
+    """Nobody finishes anything; only the file is closed."""
+    tasks = [
+        task
+        for task in asyncio.all_tasks() - before
+        if task is not asyncio.current_task() and task.get_name() != "database-writer"
+    ]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await world.database.close()

@@ -1,0 +1,130 @@
+"""Getting in: who is let in to the socket service, who is refused, and how."""
+
+import contextlib
+import logging
+
+import pytest
+import websockets
+
+from notifications.channels.realtime.connection import Limits
+from notifications.channels.realtime.tokens import UserTokens
+from tests.realtime_server import (
+    PLAIN,
+    RELIABLE,
+    SECRET,
+    HandClock,
+    frame,
+    refused,
+    serving,
+    until,
+)
+
+
+async def test_the_greeting_comes_first() -> None:
+    """A client is greeted with its tenant-safe user id and a connection id of its own."""
+    async with serving() as service:
+        url = service.url(service.token("acme", "lea"))
+        offered = [websockets.Subprotocol(RELIABLE), websockets.Subprotocol(PLAIN)]
+        ids = set()
+        for _ in range(2):
+            async with websockets.connect(url, subprotocols=offered) as client:
+                assert client.subprotocol == PLAIN
+                greeting = await frame(client)
+                ids.add(greeting.pop("connectionId"))
+                assert greeting == {"type": "system", "event": "connected", "userId": "acme/lea"}
+        assert len(ids) == 2
+        assert all(len(each) == 24 for each in ids)
+
+
+async def test_a_token_in_the_header_will_do() -> None:
+    """Clients that can set headers may show their token there."""
+    async with serving() as service:
+        bearer = {"Authorization": f"Bearer {service.token('acme', 'lea')}"}
+        offered = [websockets.Subprotocol(PLAIN)]
+        async with websockets.connect(
+            service.url(None), subprotocols=offered, additional_headers=bearer
+        ) as client:
+            assert (await frame(client))["userId"] == "acme/lea"
+
+
+async def test_no_good_token_no_socket() -> None:
+    """None, garbage, expired, another secret's, another hub's, a user token: 401 before the
+    upgrade, and nobody is connected."""
+    async with serving() as service:
+        clock = HandClock()
+        user_token, _ = UserTokens([SECRET], clock).issue("acme", "lea", 60)
+        foreign = type(service.tokens)(["x" * 40], clock, hub=service.tokens.hub)
+        elsewhere = type(service.tokens)([SECRET], clock, hub="elsewhere")
+        good = service.token("acme", "lea")
+        bad = [
+            None,
+            "",
+            "garbage",
+            good[:-4] + "AAAA",
+            foreign.issue("http://x", "acme", "lea", 60).token,
+            elsewhere.issue("http://x", "acme", "lea", 60).token,
+            user_token,
+        ]
+        for token in bad:
+            status, _, headers = await refused(service.url(token))
+            assert (status, headers["www-authenticate"]) == (401, "Bearer")
+        service.clock.move(hours=1)
+        assert (await refused(service.url(good)))[0] == 401
+        assert service.sockets.count() == 0
+
+
+async def test_a_refusal_is_no_error_of_the_server_s(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever shows bad tokens all day fills no error log."""
+    async with serving() as service:
+        for _ in range(3):
+            await refused(service.url("bad"))
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_another_hub_is_not_here() -> None:
+    """A path that names another hub is 404, even with a good token."""
+    async with serving() as service:
+        url = service.url(service.token("acme", "lea"), hub="elsewhere")
+        assert (await refused(url))[0] == 404
+
+
+@pytest.mark.parametrize("offered", [(), (RELIABLE,), ("soap",)], ids=["none", "reliable", "soap"])
+async def test_other_protocols_are_refused_by_name(offered: tuple[str, ...]) -> None:
+    """A client that cannot speak the protocol is told which one, before the upgrade."""
+    async with serving() as service:
+        url = service.url(service.token("acme", "lea"))
+        status, problem, _ = await refused(url, subprotocols=offered)
+        assert status == 400
+        assert PLAIN in problem["detail"]
+
+
+async def test_connections_are_bounded() -> None:
+    """One user's are (429), all together are (503), and a seat given up is free again."""
+    limits = Limits(connections=3, connections_per_user=2)
+    async with serving(limits=limits) as service, contextlib.AsyncExitStack() as stack:
+        for user_id in ("lea", "lea"):
+            last = await stack.enter_async_context(service.client("acme", user_id))
+        lea, max_ = (service.url(service.token("acme", who)) for who in ("lea", "max"))
+        status, _, headers = await refused(lea)
+        assert (status, headers["retry-after"]) == (429, "5")
+        await stack.enter_async_context(service.client("other", "lea"))
+        assert (await refused(max_))[0] == 503
+        assert service.sockets.count() == 3
+        await last.close()
+        await until(lambda: service.sockets.count() == 2)
+        await stack.enter_async_context(service.client("acme", "lea"))
+
+
+async def test_no_token_in_the_logs(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing that anybody logs about a handshake, let in or refused, holds its token."""
+    caplog.set_level(logging.DEBUG, "huntaze")
+    caplog.set_level(logging.INFO, "uvicorn.error")
+    async with serving() as service:
+        async with service.client("acme", "lea"):
+            good = service.token("acme", "lea")
+        bad = "sample.bad.token"
+        await refused(service.url(bad))
+        lines = [str(record.__dict__) + record.getMessage() for record in caplog.records]
+        assert any("[accepted]" in line for line in lines)
+        assert any("socket.closed" in line for line in lines)
+        assert not any(part in line for line in lines for part in [*good.split("."), bad])
