@@ -6,11 +6,13 @@
 #   make lint      the checks alone
 #   make bench     measure this machine
 #
-# VENV=… puts the environment elsewhere, PYTHON=… makes it with another Python.
+# VENV=… puts the environment elsewhere, PYTHON=… makes it with another Python,
+# PYTEST_ARGS="-k audit" chooses tests.
 
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+PYTEST_ARGS ?=
 BENCHES := latency webhooks
 
 # The first that runs, is new enough and can make virtual environments; a name alone proves nothing.
@@ -33,7 +35,7 @@ demo: $(STAMP)
 	@$(BIN)/huntaze demo $(if $(filter 1 yes true,$(ONCE)),--once)
 
 test: $(TEST_STAMP)
-	@sh scripts/checks.sh $(BIN) ruff format mypy pytest -- -n $(WORKERS) $(PYTEST)
+	@sh scripts/checks.sh $(BIN) ruff format mypy pytest -- -n $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(TEST_STAMP)
 	@sh scripts/checks.sh $(BIN) ruff format mypy

@@ -262,6 +262,8 @@ class Database:
         try:
             await asyncio.get_running_loop().run_in_executor(self._committer, connection.commit)
         except DBAPIError as error:
+            # SQLAlchemy takes the transaction for ended; SQLite may still be in it.
+            connection.connection.rollback()
             if _is_away(error):
                 raise
             raise _UnitFailed(error) from error

@@ -339,8 +339,7 @@ class TestFailures:
     async def test_the_disk_takes_no_more(self, database: Database) -> None:
         """Where the commit finds no room all are told, nothing is written, and later it is."""
         await database.write(note("before", 2_000_000))
-        log_size = Path(f"{database.path}-wal").stat().st_size
-        with largest_file(log_size + 4_096):
+        with largest_file(size_of(f"{database.path}-wal") + 4_096):
             answers = await asyncio.gather(
                 *(database.write(note(f"{n}", 50_000)) for n in range(5)), return_exceptions=True
             )
@@ -437,6 +436,11 @@ async def failing(unit: object) -> None:
     """It fails, as it should."""
     with pytest.raises(ZeroDivisionError):
         await unit  # type: ignore[misc]
+
+
+def size_of(path: str) -> int:
+    """A file's size in bytes."""
+    return Path(path).stat().st_size
 
 
 @contextmanager
