@@ -78,10 +78,10 @@ _CLAIM_MARGIN_MS = 30 * SECOND
 """How much longer than an attempt its claim lasts."""
 
 APPETITES: Mapping[str, Appetite] = {
-    NOTIFY_SIGNALR: Appetite(window=256),
+    NOTIFY_SIGNALR: Appetite(window=256, batch=64),
     NOTIFY_EMAIL: Appetite(window=128),
     NOTIFY_WEBHOOK: Appetite(window=128),
-    METRICS: Appetite(window=1_000, linger_ms=100),
+    METRICS: Appetite(window=1_000, batch=1_000, linger_ms=100),
 }
 
 

@@ -113,7 +113,7 @@ class Guard:
 
 def _plain(received: Received) -> Received:
     """As any process gets it: what was known when it was published may be so no more."""
-    return replace(received, message=replace(received.message, decoded=None))
+    return replace(received, ours=False, message=replace(received.message, decoded=None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +122,13 @@ class Appetite:
 
     Attributes:
         window: Messages in hand at once.
+        batch: Messages handled together. Small ones overlap: while the outcomes of one are being
+            written, the next is attempted.
         linger_ms: How long to gather messages before handling them together.
     """
 
     window: int
+    batch: int = 32
     linger_ms: int = 0
 
 
@@ -171,7 +174,9 @@ class Worker:
                 self._room.clear()
                 await self._room.wait()
             try:
-                messages = await self._bus.receive(self._subscription, limit=room)
+                messages = await self._bus.receive(
+                    self._subscription, limit=min(room, self._appetite.batch)
+                )
             except Exception as error:
                 log.warning("bus.receive_failed", exc_info=error)
                 await self._clock.sleep_until(self._clock.now() + _PROBE_MS)

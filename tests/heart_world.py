@@ -348,8 +348,15 @@ class HeartWorld:
 
     async def pass_to_next_drain(self) -> int:
         """Let time pass until the next scheduled message is due; how long that was."""
-        due = self.one("SELECT min(due_at) FROM bus_scheduled")
-        waited: int = due - self.clock.now()
+        found: list[int] = []
+
+        def scheduled() -> bool:
+            due = self.one("SELECT min(due_at) FROM bus_scheduled")
+            found.extend([due] if due is not None and due > self.clock.now() else [])
+            return bool(found)
+
+        await self.until(scheduled)
+        waited = found[0] - self.clock.now()
         await self.pass_time(waited)
         return waited
 

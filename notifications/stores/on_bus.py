@@ -47,7 +47,7 @@ class OnBus:
 
     def _rows(self, query: str) -> list[tuple[str | None, str]]:
         rows = self._connection.execute(sa.text(query), self._topic)
-        return [(name, other) for name, other in rows.tuples()]
+        return [(row[0], row[1]) for row in rows]
 
     def _read_waiting(self) -> Mapping[str, set[str]]:
         waiting: dict[str, set[str]] = defaultdict(set)

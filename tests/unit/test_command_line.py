@@ -1,7 +1,9 @@
 """The `huntaze` command as a whole: what it loads, and what it says when something is wrong."""
 
+import asyncio
 import json
 import logging
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from click.testing import CliRunner
 
 from notifications.cli.logs import JsonLines, TextLines
 from notifications.cli.main import COMMANDS, huntaze
-from notifications.cli.serving import url_of
+from notifications.cli.serving import stop_signals, url_of
 from notifications.errors import AlreadyRunning, ConfigurationError, HuntazeError, Unavailable
 
 ROOT = Path(__file__).parents[2]
@@ -105,6 +107,41 @@ def test_a_door_that_is_not_built_is_refused(option: str, tmp_path: Path):
 def test_the_url_that_is_announced_leads_to_the_hub(host: str, url: str):
     """What listens everywhere is announced under an address that can be called."""
     assert url_of(host, 8080) == url
+
+
+@pytest.mark.parametrize(("drain_seconds", "signals"), [(0, 1), (3600, 2)])
+async def test_draining_ends_when_time_is_up_or_at_the_second_signal(
+    drain_seconds: int, signals: int
+):
+    """What never ends by itself is ended, and the process goes on to its orderly end."""
+    async with asyncio.timeout(20):
+        with stop_signals(drain_seconds) as stop:
+            for _ in range(signals):
+                signal.raise_signal(signal.SIGTERM)
+            await asyncio.Event().wait()
+        assert stop.is_set()
+
+
+async def test_a_signal_leaves_the_work_its_time():
+    """The first signal asks; what ends in time is not cut short."""
+    with stop_signals(3600) as stop:
+        signal.raise_signal(signal.SIGINT)
+        async with asyncio.timeout(20):
+            await stop.wait()
+
+
+async def test_being_cancelled_without_a_signal_stays_a_cancellation():
+    """Only signals are taken for signals."""
+
+    async def work() -> None:
+        with stop_signals(3600):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 def record(**fields: object) -> logging.LogRecord:

@@ -180,6 +180,15 @@ def test_batches_fit_a_request_and_lose_nothing(sizes: list[int]):
         assert len(b"[" + b",".join(entry.text.encode() for entry in batch) + b"]") <= MAX_BYTES
 
 
+def test_a_batch_is_filled_up_to_the_byte():
+    """The last event that fits goes along; the next one begins a request of its own."""
+    quarter = (MAX_BYTES - 5) // 4  # two brackets and three commas
+    fitting = [Entry(label="a", text="x" * quarter)] * 4
+    assert [len(batch) for batch in batches(fitting)] == [4]
+    over = [*fitting[:3], Entry(label="b", text="x" * (quarter + 4))]
+    assert [len(batch) for batch in batches(over)] == [3, 1]
+
+
 def test_a_batch_has_at_most_a_thousand_events():
     """The hub takes a thousand at once."""
     made = list(batches(Entry(label="a", text="{}") for _ in range(2_500)))

@@ -1,5 +1,6 @@
 """The data folder: one owner at a time, and who may look meanwhile."""
 
+import fcntl
 import json
 import os
 import signal
@@ -87,6 +88,22 @@ def test_who_looks_sees_the_owner_and_takes_nothing(tmp_path: Path):
         assert folder.running() == RunningHub(url="http://127.0.0.1:8080", pid=os.getpid())
     assert folder.owner() is None
     assert not folder.announcement.exists()
+
+
+def test_two_who_look_at_once_do_not_take_each_other_for_owners(tmp_path: Path):
+    """Looking is shared: whoever looks meanwhile sees that nobody owns the folder."""
+    with own(tmp_path) as folder:
+        pass
+    with folder.lock.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert folder.owner() is None
+
+
+def test_what_another_process_announced_is_not_the_owner_s(tmp_path: Path):
+    """Between taking the folder over and being ready, nobody is sent to the hub before."""
+    with own(tmp_path) as folder:
+        folder.announcement.write_text('{"url": "http://127.0.0.1:1", "pid": 1}')
+        assert folder.running() is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"url": "x"}', '{"url": "x", "pid": "y"}'])
