@@ -485,9 +485,16 @@ class Inbox(Protocol):
     """Users' inboxes as their users see and change them."""
 
     async def page(
-        self, tenant_id: str, user_id: str, *, state: str | None, after: int | None, limit: int
+        self,
+        tenant_id: str,
+        user_id: str,
+        *,
+        state: str | None,
+        after: int | None,
+        limit: int,
+        below: int | None = None,
     ) -> Sequence[InboxItem]:
-        """Items with `seq` above `after`, lowest first; without `after`, the newest first."""
+        """Items with `seq` above `after`, lowest first; else the newest first, below `below`."""
         ...
 
     async def unread(self, tenant_id: str, user_id: str) -> int:

@@ -4,7 +4,7 @@ What belongs to another adapter (tokens, the form of inbox items) is here only a
 this one needs.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, cast
@@ -45,23 +45,6 @@ class UserTokens(Protocol):
 
     def read(self, token: str) -> tuple[str, str]:
         """Its tenant and user; a `HuntazeError` where it opens nothing."""
-        ...
-
-
-class InboxPages(Inbox, Protocol):
-    """An inbox that can also be paged through from the newest."""
-
-    async def page(
-        self,
-        tenant_id: str,
-        user_id: str,
-        *,
-        state: str | None,
-        after: int | None,
-        limit: int,
-        below: int | None = None,
-    ) -> Sequence[InboxItem]:
-        """See `ports.Inbox.page`; newest first it goes on below `below`."""
         ...
 
 
@@ -113,7 +96,7 @@ class Services:
     directory: Directory
     endpoints: Endpoints
     keys: Keys
-    inbox: InboxPages
+    inbox: Inbox
     inbox_forms: InboxForms
     push: PushGateway
     user_tokens: UserTokens

@@ -22,6 +22,7 @@ from notifications.deliveries import (
 from notifications.directory import Endpoint, Locale, Role, User
 from notifications.events import Channel, Event
 from notifications.ports import ChannelAdapter, InboxItem, Placed, Route
+from notifications.rendering import RenderError
 from notifications.retries import NOTIFICATIONS
 from tests.realtime_server import HandClock
 
@@ -227,3 +228,20 @@ async def test_a_push_that_fails_is_logged_and_no_more(
     with caplog.at_level(logging.WARNING, "huntaze"):
         await desk.channel.recorded(delivery(), event(), row)
     assert [record.message for record in caplog.records] in (["push.broken"], ["push.refused"])
+
+
+class Speechless:
+    """A renderer that has no words for anything."""
+
+    def toast(self, event: Event, user: User) -> Words:
+        raise RenderError("toast/job.progress/en.json", 3, "`progress` is missing")
+
+
+async def test_a_toast_that_cannot_be_rendered_is_given_up_with_its_reason() -> None:
+    """What no template can put into words fails for good and names template and problem."""
+    people = People([LEA])
+    channel = RealtimeChannel(people, Wire(), Speechless(), HandClock())
+    outcome = (await channel.attempt(delivery(), event())).outcome
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.retryable) == ("render", False)
+    assert "toast/job.progress/en.json" in (outcome.detail or "")

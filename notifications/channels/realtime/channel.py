@@ -8,7 +8,7 @@ import logging
 from typing import Protocol
 
 from notifications.channels.realtime.items import item_id, notification, rank
-from notifications.deliveries import Delivered, Delivery, State
+from notifications.deliveries import Delivered, Delivery, Failed, State
 from notifications.directory import User
 from notifications.events import Event
 from notifications.ports import (
@@ -20,6 +20,7 @@ from notifications.ports import (
     PushGateway,
     Route,
 )
+from notifications.rendering import RenderError
 
 log = logging.getLogger("huntaze")
 
@@ -81,7 +82,12 @@ class RealtimeChannel:
         user_id = delivery.target
         user = await self._directory.user(event.tenant_id, user_id)
         # The inbox of somebody we were never told of is there as soon as something is sent.
-        toast = self._render.toast(event, user or User(tenant_id=event.tenant_id, id=user_id))
+        try:
+            toast = self._render.toast(event, user or User(tenant_id=event.tenant_id, id=user_id))
+        except RenderError as error:
+            _log_unrendered(event, error)
+            failed = Failed(reason="render", retryable=False, detail=str(error))
+            return Attempted(outcome=failed)
         entry = InboxEntry(
             tenant_id=event.tenant_id,
             user_id=user_id,
@@ -109,6 +115,12 @@ class RealtimeChannel:
             return
         if not isinstance(outcome, Delivered):
             log.warning("push.refused", extra=event.log_context() | {"reason": outcome.reason})
+
+
+def _log_unrendered(event: Event, error: RenderError) -> None:
+    """Without a traceback: it could hold what the event carries."""
+    fields = {"template": error.template, "line": error.line, "problem": error.problem}
+    log.error("toast.not_rendered", extra={**event.log_context(), **fields})
 
 
 def _late(delivery: Delivery) -> bool:
