@@ -232,6 +232,10 @@ class Attempts:
                 lane = after.lane
                 due_at = max(after.due_at, self._lanes.open_at(lane, self._channel, now=now))
                 wakes[lane] = min(due_at, wakes.get(lane, due_at))
+        if self._lanes.wanted:
+            for lane in {result.after.lane for result in results if result.attempt is not None}:
+                if self._lanes.opened(lane, self._channel, now=now):
+                    wakes[lane] = now
         for changed in health:
             if changed.sick or not changed.timeouts:
                 # What waited for the end of the probe.

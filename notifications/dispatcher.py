@@ -163,6 +163,8 @@ class Dispatcher:
         until = now + self._policy.claim
         claim = await self._ledger.claim(lane, limit=room, until=until)
         self._lanes.learn(claim.health)
+        if len(claim.deliveries) == room:
+            self._lanes.want(lane)
         running: list[Running] = []
         others: list[Result] = []
         for delivery, event in claim.deliveries:

@@ -27,7 +27,10 @@ IN_FLIGHT_LIMIT = 4_096
 """Attempts in flight at once, of all lanes of a process: what memory and sockets can bear."""
 
 BUSY_RETRY = 500
-"""When a lane that was at its bound is looked at again, ms."""
+"""When a lane that was at its bound is looked at again at the latest, ms."""
+
+WORTH_A_DRAIN = 4
+"""The part of its bound that must be free again for a drain before that."""
 
 PROBE_PATIENCE = 1 * MINUTE
 """When a lane whose probe is under way is looked at again, ms: the probe's end comes before."""
@@ -83,14 +86,15 @@ class Lanes:
         self._total = 0
         self._health: dict[str, Health] = {}
         self._probing: set[str] = set()
+        self._wanted: set[str] = set()
 
     def enter(self, lane: str, channel: Channel, *, now: int, probe: bool = False) -> bool:
         """Take a place in the lane; False when it is at its bound, or sick and this is no probe."""
-        if not self.room(lane, channel, now=now):
+        sick = self._sick(lane)
+        if (sick and not probe) or not self.room(lane, channel, now=now):
+            self._wanted.add(lane)
             return False
-        if self._sick(lane):
-            if not probe:
-                return False
+        if sick:
             self._probing.add(lane)
         self._in_flight[lane] += 1
         self._total += 1
@@ -114,6 +118,23 @@ class Lanes:
             self._health.pop(lane, None)
             self._probing.discard(lane)
         return health
+
+    def want(self, lane: str) -> None:
+        """More waits for this lane than it had room for."""
+        self._wanted.add(lane)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether more waits for any lane than it had room for."""
+        return bool(self._wanted)
+
+    def opened(self, lane: str, channel: Channel, *, now: int) -> bool:
+        """Whether a lane that was wanted has room again, worth a drain; says so once."""
+        worth = BOUNDS[channel] // WORTH_A_DRAIN
+        if lane not in self._wanted or self.room(lane, channel, now=now) < worth:
+            return False
+        self._wanted.discard(lane)
+        return True
 
     def health(self, lane: str) -> Health:
         """The lane's health as far as this process knows."""

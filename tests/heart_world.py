@@ -131,6 +131,9 @@ class ObedientChannel:
         held: Targets whose attempts do not come back before they are taken out.
         tries: Every attempt, in the order they began.
         told: What was told of the inbox.
+        telling_raises: What telling of the inbox raises.
+        pace: How long an attempt takes, in real seconds.
+        most_at_once: The most attempts that were under way at the same time.
     """
 
     clock: ManualClock
@@ -144,6 +147,9 @@ class ObedientChannel:
     tries: list[Try] = field(default_factory=list)
     told: list[tuple[str, Placed]] = field(default_factory=list)
     telling_raises: Exception | None = None
+    pace: float = 0.0
+    most_at_once: int = 0
+    _at_once: int = 0
 
     async def route(self, event: Event) -> Route:
         if callable(self.targets):
@@ -162,14 +168,24 @@ class ObedientChannel:
                 webhook_id=event.webhook_id,
             )
         )
-        held = self.held.get(delivery.target)
-        if held is not None:
-            await held.wait()
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            await self._take_time(delivery.target)
+        finally:
+            self._at_once -= 1
         outcome = self._next(event.id, delivery.target)
         if isinstance(outcome, Exception):
             raise outcome
         entry = self._entry(delivery, event) if isinstance(outcome, Delivered) else None
         return Attempted(outcome=outcome, entry=entry)
+
+    async def _take_time(self, target: str) -> None:
+        if self.pace:
+            await asyncio.sleep(self.pace)
+        held = self.held.get(target)
+        if held is not None:
+            await held.wait()
 
     async def recorded(self, delivery: Delivery, event: Event, placed: Placed) -> None:
         self.told.append((event.id, placed))
@@ -310,6 +326,16 @@ class HeartWorld:
     def states(self) -> dict[str, int]:
         """How many deliveries are in each state."""
         return dict(self.rows("SELECT state, count(*) FROM deliveries GROUP BY state"))
+
+    def waiting_for(self, subscription: str) -> int:
+        """How many messages a subscription has not dealt with."""
+        return int(
+            self.one(
+                "SELECT count(*) FROM bus_messages m JOIN bus_subscriptions s ON s.topic = m.topic"
+                " AND m.pending & (1 << s.bit) WHERE s.name = ?",
+                subscription,
+            )
+        )
 
     def dead(self) -> list[tuple[str, str]]:
         """Subscription and reason of every dead letter."""

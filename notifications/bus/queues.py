@@ -13,7 +13,7 @@ from notifications.bus.filters import Filter
 from notifications.bus.topology import Subscription
 from notifications.ports import Message, Received
 
-HOT_LIMIT = 2_000
+HOT_LIMIT = 8_000
 """Messages a queue keeps in memory beyond those locked; the others wait in the database."""
 
 _CROWD = 8

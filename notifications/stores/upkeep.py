@@ -76,9 +76,9 @@ class SqlUpkeep:
         def end(tx: Transaction) -> int:
             late = {"late": tx.now - _ENDED_LATE_MS, "limit": limit}
             oldest = {"late": tx.now - self._keeping.parked, "limit": limit}
-            ended = tx.connection.execute(_END_LATE, {"now": tx.now, **late})
-            parked = tx.connection.execute(_END_PARKED, {"now": tx.now, **oldest})
-            return ended.rowcount + parked.rowcount
+            ended = tx.connection.execute(_END_LATE, {"now": tx.now, **late}).all()
+            parked = tx.connection.execute(_END_PARKED, {"now": tx.now, **oldest}).all()
+            return len(ended) + len(parked)
 
         return await self._database.write(end)
 
@@ -174,6 +174,7 @@ def _end(reason: str, *conditions: sa.ColumnElement[bool]) -> sa.Update:
         sa.update(tables.deliveries)
         .where(sa.tuple_(_d.tenant_id, _d.id).in_(page))
         .values(state="exhausted", reason=reason, due_at=None, claimed=0, updated_at=_b("now"))
+        .returning(_d.id)  # the driver does not count the rows of a statement that begins WITH
     )
 
 

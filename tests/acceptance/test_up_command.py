@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -34,20 +36,15 @@ EVENT = {
 
 def test_it_says_where_it_answers_once_it_does(tmp_path: Path):
     """`ready URL` on stdout and hub.json name the same address, which answers at once."""
-    command = [*huntaze(), "up", "--port", "0", "--data", str(tmp_path / "data")]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=environment(QUIET), cwd=ROOT
-    ) as process:
+    with hub_in_the_open(tmp_path / "data", QUIET) as process:
         assert process.stdout
         line = process.stdout.readline()
         announced = json.loads((tmp_path / "data" / "hub.json").read_bytes())
-        try:
-            assert line == f"ready {announced['url']}\n"
-            assert announced["pid"] == process.pid
-            assert announced["url"].startswith("http://127.0.0.1:")
-            assert httpx.get(f"{announced['url']}/readyz").status_code == 200
-        finally:
-            process.terminate()
+        assert line == f"ready {announced['url']}\n"
+        assert announced["pid"] == process.pid
+        assert announced["url"].startswith("http://127.0.0.1:")
+        assert httpx.get(f"{announced['url']}/readyz").status_code == 200
+        process.terminate()
         assert process.wait(30) == 0
         assert process.stdout.read() == ""
     assert not (tmp_path / "data" / "hub.json").exists()
@@ -55,15 +52,7 @@ def test_it_says_where_it_answers_once_it_does(tmp_path: Path):
 
 def test_ctrl_c_is_an_orderly_end_too(tmp_path: Path):
     """SIGINT ends with 0, like SIGTERM, and without a traceback."""
-    command = [*huntaze(), "up", "--port", "0", "--data", str(tmp_path)]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment({"HUNTAZE_LOG": "info,json"}),
-        cwd=ROOT,
-    ) as process:
+    with hub_in_the_open(tmp_path, {"HUNTAZE_LOG": "info,json"}) as process:
         assert process.stdout
         assert process.stderr
         process.stdout.readline()
@@ -74,6 +63,23 @@ def test_ctrl_c_is_an_orderly_end_too(tmp_path: Path):
     assert names[0] == "hub.ready"
     assert names[-1] == "hub.stopped"
     assert "hub.stopping" in names
+
+
+@contextmanager
+def hub_in_the_open(data: Path, settings: Mapping[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """`huntaze up` with its output at hand; killed at the end if it has not ended by then."""
+    with subprocess.Popen(
+        [*huntaze(), "up", "--port", "0", "--data", str(data)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(settings),
+        cwd=ROOT,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_second_hub_on_the_same_folder_is_refused(tmp_path: Path):

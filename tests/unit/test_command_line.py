@@ -114,12 +114,13 @@ async def test_draining_ends_when_time_is_up_or_at_the_second_signal(
     drain_seconds: int, signals: int
 ):
     """What never ends by itself is ended, and the process goes on to its orderly end."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20) as limit:
         with stop_signals(drain_seconds) as stop:
             for _ in range(signals):
                 signal.raise_signal(signal.SIGTERM)
             await asyncio.Event().wait()
         assert stop.is_set()
+    assert not limit.expired()
 
 
 async def test_a_signal_leaves_the_work_its_time():

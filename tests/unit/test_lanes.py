@@ -14,6 +14,7 @@ from notifications.lanes import (
     LAST_PROBE,
     PROBE_PATIENCE,
     SICK_AFTER,
+    WORTH_A_DRAIN,
     Health,
     Lanes,
     after,
@@ -178,6 +179,29 @@ def test_when_to_look_again() -> None:
     for _ in range(BOUNDS[WEBHOOK]):
         assert lanes.enter(OTHER, WEBHOOK, now=NOON)
     assert lanes.open_at(OTHER, WEBHOOK, now=NOON) == NOON + BUSY_RETRY
+
+
+def test_a_lane_that_was_wanted_says_once_that_it_has_room_again() -> None:
+    """A lane that turned somebody away is worth a drain when a quarter of its bound is free."""
+    lanes, bound = Lanes(), BOUNDS[WEBHOOK]
+    for _ in range(bound):
+        assert lanes.enter(LANE, WEBHOOK, now=NOON)
+    assert not lanes.wanted
+    assert not lanes.enter(LANE, WEBHOOK, now=NOON)
+    opened = []
+    for _ in range(bound):
+        lanes.leave(LANE, TAKEN, began=NOON, now=NOON)
+        opened.append(lanes.opened(LANE, WEBHOOK, now=NOON))
+    assert [place for place, said in enumerate(opened, start=1) if said] == [bound // WORTH_A_DRAIN]
+    assert not lanes.wanted
+    assert not lanes.opened(OTHER, WEBHOOK, now=NOON)
+
+
+def test_a_sick_lane_is_not_open_however_empty_it_is() -> None:
+    """Whoever waits for a sick lane waits for its probe, not for room."""
+    lanes = sick_lanes()
+    assert not lanes.enter(LANE, WEBHOOK, now=NOON)
+    assert not lanes.opened(LANE, WEBHOOK, now=NOON + MINUTE)
 
 
 def test_sickness_is_learnt_from_the_ledger() -> None:
