@@ -52,9 +52,7 @@ def main() -> None:
         endpoint = made.json()["id"]
         durable(hub, receiver, endpoint, 1_000)
         ratios = []
-        print(
-            f"{'pair':>4}  {'bare /s':>9}  {'µs each':>8}  {'durable /s':>10}  {'µs each':>8}  ratio"
-        )
+        print("pair    bare /s   µs each  durable /s   µs each  ratio")
         for pair in range(1, options.pairs + 1):
             alone, cost = bare(receiver, options.count)
             used = hub.cpu_s()
