@@ -10,8 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from notifications import deliveries as rules
-from notifications.deliveries import Attempt, Delivery, Failed, Outcome, Parked, Skipped, State
-from notifications.errors import StoreUnavailable
+from notifications.deliveries import (
+    Attempt,
+    Delivery,
+    Failed,
+    Outcome,
+    Parked,
+    Postponed,
+    Skipped,
+    State,
+)
+from notifications.errors import StoreUnavailable, Unavailable
 from notifications.events import Channel, Event
 from notifications.lanes import Health, Lanes
 from notifications.ports import (
@@ -168,6 +177,9 @@ class Attempts:
         attempted = Attempted(outcome=Failed(reason="interrupted"))
         try:
             attempted = await self._adapter.attempt(delivery, event)
+        except Unavailable as error:
+            log.warning("delivery.postponed", extra={**event.log_context(), "detail": str(error)})
+            attempted = Attempted(outcome=Postponed(reason=str(error)))
         except Exception as error:
             log.exception("delivery.attempt_raised", extra=event.log_context())
             attempted = Attempted(
@@ -189,7 +201,7 @@ class Attempts:
             dice=self._dice.roll(),
         )
         attempt = None
-        if not isinstance(outcome, Skipped | Parked):
+        if not isinstance(outcome, Skipped | Parked | Postponed):
             attempt = Attempt(
                 round=one.delivery.round,
                 number=one.delivery.attempt + 1,
@@ -233,13 +245,12 @@ class Attempts:
                 due_at = max(after.due_at, self._lanes.open_at(lane, self._channel, now=now))
                 wakes[lane] = min(due_at, wakes.get(lane, due_at))
         if self._lanes.wanted:
-            for lane in {result.after.lane for result in results if result.attempt is not None}:
+            for lane in {result.after.lane for result in results}:
                 if self._lanes.opened(lane, self._channel, now=now):
                     wakes[lane] = now
         for changed in health:
-            if changed.sick or not changed.timeouts:
-                # What waited for the end of the probe.
-                wakes[changed.lane] = max(now, changed.probe_at or 0)
+            if changed.probe_at is not None:
+                wakes[changed.lane] = changed.probe_at
         return wakes
 
     async def _tell(

@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from notifications.events import Channel
-from notifications.retries import RetryTable
+from notifications.retries import SECOND, RetryTable
+
+POSTPONED_FOR = 5 * SECOND
+"""When it is tried again after a fault of ours."""
 
 
 class State(StrEnum):
@@ -75,7 +78,14 @@ class Parked:
     reason: str
 
 
-Outcome = Delivered | Failed | Skipped | Parked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postponed:
+    """A fault of ours kept it from being tried, e.g. no file descriptor: no attempt was made."""
+
+    reason: str
+
+
+Outcome = Delivered | Failed | Skipped | Parked | Postponed
 """What an attempt returned."""
 
 
@@ -169,6 +179,8 @@ def attempted(
         return skipped(delivery, outcome.reason)
     if isinstance(outcome, Parked):
         return parked(delivery, outcome.reason)
+    if isinstance(outcome, Postponed):
+        return waiting(delivery, due_at=now + POSTPONED_FOR)
     if not outcome.retryable:
         return _end(delivery, State.EXHAUSTED, outcome.reason, made)
     due_at = table.next_due(

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from notifications.deliveries import Failed, Outcome
+from notifications.deliveries import Failed, Outcome, Postponed
 from notifications.events import Channel
 from notifications.retries import MINUTE, SECOND
 
@@ -67,6 +67,8 @@ def after(health: Health, outcome: Outcome, *, began: int, now: int) -> Health:
         began: When the attempt began.
         now: When it returned.
     """
+    if isinstance(outcome, Postponed):
+        return health  # nobody was asked
     if not (isinstance(outcome, Failed) and outcome.timed_out):
         return health if health.timeouts == 0 else Health(lane=health.lane)
     if health.probe_at is not None and began < health.probe_at:
