@@ -6,8 +6,9 @@ and the `Features` that say what it can be held to.
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -303,3 +304,15 @@ async def drain(world: BusWorld, subscription: str = ALL) -> list[Received]:
         found += page
         await settle(world, page)
     return found
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Somebody else has the write lock of a database."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.rollback()
+        other.close()

@@ -234,12 +234,14 @@ class FaultyLedger:
 
     Attributes:
         ledger: The real one.
-        faults: By method: what it raises; `after` the name of a method breaks it when it is done.
+        faults: By method: what it raises instead of doing it.
+        afterthoughts: What the next records raise after they were written.
         calls: How often each method was called.
     """
 
     ledger: SqlLedger
     faults: dict[str, Exception] = field(default_factory=dict)
+    afterthoughts: list[Exception] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def away(self, *methods: str) -> None:
@@ -265,7 +267,10 @@ class FaultyLedger:
 
     async def record(self, record: Record) -> Sequence[Placed | None]:
         self._call("record")
-        return await self.ledger.record(record)
+        placed = await self.ledger.record(record)
+        if self.afterthoughts:
+            raise self.afterthoughts.pop()
+        return placed
 
     async def claim(self, lane: str, *, limit: int, until: int) -> Claim:
         self._call("claim")
@@ -372,6 +377,14 @@ class HeartWorld:
         self.clock.ms += max(ms - 1, 0)
         await self.clock.advance(min(ms, 1))
 
+    async def live_until(self, condition: Callable[[], Any], step: int = SECOND) -> None:
+        """Let time pass, a step after the other, until something is so."""
+        give_up = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < give_up, self.picture()
+            await self.pass_time(step)
+            await asyncio.sleep(0.005)
+
     async def pass_to_next_drain(self) -> int:
         """Let time pass until the next scheduled message is due; how long that was."""
         found: list[int] = []
@@ -468,7 +481,7 @@ async def _build(
     adapters: Callable[[Database, ManualClock], Mapping[Channel, ChannelAdapter]] | None,
 ) -> HeartWorld:
     dice = SeededDice(next(_seeds))  # as different from process to process as the real ones
-    database = Database(path, clock)
+    database = Database(path, clock, patience_s=0.05)  # nobody else writes, unless a test does
     database.start()
     bus = EmbeddedBus(database, TOPOLOGY, clock)
     await bus.start(CONSUMERS.values())

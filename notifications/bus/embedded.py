@@ -90,8 +90,6 @@ class EmbeddedBus:
             return
         self._open = False
         queues = self._queues.values()
-        for queue in queues:
-            queue.active = False
         try:
             await self._database.write(lambda tx: leave(tx, queues, self._suspects, self._next_seq))
         except Unavailable as error:
@@ -305,7 +303,7 @@ class EmbeddedBus:
     def _mark(self, tx: Transaction, queue: Queue, entry: Entry) -> None:
         subscription = queue.subscription
         journal.count(tx, [(subscription.name, entry.seq, subscription.max_delivery_count)])
-        tx.after_commit(self._suspects.mark)
+        tx.after_commit(lambda: self._suspects.mark(entry))
 
     def _ended(self, token: int) -> None:
         if self._suspects.settled(token):
@@ -349,8 +347,7 @@ class EmbeddedBus:
                 if lock is not None and lock.until <= now:  # nobody renewed it meanwhile
                     self._settling.give_back(tx, queue, token)
             for entry in overdue:
-                if entry.pending & queue.mask:
-                    self._settling.bury(tx, queue, entry, EXPIRED)
+                self._settling.bury(tx, queue, entry, EXPIRED)
 
         await self._database.write(tidy)
         del queue.overdue[: len(overdue)]

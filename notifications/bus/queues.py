@@ -100,16 +100,15 @@ class Queue:
 
     def room(self) -> int:
         """How many of the messages that arrive now are kept in memory."""
-        if not self.active or self.behind:
-            return 0
-        return max(self.limit - len(self._ready), 0)
+        return 0 if self.behind else max(self.limit - len(self._ready), 0)
 
     def arrived(self, entries: Sequence[Entry], kept: int) -> None:
         """Messages were published: keep the first ones, leave the others for later."""
-        self._ready.extend(entry for entry in entries[:kept] if entry.seq > self.loaded)
-        if kept:
-            self.loaded = max(self.loaded, entries[:kept][-1].seq)
-        if entries[-1].seq > self.loaded:
+        for entry in entries[:kept]:
+            if entry.seq > self.loaded:  # not read from the file in the same commit
+                self._ready.append(entry)
+                self.loaded = entry.seq
+        if kept < len(entries):
             self.behind = True
         self.changed.set()
 
@@ -124,8 +123,8 @@ class Queue:
 
     def caught_up(self, entries: Iterable[Entry], upto: int, *, more: bool) -> None:
         """Messages were read from the database: all that there are up to `upto`."""
-        self._ready.extend(entry for entry in entries if entry.seq > self.loaded)
-        self.loaded = max(self.loaded, upto)
+        self._ready.extend(entries)
+        self.loaded = upto
         self.behind = more
         self.changed.set()
 

@@ -117,9 +117,10 @@ class Suspects:
             return None
         return self._waiting[0][1]
 
-    def mark(self) -> None:
-        """It is written down that the first one's last delivery is under way."""
-        self._marked = True
+    def mark(self, entry: Entry) -> None:
+        """It is written down that this one's last delivery is under way."""
+        # It may be in somebody's hands already: two receivers wrote it, one was cancelled.
+        self._marked = bool(self._waiting) and self._waiting[0][1] is entry
 
     @property
     def marked(self) -> tuple[Queue, Entry] | None:

@@ -87,7 +87,8 @@ async def browser(board: Board, user_id: str, url: str, protocol: str) -> AsyncI
         url: Where to connect, from `negotiate`.
         protocol: What to speak there.
     """
-    async with websockets.connect(url, subprotocols=[websockets.Subprotocol(protocol)]) as socket:
+    spoken = [websockets.Subprotocol(protocol)]
+    async with websockets.connect(url, subprotocols=spoken, proxy=None) as socket:
         await socket.recv()  # the greeting: from here on nothing is missed
         async with _meanwhile(board, f"{user_id}'s browser", _show_toasts(board, user_id, socket)):
             yield

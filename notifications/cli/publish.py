@@ -96,7 +96,7 @@ async def _publish(access: Access, entries: Iterator[Entry], file: BinaryIO, tal
                 answers = await publisher.publish(batch)
                 tally.add(answers)
                 progress.show(batch[-1].position)
-                click.echo("\n".join(map(str, answers)))
+                progress.print("\n".join(map(str, answers)))
 
 
 class _Progress:
@@ -111,6 +111,13 @@ class _Progress:
     def say(self, text: str) -> None:
         """Say something above the bar."""
         self._bar.console.print(Text(f"huntaze: {text}"), soft_wrap=True)
+
+    def print(self, lines: str) -> None:
+        """Print to stdout; where that is the bar's own terminal, above the bar."""
+        if self._task is not None and self._bar.console.is_terminal and sys.stdout.isatty():
+            self._bar.console.print(Text(lines), soft_wrap=True)
+        else:
+            click.echo(lines)
 
     def close(self) -> None:
         """Take the bar away."""
@@ -135,8 +142,8 @@ def _progress(file: BinaryIO) -> Iterator[_Progress]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        # On one terminal the lines pass above the bar; into a file they go untouched.
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
     progress = _Progress(bar, _size(file))
     try:

@@ -97,8 +97,14 @@ def run_audit(database: Path, expected: Expectations) -> AuditReport:
     """
     if not database.is_file():
         raise FileNotFoundError(f"no database at {database}")
-    engine = sa.create_engine(f"sqlite:///file:{database}?mode=ro&uri=true", poolclass=sa.NullPool)
-    with engine.connect() as connection, connection.begin():
+    engine = sa.create_engine(
+        f"sqlite:///file:{database}?mode=ro&uri=true",
+        poolclass=sa.NullPool,
+        connect_args={"isolation_level": None},
+    )
+    with engine.connect() as connection:
+        # The driver itself begins none for reading: every statement would see another moment.
+        connection.exec_driver_sql("BEGIN")
         return audit(connection, expected)
 
 
@@ -195,7 +201,7 @@ def _sentences(
 
 
 _HAS = (
-    "(d.first_outcome = {0} OR EXISTS (SELECT 1 FROM attempts a WHERE"
+    "(coalesce(d.first_outcome, '') = {0} OR EXISTS (SELECT 1 FROM attempts a WHERE"
     " a.tenant_id = d.tenant_id AND a.delivery_id = d.id AND a.outcome = {0}))"
 )
 """There was an attempt with that outcome."""

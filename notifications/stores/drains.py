@@ -18,6 +18,9 @@ from notifications.stores import codes, tables
 _LOST_MS = 60_000
 """A drain that should have come so long ago is taken for lost."""
 
+_EARLY_MS = 2_000
+"""How much earlier than by this clock a drain may come: the bus may have another one."""
+
 
 def schedule(tx: Transaction, wakes: Mapping[str, int]) -> list[tuple[str, int]]:
     """Note drains, save where an earlier one is on its way; the lanes and times to send for."""
@@ -97,7 +100,7 @@ def _hold(tx: Transaction, lane: str, until: int) -> None:
     statement = codes.upsert(tx.connection, tables.lanes).on_conflict_do_update(
         index_elements=["lane"],
         set_={"drain_at": until},
-        where=_l.drain_at.is_(None) | (_l.drain_at <= tx.now),
+        where=_l.drain_at.is_(None) | (_l.drain_at <= tx.now + _EARLY_MS),
     )
     tx.connection.execute(statement, {"lane": lane, "drain_at": until, "timeouts": 0})
 

@@ -159,6 +159,19 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path):
     assert lines(done.stdout)["database"].startswith("✗")
 
 
+def test_the_doctor_looks_into_the_database(tmp_path: Path):
+    """A database that opens and holds what it must not is not called whole."""
+    with sqlite3.connect(tmp_path / "hub.db") as database:
+        database.execute("CREATE TABLE sample (value)")
+        database.execute("INSERT INTO sample VALUES (NULL)")
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute("UPDATE sqlite_schema SET sql = 'CREATE TABLE sample (value NOT NULL)'")
+    database.close()
+    done = run_huntaze(["doctor", "--data", str(tmp_path)])
+    assert done.returncode == 1
+    assert lines(done.stdout)["database"] == "✗ NULL value in sample.value"
+
+
 @pytest.mark.parametrize("content", ["", '{"url": "http://127.0.0.1:9", "pid": 1}'])
 def test_the_doctor_is_not_fooled_by_what_a_dead_hub_left(tmp_path: Path, content: str):
     """Without an owner there is no hub, whatever hub.json says."""

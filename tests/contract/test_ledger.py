@@ -668,15 +668,39 @@ async def test_a_lane_with_nothing_left_has_no_drain(world: HeartWorld) -> None:
 
 
 async def test_doubled_drains_die_out(world: HeartWorld) -> None:
-    """However many drains of a lane come at once, one is scheduled for what is due next."""
+    """However many drains of a lane come, one is scheduled for what is due next."""
+    now = world.clock.now()
+    await stored(world, await known(world), due_at=now + HOUR)
+    for number in range(5):
+        until = now + MINUTE + number
+        await world.ledger.claim(LANE, limit=9, until=until)
+        await ended(world, until, earliest=now)
+    assert drains(world) == [3600]
+
+
+async def test_drains_at_the_same_time_leave_one(world: HeartWorld) -> None:
+    """Of drains that are at work together, all may end, in any order: one follows them."""
     now = world.clock.now()
     await stored(world, await known(world), due_at=now + HOUR)
     untils = [now + MINUTE + number for number in range(5)]
     for until in untils:
         await world.ledger.claim(LANE, limit=9, until=until)
-    for until in untils:
+    for until in reversed(untils):
         await ended(world, until, earliest=now)
     assert drains(world) == [3600]
+
+
+async def test_a_drain_that_comes_early_is_followed_by_another(world: HeartWorld) -> None:
+    """A drain that another clock sent too soon finds nothing due, and one comes in time."""
+    due_at = world.clock.now() + 10 * SECOND
+    await stored(world, await known(world), due_at=due_at)
+    await wake(world, 10)
+    world.clock.ms += 9 * SECOND
+    await world.write("DELETE FROM bus_scheduled")
+    until = world.clock.now() + MINUTE
+    assert (await world.ledger.claim(LANE, limit=9, until=until)).deliveries == []
+    await ended(world, until, earliest=world.clock.now())
+    assert drains(world) == [1]
 
 
 async def test_a_drain_at_work_does_not_hide_an_earlier_wish(world: HeartWorld) -> None:

@@ -24,9 +24,11 @@ from tests.bus_worlds import (
     FEW,
     LOCK_MS,
     NEWS,
+    TTL_MS,
     EmbeddedWorld,
     abandon,
     embedded_world,
+    held,
     ids,
     message,
     messages,
@@ -115,6 +117,17 @@ class TestLockEnds:
         del one, again
         assert await is_empty(world)
 
+    async def test_renewed_in_time(self, world: EmbeddedWorld) -> None:
+        """A lock that is renewed before it could be written that it ran out is kept."""
+        await world.bus.publish(NEWS, [message()])
+        one = await receive_one(world)
+        world.clock.ms += LOCK_MS
+        with held(world.database.path):
+            await world.clock.advance(1_000)
+            await world.bus.renew(one)
+
+        assert await world.at_once(ALL) == []
+
 
 class TestReading:
     """Messages that are read from the file while others arrive."""
@@ -177,6 +190,15 @@ class TestReading:
         del quick, slow, completing
 
         assert await is_empty(world)
+
+    async def test_memory_outlived(self, world: EmbeddedWorld) -> None:
+        """Where all that is in memory is too old, what is young enough is read at once."""
+        await world.bus.publish(NEWS, messages(range(600)))
+        assert len(await receive(world, limit=2)) == 2
+        world.clock.ms += TTL_MS
+        await world.bus.publish(NEWS, [message("young")])
+
+        assert ids(await receive(world)) == ["young"]
 
     async def test_memory_is_bounded(self, world: EmbeddedWorld) -> None:
         """However long the backlog, memory holds the hot ones and those in somebody's hands."""

@@ -1,9 +1,8 @@
 """What the embedded bus makes of crashes: the message that kills the process goes, others stay."""
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from tests.bus_worlds import (
     abandon,
     drain,
     embedded_world,
+    held,
     ids,
     message,
     messages,
@@ -117,10 +117,19 @@ class TestCounting:
         for _ in range(FEW - 1):
             await receive(world, BRIEF, limit=2)
             await world.crash()
-        counted = await world.rows(tables.redeliveries)
+        counted = Counter(row["delivery_count"] for row in await world.rows(tables.redeliveries))
 
-        assert 0 < len(counted) <= 8
+        assert counted == {1: 7, 2: 1}
         assert len(await drain(world, BRIEF)) == 300
+
+    async def test_in_hand_at_its_last_but_one(self, world: EmbeddedWorld) -> None:
+        """A crash leaves one delivery even to what others gave back until one was left."""
+        await world.bus.publish(NEWS, [brief("m")])
+        await abandon(world, BRIEF, FEW - 1)
+        assert (await receive_one(world, BRIEF)).delivery_count == FEW
+        await world.crash()
+
+        assert (await receive_one(world, BRIEF)).delivery_count == FEW
 
     async def test_nothing_is_left_of_what_was_settled(self, world: EmbeddedWorld) -> None:
         """What was given back and then completed leaves no count behind."""
@@ -132,6 +141,17 @@ class TestCounting:
 
         assert await world.rows(tables.redeliveries) == []
         assert await world.rows(tables.messages) == []
+
+    async def test_settled_after_the_end(self, world: EmbeddedWorld) -> None:
+        """What is completed when the bus is closed already is done, and leaves no count."""
+        await world.bus.publish(NEWS, messages("ab"))
+        late, _ = await receive(world)
+        await world.bus.close()
+        await world.bus.settle(late, Complete())
+        await world.reopen()
+
+        assert [row["seq"] for row in await world.rows(tables.redeliveries)] == [2]
+        assert ids(await receive(world)) == ["b"]
 
 
 class TestSuspects:
@@ -218,24 +238,25 @@ class TestSuspects:
         await world.bus.settle(slow, Complete())
         assert await world.dead_letters(BRIEF) == []
 
-    async def test_cancelled_receivers(self, world: EmbeddedWorld) -> None:
-        """Receivers that are cancelled at any moment lose no suspect and hold up nothing."""
-        await suspected(world, "suspect")
-        await world.bus.publish(NEWS, [message()])
-        for turns in range(12):
-            receiving = asyncio.create_task(world.bus.receive(BRIEF, limit=1))
+    @pytest.mark.parametrize("moment", range(1, 12))
+    async def test_cancelled_receivers(self, world: EmbeddedWorld, moment: int) -> None:
+        """Receivers that are cancelled at any moment lose no suspect, and spare none."""
+        await suspected(world, "suspect", "killer")
+        receivers = []
+        for turns in (moment, 1, moment):
+            receivers.append(asyncio.create_task(world.bus.receive(BRIEF, limit=1)))
             for _ in range(turns):
                 await asyncio.sleep(0)
-            receiving.cancel()
-            await asyncio.wait({receiving})
-            if not receiving.cancelled():
-                found = receiving.result()
-                break
-        else:
-            found = await receive(world, BRIEF)
+            receivers[-1].cancel()
+        await asyncio.wait(receivers)
+        page = [task.result() for task in receivers if not task.cancelled()]
+        (found,) = page or [await receive(world, BRIEF)]
+        await settle(world, found)
+        killers = await receive(world, BRIEF)
+        await world.crash()
 
-        assert turns > 0
-        assert ids(found) == ["suspect"]
+        assert ids([*found, *killers]) == ["suspect", "killer"]
+        assert [one.message.id for one in await world.dead_letters(BRIEF)] == ["killer"]
 
     async def test_one_that_outlived_its_time(self, world: EmbeddedWorld) -> None:
         """A suspect past its time to live is dead-lettered for that and holds up nothing."""
@@ -263,7 +284,7 @@ class TestSuspects:
         """A suspect whose delivery cannot be written down is not handed out, and comes later."""
         world.patience_s = 0.1
         await suspected(world, "suspect")
-        with holding(world), pytest.raises(Unavailable):
+        with held(world.database.path), pytest.raises(Unavailable):
             await world.bus.receive(BRIEF, limit=1)
         assert ids(await receive(world, BRIEF)) == ["suspect"]
 
@@ -294,6 +315,19 @@ class TestGoodOrder:
 
         assert ids(await receive(world, BRIEF)) == ["suspect"]
         assert await world.dead_letters(BRIEF) == []
+
+    @pytest.mark.parametrize("moment", range(1, 12))
+    async def test_spares_who_was_not_handed_out(self, world: EmbeddedWorld, moment: int) -> None:
+        """A suspect whose receiver was cancelled, at any moment, survives the end of the run."""
+        await suspected(world, "suspect")
+        receiving = asyncio.create_task(world.bus.receive(BRIEF, limit=1))
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        receiving.cancel()
+        await asyncio.wait({receiving})
+        await world.reopen()
+
+        assert ids(await receive(world, BRIEF)) == ["suspect"]
 
     async def test_counts_only_what_is_in_hand(self, world: EmbeddedWorld) -> None:
         """What only waited in memory is not counted."""
@@ -342,15 +376,3 @@ class TestTopologyChanges:
         assert ids(await receive(world, ALL)) == ["kept", "later"]
         assert [row["message_id"] for row in await world.rows(tables.messages)] == ["kept", "later"]
         assert await world.rows(tables.redeliveries) == []
-
-
-@contextmanager
-def holding(world: EmbeddedWorld) -> Iterator[None]:
-    """Somebody else writes to the file, for longer than anybody waits."""
-    other = sqlite3.connect(world.database.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.rollback()
-        other.close()

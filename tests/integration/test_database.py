@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from notifications.database import GROUP_LIMIT, Batch, Database, Transaction
 from notifications.errors import StoreUnavailable
 from notifications.testing import ManualClock
+from tests.bus_worlds import held
 
 STALL_S = 0.25
 """The longest the event loop may stand still, on a machine that others use too."""
@@ -109,18 +110,6 @@ async def watched() -> AsyncIterator[list[float]]:
     yield gaps
     watching.cancel()
     await asyncio.wait({watching})
-
-
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Somebody else has the write lock."""
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.rollback()
-        other.close()
 
 
 class TestGroups:

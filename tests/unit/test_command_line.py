@@ -6,16 +6,19 @@ import logging
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from notifications.cli.access import Access, find_hub
 from notifications.cli.logs import JsonLines, TextLines
 from notifications.cli.main import COMMANDS, huntaze
 from notifications.cli.serving import stop_signals, url_of
 from notifications.errors import AlreadyRunning, ConfigurationError, HuntazeError, Unavailable
+from notifications.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("asyncio", "fastapi", "httpx", "pydantic", "rich", "sqlalchemy", "cryptography")
@@ -107,6 +110,39 @@ def test_a_door_that_is_not_built_is_refused(option: str, tmp_path: Path):
 def test_the_url_that_is_announced_leads_to_the_hub(host: str, url: str):
     """What listens everywhere is announced under an address that can be called."""
     assert url_of(host, 8080) == url
+
+
+SET = Settings(url="http://set", api_key="hz_set", admin_keys=("admin-1", "admin-2"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "found"),
+    [
+        (Settings(), {}, Access(url="http://127.0.0.1:8080", key="in-the-file")),
+        (SET, {}, Access(url="http://set", key="hz_set")),
+        (replace(SET, api_key=None), {}, Access(url="http://set", key="admin-1")),
+        (
+            SET,
+            {"url": "http://given/", "key": "hz_given"},
+            Access(url="http://given", key="hz_given"),
+        ),
+    ],
+    ids=["data folder", "settings", "admin's setting", "options"],
+)
+def test_the_hub_to_talk_to_is_the_nearest_that_was_named(
+    settings: Settings, options: dict[str, str], found: Access, tmp_path: Path
+):
+    """Options win over variables, variables over the data folder; of several keys the newest."""
+    (tmp_path / "admin.key").write_text("in-the-file, older\n")
+    wanted = {"url": None, "key": None} | options
+    assert find_hub(settings, **wanted, data=tmp_path) == found
+
+
+@pytest.mark.parametrize("wrong", [{"url": "hub.example.com"}, {"key": "two words"}])
+def test_a_hub_that_cannot_be_talked_to_is_said_at_once(wrong: dict[str, str], tmp_path: Path):
+    """Nothing is tried with an address or a key that cannot be one."""
+    with pytest.raises(ConfigurationError):
+        find_hub(SET, **({"url": None, "key": None} | wrong), data=tmp_path)
 
 
 @pytest.mark.parametrize(("drain_seconds", "signals"), [(0, 1), (3600, 2)])

@@ -13,6 +13,7 @@ from notifications.deliveries import (
     Failed,
     Outcome,
     Parked,
+    Postponed,
     Skipped,
     State,
     attempted,
@@ -53,6 +54,7 @@ outcomes: st.SearchStrategy[Outcome] = st.one_of(
     ),
     st.builds(Skipped, reason=st.just("endpoint-deleted")),
     st.builds(Parked, reason=st.just("endpoint-paused")),
+    st.builds(Postponed, reason=st.just("no file descriptor left")),
 )
 
 
@@ -124,6 +126,12 @@ def test_what_meets_a_paused_endpoint_is_parked_without_an_attempt() -> None:
     assert held == replace(FRESH, state=State.PARKED, reason="endpoint-paused", due_at=None)
 
 
+def test_what_a_fault_of_ours_kept_back_is_postponed_without_an_attempt() -> None:
+    """A fault of ours costs no attempt: the delivery is due again in a few seconds."""
+    later = after(Postponed(reason="no file descriptor left"))
+    assert later == replace(FRESH, due_at=NOON + 5 * SECOND)
+
+
 def test_waiting_for_the_lane_costs_no_attempt() -> None:
     """A delivery that waits for its lane is due again, with the attempts it had, unclaimed."""
     held = claimed(replace(FRESH, attempt=3), until=NOON + MINUTE)
@@ -175,6 +183,7 @@ def test_an_attempt_leads_along_an_arrow(outcome: Outcome, made: int, elapsed: i
         Failed: {State.PENDING, State.EXHAUSTED},
         Skipped: {State.SKIPPED},
         Parked: {State.PARKED},
+        Postponed: {State.PENDING},
     }[type(outcome)]
     assert moved.state in allowed
     tried = isinstance(outcome, Delivered | Failed)
