@@ -127,13 +127,14 @@ class Pipeline:
         gateways: Gateways,
         catalogue: Catalogue,
         policy: Policy,
+        settings: Settings,
         *,
         publish: Callable[[Sequence[Message]], Awaitable[None]],
         clock: Clock,
         dice: Dice,
         numbers: Numbers,
     ) -> None:
-        renderer = Renderer(TEMPLATES)
+        renderer = Renderer(TEMPLATES, app_url=settings.app_url)
         intake = Intake(store.ledger, catalogue, clock)
         lanes = Lanes()
         adapters: Mapping[Channel, ChannelAdapter] = {
@@ -233,6 +234,7 @@ async def open_local_hub(
             ),
             catalogue,
             local_policy(settings),
+            settings,
             publish=lambda messages: bus.publish(EVENTS_TOPIC, messages),
             clock=clock,
             dice=dice,

@@ -48,6 +48,7 @@ class Settings:
         realtime_hub: The name under which clients reach it.
         email: What carries the mails.
         email_from: Who mails come from.
+        app_url: Where the app is: what paths in mails lead to; None leaves such links out.
         webhook_allowed_networks: What the address guard lets through.
         webhook_timeout: Seconds for one attempt, everything included.
         webhook_ca_file: Certificates to trust beside the system's.
@@ -71,6 +72,7 @@ class Settings:
     realtime_hub: str = "huntaze"
     email: str = "folder"
     email_from: str = "Huntaze <notifications@huntaze.example>"
+    app_url: str | None = None
     webhook_allowed_networks: tuple[Network, ...] = ()
     webhook_timeout: float = 15.0
     webhook_ca_file: Path | None = None
@@ -147,6 +149,7 @@ VARIABLES: Sequence[Variable] = (
     Variable("HUNTAZE_REALTIME_HUB", ("realtime_hub",), forms.hub_name),
     Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder")),
     Variable("HUNTAZE_EMAIL_FROM", ("email_from",), forms.mailbox),
+    Variable("HUNTAZE_APP_URL", ("app_url",), forms.origin),
     Variable(
         "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS",
         ("webhook_allowed_networks",),

@@ -34,6 +34,7 @@ class OnBus:
         self._connection = connection
         self._topic = {"topic": topic}
         self._subscriptions = subscriptions
+        self._bits = self._read_bits()
         self._waiting = self._read_waiting()
         self._scheduled = self._read_scheduled()
         self._dead = self._read_dead()
@@ -41,7 +42,8 @@ class OnBus:
     def where(self, name: str, consumer: str) -> str | None:
         """`bus`, `deadLettered`, or None where the event is neither."""
         subscription = self._subscriptions[consumer]
-        if subscription in self._waiting.get(name, ()) or (name, subscription) in self._scheduled:
+        waits = self._waiting.get(name, 0) & self._bits.get(subscription, 0)
+        if waits or (name, subscription) in self._scheduled:
             return "bus"
         return "deadLettered" if (name, subscription) in self._dead else None
 
@@ -49,16 +51,20 @@ class OnBus:
         rows = self._connection.execute(sa.text(query), self._topic)
         return [(row[0], row[1]) for row in rows]
 
-    def _read_waiting(self) -> Mapping[str, set[str]]:
-        waiting: dict[str, set[str]] = defaultdict(set)
-        rows = self._rows(
-            f"SELECT {_NAME}, s.name FROM bus_messages m JOIN bus_subscriptions s"  # noqa: S608
-            " ON s.topic = m.topic AND m.pending & (1 << s.bit)"
-            f" WHERE m.topic = :topic AND {_EVENT}"
+    def _read_bits(self) -> Mapping[str, int]:
+        rows = self._connection.execute(sa.text("SELECT name, bit FROM bus_subscriptions"))
+        return {row.name: 1 << row.bit for row in rows}
+
+    def _read_waiting(self) -> Mapping[str, int]:
+        """By event, the bits of the subscriptions that have not dealt with it."""
+        waiting: dict[str, int] = defaultdict(int)
+        rows = self._connection.execute(
+            sa.text(f"SELECT {_NAME}, pending FROM bus_messages WHERE topic = :topic AND {_EVENT}"),  # noqa: S608
+            self._topic,
         )
-        for name, subscription in rows:
+        for name, pending in rows:
             if name is not None:
-                waiting[name].add(subscription)
+                waiting[name] |= pending
         return waiting
 
     def _read_scheduled(self) -> set[tuple[str, str]]:

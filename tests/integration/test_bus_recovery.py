@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from notifications.bus.topology import (
     VIDEO_ANALYSIS,
     Topic,
 )
+from notifications.database import Transaction
 from notifications.errors import Unavailable
 from notifications.ports import Abandon, Complete, DeadLetter, Message, Received, Settlement
 from tests.bus_worlds import (
@@ -258,6 +260,33 @@ class TestSuspects:
         assert ids([*found, *killers]) == ["suspect", "killer"]
         assert [one.message.id for one in await world.dead_letters(BRIEF)] == ["killer"]
 
+    async def test_written_twice(self, world: EmbeddedWorld) -> None:
+        """Of two receivers that both write a suspect down the second one spares nobody else."""
+        await suspected(world, "suspect", "killer")
+        path, later = world.database.path, ExitStack()
+
+        def hold_up_the_second(tx: Transaction) -> None:
+            tx.after_commit(lambda: later.enter_context(held(path)))
+
+        with held(path):
+            first = asyncio.create_task(world.bus.receive(BRIEF, limit=1))
+            written = asyncio.create_task(world.database.write(hold_up_the_second))
+            await world.clock.advance(0)
+            first.cancel()
+            second = asyncio.create_task(world.bus.receive(BRIEF, limit=1))
+            await world.clock.advance(0)
+        await written
+        second.cancel()
+        found = await receive(world, BRIEF)
+        later.close()
+        await asyncio.wait({first, second})
+        await settle(world, found)
+        found = [*found, *await receive(world, BRIEF)]
+        await world.crash()
+
+        assert ids(found) == ["suspect", "killer"]
+        assert [one.message.id for one in await world.dead_letters(BRIEF)] == ["killer"]
+
     async def test_one_that_outlived_its_time(self, world: EmbeddedWorld) -> None:
         """A suspect past its time to live is dead-lettered for that and holds up nothing."""
         await suspected(world, "old")
@@ -287,6 +316,9 @@ class TestSuspects:
         with held(world.database.path), pytest.raises(Unavailable):
             await world.bus.receive(BRIEF, limit=1)
         assert ids(await receive(world, BRIEF)) == ["suspect"]
+        await world.crash()
+
+        assert [one.message.id for one in await world.dead_letters(BRIEF)] == ["suspect"]
 
 
 class TestGoodOrder:

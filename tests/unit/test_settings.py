@@ -80,6 +80,7 @@ def test_every_variable_fills_its_fields(tmp_path: Path):
             "HUNTAZE_REALTIME_HUB": "toasts_2",
             "HUNTAZE_EMAIL": "folder",
             "HUNTAZE_EMAIL_FROM": "Sample <a@sample.example>",
+            "HUNTAZE_APP_URL": "https://App.example.com",
             "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS": "10.0.0.0/8, fd00::/8,192.0.2.7",
             "HUNTAZE_WEBHOOK_TIMEOUT": "1500ms",
             "HUNTAZE_WEBHOOK_CA_FILE": str(ca_file),
@@ -99,6 +100,7 @@ def test_every_variable_fills_its_fields(tmp_path: Path):
         user_token_secrets=(TOKEN_SECRET,),
         realtime_hub="toasts_2",
         email_from="Sample <a@sample.example>",
+        app_url="https://app.example.com",
         webhook_allowed_networks=tuple(
             ipaddress.ip_network(each) for each in ("10.0.0.0/8", "fd00::/8", "192.0.2.7/32")
         ),
@@ -136,6 +138,7 @@ WRONG = [
     ("HUNTAZE_EMAIL", "smtp", "this release takes only folder"),
     ("HUNTAZE_EMAIL_FROM", "Nobody", "Name <name@example.com>"),
     ("HUNTAZE_EMAIL_FROM", "a@b.example, c@d.example", "is no sender"),
+    ("HUNTAZE_APP_URL", "https://app.example.com/page", "is no origin"),
     ("HUNTAZE_WEBHOOK_ALLOWED_NETWORKS", "10.1.0.0/8", "write 10.0.0.0/8"),
     ("HUNTAZE_WEBHOOK_ALLOWED_NETWORKS", "intranet", "'intranet' is no network"),
     ("HUNTAZE_WEBHOOK_TIMEOUT", "15", "a whole number and its unit"),
