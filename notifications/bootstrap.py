@@ -56,6 +56,7 @@ from notifications.stores.audit import Expectations
 from notifications.stores.directory import SqlDirectory, SqlKeys
 from notifications.stores.inbox import SqlInbox
 from notifications.stores.ledger import SqlLedger
+from notifications.stores.lost import SqlLostEvents
 from notifications.stores.migrate import migrate
 from notifications.stores.queries import SqlQueries
 from notifications.stores.upkeep import Keeping, SqlUpkeep
@@ -240,7 +241,8 @@ async def open_local_hub(
             dice=dice,
             numbers=numbers,
         )
-        sweep = Sweep(upkeep, clock)
+        lost = SqlLostEvents(database, ledger, clock, topic=EVENTS_TOPIC, subscriptions=CONSUMERS)
+        sweep = Sweep(upkeep, clock, lost)
         await stack.enter_async_context(_at_work(pipeline, bus, sweep, settings, clock))
         yield LocalHub(
             hub=Hub(tally, catalogue, clock),

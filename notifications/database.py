@@ -81,9 +81,9 @@ class Transaction:
         self.collected: dict[Callable[[Transaction, list[Any]], None], list[Any]] = {}
         self._callbacks: list[Callable[[], None]] = []
 
-    def collect(self, write: Callable[["Transaction", list[Any]], None], item: Any) -> None:
-        """Leave `item` for `write`, which is called once with all items before the commit."""
-        self.collected.setdefault(write, []).append(item)
+    def collect(self, write: Callable[["Transaction", list[Any]], None], *items: Any) -> None:
+        """Leave `items` for `write`, which is called once with all there are before the commit."""
+        self.collected.setdefault(write, []).extend(items)
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call back on the event loop once this is durable; not at all if it is not."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from notifications import json_limits
 from notifications.errors import FieldError, InvalidEvent, RejectedMessage
 
 MAX_EVENT_BYTES = 192 * 1024
@@ -174,6 +175,9 @@ def decode_message(body: bytes, *, now: datetime) -> Event:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise RejectedMessage("not-json", str(error)) from error
+    complaint = json_limits.complaint(body, document)
+    if complaint is not None:
+        raise RejectedMessage("not-json", complaint)
     try:
         return read_event(document, tenant_id=None, now=now)
     except InvalidEvent as error:

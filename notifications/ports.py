@@ -267,6 +267,7 @@ class Record:
         results: Deliveries' next forms.
         completes: The bus messages that are dealt with by it, where the bus shares the commit.
         wakes: Lanes and when they are to be drained; an earlier drain that is scheduled stays.
+            For the lane that is `drained`: not before then.
         health: Lanes whose health changed.
         drained: A lane whose drain is over, and the `until` it was claimed with.
     """

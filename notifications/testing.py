@@ -65,7 +65,7 @@ class ManualClock:
             self.ms = max(self.ms, at)
             woken.set_result(None)
             await self._turns()
-        self.ms = end
+        self.ms = max(self.ms, end)
         await self._turns()
 
     async def _turns(self) -> None:

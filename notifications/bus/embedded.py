@@ -12,27 +12,24 @@ and the end of its message, are one commit.
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from weakref import WeakValueDictionary
-
-import sqlalchemy as sa
+from functools import partial
 
 from notifications.bus import journal
 from notifications.bus.filters import FilterError, MessageView, SqlFilter
 from notifications.bus.journal import PAGE
 from notifications.bus.queues import Entry, Queue, Tokens
+from notifications.bus.reading import EXPIRED, Reading
 from notifications.bus.recovery import Suspects, leave, recover
 from notifications.bus.settling import Settling
 from notifications.bus.topology import Topic
 from notifications.database import Database, Transaction
-from notifications.errors import Unavailable
+from notifications.errors import NotFound, Unavailable
 from notifications.ports import Clock, Complete, DeadLetter, Message, Received, Settlement
 from notifications.timing import Alarm
 
 log = logging.getLogger("huntaze")
 
 _TICK_MS = 1_000
-
-EXPIRED = DeadLetter("TTLExpiredException", "The message expired and was dead lettered.")
 
 
 class EmbeddedBus:
@@ -44,11 +41,11 @@ class EmbeddedBus:
         self._clock = clock
         self._queues: dict[str, Queue] = {}
         self._by_topic: dict[str, list[Queue]] = {topic.name: [] for topic in topology}
-        self._entries: WeakValueDictionary[int, Entry] = WeakValueDictionary()
         self._tokens = Tokens()
         self._next_seq = 1
         self._suspects = Suspects()
         self._settling = Settling(self._ended)
+        self._reading = Reading(self._settling)
         self._alarm = Alarm(clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._open = False
@@ -70,7 +67,7 @@ class EmbeddedBus:
             self._queues[subscription.name] = queue
             self._by_topic[subscription.topic].append(queue)
         for name, row in found.suspects:
-            self._suspects.add(self._queues[name], self._entry(row))
+            self._suspects.add(self._queues[name], self._reading.entry(row))
         if found.suspects:
             log.warning("bus.crashed_before", extra={"suspects": len(found.suspects)})
         if found.next_due is not None:
@@ -89,6 +86,7 @@ class EmbeddedBus:
         if not self._open:
             return
         self._open = False
+        self._wake_all()
         queues = self._queues.values()
         try:
             await self._database.write(lambda tx: leave(tx, queues, self._suspects, self._next_seq))
@@ -98,7 +96,7 @@ class EmbeddedBus:
     @property
     def in_memory(self) -> int:
         """How many messages are in memory, those in somebody's hands among them."""
-        return len(self._entries)
+        return len(self._reading)
 
     # ---------------------------------------------------------------- ports.Bus
 
@@ -133,7 +131,7 @@ class EmbeddedBus:
             return
         settling = self._settling
         if isinstance(settlement, Complete):
-            await self._database.write(lambda tx: settling.complete(tx, queue, token))
+            await self._database.write(lambda tx: settling.complete(tx, [(queue, token)]))
         elif isinstance(settlement, DeadLetter):
             await self._database.write(lambda tx: settling.reject(tx, queue, token, settlement))
         else:
@@ -153,10 +151,13 @@ class EmbeddedBus:
 
         Raises:
             Unavailable: The bus has not started.
+            NotFound: There is no such topic.
             InvalidInput: A property is a number that is none.
         """
         if not self._queues:
             raise Unavailable("the bus has not started")
+        if topic not in self._by_topic:
+            raise NotFound(f"there is no topic {topic!r}")
         later = [m for m in messages if m.due_at is not None and m.due_at > tx.now]
         if later:
             self._schedule(tx, topic, later)
@@ -166,9 +167,8 @@ class EmbeddedBus:
 
     def complete(self, tx: Transaction, received: Sequence[Received]) -> None:
         """Complete messages within `tx`; those whose lock is lost stay."""
-        for one in received:
-            if one.token is not None:
-                self._settling.complete(tx, self._queues[one.subscription], one.token)
+        held = [(self._queues[r.subscription], r.token) for r in received if r.token is not None]
+        self._settling.complete(tx, held)
 
     # ---------------------------------------------------------------- publishing
 
@@ -179,7 +179,7 @@ class EmbeddedBus:
             self._next_seq += 1
             self._match(tx, topic, entry)
             if entry.pending:
-                self._entries[entry.seq] = entry
+                self._reading.remember(entry)
                 entries.append(entry)
         if entries:
             journal.insert(tx, topic, entries)
@@ -199,25 +199,24 @@ class EmbeddedBus:
 
     def _write_arrived(self, tx: Transaction, items: list[tuple[str, list[Entry]]]) -> None:
         """Decide who keeps what in memory, and write down how far that goes."""
+        by_topic: dict[str, list[Entry]] = {}
+        for topic, entries in items:
+            by_topic.setdefault(topic, []).extend(entries)
         arrivals = []
-        for queue in self._queues.values():
-            entries = [
-                entry
-                for topic, published in items
-                if topic == queue.subscription.topic
-                for entry in published
-                if entry.pending & queue.mask
-            ]
-            if entries:
-                arrivals.append((queue, entries, min(queue.room(), len(entries))))
-        journal.write_loaded(
-            tx,
-            [(q.subscription.name, entries[kept - 1].seq) for q, entries, kept in arrivals if kept],
-        )
+        loaded = []
+        for topic, published in by_topic.items():
+            for queue in self._by_topic[topic]:
+                mask = queue.mask
+                entries = [entry for entry in published if entry.pending & mask]
+                if entries:
+                    kept = entries[: queue.room()]
+                    arrivals.append((queue, kept, len(kept) < len(entries)))
+                    loaded += [(queue.subscription.name, entry.seq) for entry in kept[-1:]]
+        journal.write_loaded(tx, loaded)
 
         def arrived() -> None:
-            for queue, entries, kept in arrivals:
-                queue.arrived(entries, kept)
+            for queue, kept, more in arrivals:
+                queue.arrived(kept, more=more)
 
         tx.after_commit(arrived)
 
@@ -241,7 +240,11 @@ class EmbeddedBus:
     def _activate_due(self, tx: Transaction) -> int | None:
         """Make what is due visible, as if it were published now; say when the next is due."""
         for topic, messages in journal.take_due(tx).items():
-            self._enqueue(tx, topic, messages)
+            if topic in self._by_topic:
+                self._enqueue(tx, topic, messages)
+            else:
+                # An earlier release scheduled them; its subscriptions' messages went likewise.
+                log.warning("bus.topic_gone", extra={"topic": topic, "messages": len(messages)})
         return journal.next_due(tx)
 
     # ---------------------------------------------------------------- receiving
@@ -251,36 +254,10 @@ class EmbeddedBus:
             if queue.starves():
                 async with queue.loading:
                     if queue.starves():  # nobody else loaded meanwhile
-                        await self._database.write(lambda tx: self._load(tx, queue))
+                        await self._database.write(lambda tx: self._reading.load(tx, queue))
             taken = queue.take(limit, self._clock.now(), self._tokens)
             if taken or not queue.behind:
                 return taken
-
-    def _load(self, tx: Transaction, queue: Queue) -> None:
-        """Read the next page into memory, save what outlived its time: that is buried."""
-        name, topic = queue.subscription.name, queue.subscription.topic
-        page = journal.page(tx, topic, queue.mask, after=queue.loaded, limit=min(queue.limit, PAGE))
-        fitting = queue.fitting(row["seq"] for row in page.rows)
-        if fitting < len(page.rows):
-            page = journal.Page(page.rows[:fitting], page.rows[fitting - 1]["seq"], more=True)
-        fresh = []
-        for row in page.rows:
-            entry = self._entry(row)
-            if entry.seq in queue.apart:
-                continue
-            if queue.outlived(entry, tx.now):
-                self._settling.bury(tx, queue, entry, EXPIRED)
-            else:
-                fresh.append(entry)
-        journal.write_loaded(tx, [(name, entry.seq) for entry in fresh[-1:]])
-        tx.after_commit(lambda: queue.caught_up(fresh, page.upto, more=page.more))
-
-    def _entry(self, row: sa.RowMapping) -> Entry:
-        entry = self._entries.get(row["seq"])
-        if entry is None:
-            entry = Entry(row["seq"], journal.message_of(row), row["enqueued_at"], row["pending"])
-            self._entries[entry.seq] = entry
-        return entry
 
     async def _take_suspect(self, queue: Queue) -> list[Received]:
         """Lock the next message suspected of crashes, its last delivery written down before."""
@@ -335,7 +312,7 @@ class EmbeddedBus:
             while queue.overdue or queue.expired_locks(now):
                 await self._tidy_queue(queue, now)
             if not queue.active and queue.look_at <= now:
-                await self._look_through(queue)
+                await self._database.write(partial(self._reading.look_through, queue=queue))
 
     async def _tidy_queue(self, queue: Queue, now: int) -> None:
         tokens = queue.expired_locks(now)[:PAGE]
@@ -351,25 +328,6 @@ class EmbeddedBus:
 
         await self._database.write(tidy)
         del queue.overdue[: len(overdue)]
-
-    async def _look_through(self, queue: Queue) -> None:
-        """Bury what outlived its time where nobody receives, a page at a time."""
-
-        def look(tx: Transaction) -> None:
-            topic = queue.subscription.topic
-            page = journal.page(tx, topic, queue.mask, after=queue.loaded, limit=PAGE)
-            upto = page.upto
-            look_at = tx.now if page.more else tx.now + queue.subscription.ttl_ms
-            for row in page.rows:
-                entry = self._entry(row)
-                if not queue.outlived(entry, tx.now):
-                    look_at = entry.enqueued_at + queue.subscription.ttl_ms
-                    upto = entry.seq - 1
-                    break
-                self._settling.bury(tx, queue, entry, EXPIRED)
-            tx.after_commit(lambda: queue.looked_through(upto, look_at))
-
-        await self._database.write(look)
 
 
 class EventsOutbox:

@@ -84,14 +84,13 @@ def insert(tx: Transaction, topic: str, entries: Iterable[Entry]) -> None:
 
 def page(tx: Transaction, topic: str, mask: int, *, after: int, limit: int) -> Page:
     """Read up to `limit` messages that wait for one subscription, beyond `after`."""
-    scanned = tx.connection.execute(_SCANNED, {"after": after}).one()
-    if not scanned.number:
-        return Page([], after, more=False)
-    asked = {"topic": topic, "mask": mask, "after": after, "upto": scanned.upto, "limit": limit}
-    rows = tx.connection.execute(_SELECT_PAGE, asked).mappings().all()
-    if len(rows) == limit:
-        return Page(rows, rows[-1]["seq"], more=True)
-    return Page(rows, scanned.upto, more=scanned.number == SCAN)
+    scanned: int | None = tx.connection.execute(_SCANNED, {"after": after}).scalar()
+    asked = {"topic": topic, "mask": mask, "after": after, "limit": limit}
+    upto = _EVERYTHING if scanned is None else scanned
+    rows = tx.connection.execute(_SELECT_PAGE, {**asked, "upto": upto}).mappings().all()
+    if scanned is not None and len(rows) < limit:
+        return Page(rows, scanned, more=True)
+    return Page(rows, rows[-1]["seq"] if rows else after, more=len(rows) == limit)
 
 
 def clear(tx: Transaction, done: Mapping[int, int], pending: Mapping[int, int]) -> None:
@@ -200,11 +199,14 @@ def _properties(message: Message) -> bytes:
 _m, _n = tables.messages.c, tables.subscriptions.c
 _r, _s = tables.redeliveries.c, tables.scheduled.c
 
-_scan = sa.select(_m.seq).where(_m.seq > sa.bindparam("after")).order_by(_m.seq).limit(SCAN)
-_scan_rows = _scan.subquery()
-_SCANNED = sa.select(
-    sa.func.max(_scan_rows.c.seq).label("upto"), sa.func.count().label("number")
-).select_from(_scan_rows)
+_EVERYTHING = 2**63 - 1
+_SCANNED = (
+    sa.select(_m.seq)
+    .where(_m.seq > sa.bindparam("after"))
+    .order_by(_m.seq)
+    .limit(1)
+    .offset(SCAN - 1)
+)
 _SELECT_PAGE = (
     sa.select(tables.messages)
     .where(

@@ -102,18 +102,20 @@ class Queue:
         """How many of the messages that arrive now are kept in memory."""
         return 0 if self.behind else max(self.limit - len(self._ready), 0)
 
-    def arrived(self, entries: Sequence[Entry], kept: int) -> None:
-        """Messages were published: keep the first ones, leave the others for later."""
-        for entry in entries[:kept]:
-            if entry.seq > self.loaded:  # not read from the file in the same commit
-                self._ready.append(entry)
-                self.loaded = entry.seq
-        if kept < len(entries):
+    def arrived(self, kept: Sequence[Entry], *, more: bool) -> None:
+        """Messages were published; those that are not kept in memory are read later."""
+        if kept and kept[-1].seq > self.loaded:
+            # Some may have been read from the file in the same commit.
+            self._ready.extend(entry for entry in kept if entry.seq > self.loaded)
+            self.loaded = kept[-1].seq
+        if more:
             self.behind = True
         self.changed.set()
 
-    def fitting(self, seqs: Iterable[int]) -> int:
+    def fitting(self, seqs: Sequence[int]) -> int:
         """How many of these, from the first, may be in memory together."""
+        if self.counts.keys().isdisjoint(seqs):
+            return min(len(seqs), self.limit)
         number = 0
         for seq in seqs:
             if number >= self._crowds[min(self.counts.get(seq, 0), len(self._crowds) - 1)]:
@@ -136,8 +138,9 @@ class Queue:
     def take(self, limit: int, now: int, tokens: "Tokens") -> list[Received]:
         """Lock up to `limit` messages; those that outlived their time are set apart."""
         taken: list[Received] = []
+        too_old = now - self.subscription.ttl_ms
         while len(taken) < limit and (entry := self._pop()) is not None:
-            if self.outlived(entry, now):
+            if entry.enqueued_at <= too_old:
                 self.overdue.append(entry)
             else:
                 taken.append(self.lock(entry, now, tokens))

@@ -53,6 +53,7 @@ def recover(tx: Transaction, topology: Sequence[Topic], consuming: frozenset[str
     of it: it goes to the dead letters.
     """
     next_seq, clean = _last_run(tx)
+    _drop_removed(tx, topology)
     found = []
     suspects: list[tuple[str, sa.RowMapping]] = []
     for topic in topology:
@@ -68,7 +69,6 @@ def recover(tx: Transaction, topology: Sequence[Topic], consuming: frozenset[str
                     seqs = sorted(seq for seq, count in counts.items() if count >= last)
                     suspects += [(subscription.name, row) for row in _rows(tx, seqs)]
             found.append((subscription, bit, counts))
-    tx.connection.execute(sa.delete(tables.messages).where(_m.pending == 0))
     _write_run(tx, next_seq, clean=False)
     return Recovered(
         next_seq=next_seq, subscriptions=found, suspects=suspects, next_due=journal.next_due(tx)
@@ -171,20 +171,30 @@ def _write_run(tx: Transaction, next_seq: int, *, clean: bool) -> None:
     tx.connection.execute(sa.update(tables.subscriptions).values(loaded=0))
 
 
+def _drop_removed(tx: Transaction, topology: Sequence[Topic]) -> None:
+    """Take away subscriptions that are not in the topology any more, with their messages."""
+    wanted = {(topic.name, one.name) for topic in topology for one in topic.subscriptions}
+    removed = [
+        row
+        for row in tx.connection.execute(sa.select(tables.subscriptions))
+        if (row.topic, row.name) not in wanted
+    ]
+    for row in removed:
+        tx.connection.execute(
+            sa.update(tables.messages)
+            .where(_m.topic == row.topic)
+            .values(pending=_m.pending.op("&")(~(1 << row.bit)))
+        )
+        tx.connection.execute(sa.delete(tables.subscriptions).where(_n.name == row.name))
+        tx.connection.execute(sa.delete(tables.redeliveries).where(_r.subscription == row.name))
+    if removed:
+        tx.connection.execute(sa.delete(tables.messages).where(_m.pending == 0))
+
+
 def _bits(tx: Transaction, topic: Topic) -> dict[str, tuple[int, int]]:
     """Each subscription's bit and how far it was loaded; new ones get a bit."""
     rows = tx.connection.execute(sa.select(tables.subscriptions).where(_n.topic == topic.name))
     known = {row.name: (row.bit, row.loaded) for row in rows}
-    wanted = {subscription.name for subscription in topic.subscriptions}
-    for name in known.keys() - wanted:
-        keep = ~(1 << known.pop(name)[0])
-        tx.connection.execute(
-            sa.update(tables.messages)
-            .where(_m.topic == topic.name)
-            .values(pending=_m.pending.op("&")(keep))
-        )
-        tx.connection.execute(sa.delete(tables.subscriptions).where(_n.name == name))
-        tx.connection.execute(sa.delete(tables.redeliveries).where(_r.subscription == name))
     free = (b for b in range(_MAX_SUBSCRIPTIONS) if b not in {bit for bit, _ in known.values()})
     for subscription in topic.subscriptions:
         if subscription.name not in known:

@@ -5,7 +5,7 @@ committed: of a completion and a lock that runs out meanwhile, one wins, the oth
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from notifications.bus import journal
 from notifications.bus.journal import Buried
@@ -34,11 +34,14 @@ class Settling:
     def __init__(self, ended: Callable[[int], None]) -> None:
         self._ended = ended
 
-    def complete(self, tx: Transaction, queue: Queue, token: int) -> None:
-        """The message has been dealt with."""
-        entry = _end(tx, queue, token)
-        if entry is not None:
-            tx.collect(self._write_done, (queue, entry, token))
+    def complete(self, tx: Transaction, held: Iterable[tuple[Queue, int]]) -> None:
+        """Messages have been dealt with, each named by its queue and the token of its lock."""
+        ended = [
+            (queue, entry, token)
+            for queue, token in held
+            if (entry := _end(tx, queue, token)) is not None
+        ]
+        tx.collect(self._write_done, *ended)
 
     def reject(self, tx: Transaction, queue: Queue, token: int, why: DeadLetter) -> None:
         """The message goes to the dead letters."""

@@ -1,7 +1,7 @@
 """Reading what comes over the wire: strictly, within limits, and cheaply where it is right.
 
 What is no JSON at all, or JSON that could not be kept as it was sent, is a 400: invalid UTF-8, NaN,
-half a surrogate pair, nesting over `MAX_DEPTH`, integers beyond 64 bits.
+half a surrogate pair, and what `json_limits` refuses.
 """
 
 import json
@@ -12,20 +12,13 @@ from typing import Any
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
+from notifications import json_limits
 from notifications.http.problems import Refused
 
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
-MAX_DEPTH = 32
 
 JSON = frozenset(("application/json",))
 """What most routes take."""
-
-# One byte for every digit: to look for 19 in a row is then a search for a constant, the cheapest.
-_DIGITS = bytes(1 if chr(byte).isdecimal() else 0 for byte in range(256))
-_LONG_INTEGER = b"\x01" * 19
-_TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(-?[0-9]+)(\.[0-9]+)?([eE][+-]?[0-9]+)?')
-_LARGEST = (1 << 64) - 1
-_SMALLEST = -(1 << 63)
 
 _GAP = re.compile(r"[ \t\r\n,]*")
 _decoder = json.JSONDecoder()
@@ -76,11 +69,9 @@ def decode(body: bytes) -> Any:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise _not_json(_complaint(body, error)) from None
-    # Not deeper than there are brackets: most bodies need no walk.
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
-        raise _not_json(f"it is nested over {MAX_DEPTH} deep")
-    if _LONG_INTEGER in body.translate(_DIGITS) and _has_huge_integer(body):
-        raise _not_json("it holds an integer beyond 64 bits; send it as a string")
+    complaint = json_limits.complaint(body, document)
+    if complaint is not None:
+        raise _not_json(complaint)
     return document
 
 
@@ -163,33 +154,6 @@ def _complaint(body: bytes, error: orjson.JSONDecodeError) -> str:
     except UnicodeDecodeError as wrong:
         return f"it is not UTF-8 at byte {wrong.start}"
     return f"it is not JSON at line {error.lineno}, column {error.colno}"
-
-
-def _depth(document: Any) -> int:
-    """How deep it is nested; counts no further than one beyond the limit."""
-    depth = 0
-    level = [document] if isinstance(document, dict | list) else []
-    while level and depth <= MAX_DEPTH:
-        depth += 1
-        level = [
-            child
-            for container in level
-            for child in (container.values() if isinstance(container, dict) else container)
-            if isinstance(child, dict | list)
-        ]
-    return depth
-
-
-def _has_huge_integer(body: bytes) -> bool:
-    """Whether there is one that would have become another number on the way in."""
-    for found in _TOKENS.finditer(body):
-        whole, fraction, exponent = found.groups()
-        if whole is None or fraction or exponent:
-            continue
-        # A run of digits that is longer than any 64-bit number is not worth turning into one.
-        if len(whole) > 20 or not _SMALLEST <= int(whole) <= _LARGEST:
-            return True
-    return False
 
 
 def _skip_gap(text: str, place: int) -> int:

@@ -617,10 +617,10 @@ async def test_a_drain_that_never_came_is_replaced(world: HeartWorld) -> None:
     await wake(world, 1)
     world.clock.ms += 10 * SECOND
     await wake(world, 60)
-    assert drains(world) == []
+    assert 60 not in drains(world)
     world.clock.ms += 2 * MINUTE
     await wake(world, 60)
-    assert drains(world) == [60]
+    assert 60 in drains(world)
 
 
 async def ended(world: HeartWorld, until: int, *, earliest: int | None = None) -> None:

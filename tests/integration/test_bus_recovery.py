@@ -21,7 +21,7 @@ from notifications.bus.topology import (
     Topic,
 )
 from notifications.database import Transaction
-from notifications.errors import Unavailable
+from notifications.errors import NotFound, Unavailable
 from notifications.ports import Abandon, Complete, DeadLetter, Message, Received, Settlement
 from tests.bus_worlds import (
     ALL,
@@ -379,6 +379,15 @@ class TestGoodOrder:
         with pytest.raises(Unavailable):
             await world.bus.receive(ALL, limit=1)
 
+    async def test_tells_who_waits(self, world: EmbeddedWorld) -> None:
+        """Who waits for a message when the bus closes is told that none will come."""
+        waiting = asyncio.create_task(world.bus.receive(ALL, limit=1))
+        await world.rest()
+        await world.bus.close()
+
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(waiting, 10)
+
     async def test_not_started(self, world: EmbeddedWorld) -> None:
         """A bus that has not started takes nothing, instead of losing it."""
         bus = EmbeddedBus(world.database, world.topology, world.clock)
@@ -408,3 +417,21 @@ class TestTopologyChanges:
         assert ids(await receive(world, ALL)) == ["kept", "later"]
         assert [row["message_id"] for row in await world.rows(tables.messages)] == ["kept", "later"]
         assert await world.rows(tables.redeliveries) == []
+
+    async def test_another_topic(self, world: EmbeddedWorld) -> None:
+        """A topic that is gone takes its messages along, and its scheduled ones hold up none."""
+        (topic,) = world.topology
+        old = replace(topic.subscriptions[0], name="old", topic="old")
+        world.topology = [topic, Topic(name="old", subscriptions=(old,))]
+        await world.reopen()
+        soon = world.clock.now() + 5_000
+        await world.bus.publish("old", [message("gone"), message("never", due_at=soon)])
+        await world.bus.publish(NEWS, [message("kept", due_at=soon)])
+        world.topology = [topic]
+        await world.reopen()
+        await world.pass_time(6_000)
+
+        assert ids(await receive(world)) == ["kept"]
+        assert [row["message_id"] for row in await world.rows(tables.messages)] == ["kept"]
+        with pytest.raises(NotFound):
+            await world.bus.publish("old", [message()])

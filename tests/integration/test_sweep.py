@@ -201,6 +201,7 @@ async def test_what_is_older_than_the_retention_is_forgotten(world: HeartWorld) 
 async def test_nothing_open_is_forgotten(world: HeartWorld, state: str) -> None:
     """An event with an open delivery stays, however old it is."""
     await pending(world)
+    await world.write("DELETE FROM bus_scheduled")
     await world.pass_time(40 * DAY)
     await world.write("UPDATE deliveries SET state = ?", state)
     assert await world.upkeep.forget(limit=PAGE) == 0
@@ -344,8 +345,9 @@ async def test_what_is_sent_again_later_is_not_sent_by_the_sweep(world: HeartWor
     await world.publish(sample_event())
     for _ in range(4):
         await world.pass_to_next_drain()
+    now = world.clock.now()
+    await world.until(lambda: (world.one("SELECT max(due_at) FROM bus_scheduled") or 0) > now)
     await world.until_quiet()
-    assert world.one("SELECT count(*) FROM bus_scheduled") == 1
     await world.pass_time(2 * MINUTE)
     await swept(world)
 

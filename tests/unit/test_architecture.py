@@ -24,6 +24,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.routing",
         "notifications.text",
         "notifications.formats",
+        "notifications.json_limits",
     ),
     # What the adapters share: the clock, the file, the vault, the templates, the settings.
     "ground": (

@@ -327,3 +327,21 @@ def test_what_is_no_tenant_id(value: object) -> None:
 def test_what_is_no_user_id(value: object) -> None:
     """Nothing with spaces, control characters or invisible ones names a user."""
     assert not is_user_id(value)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'{"a":' * 33 + b"1" + b"}" * 33, "nested over 32 deep"),
+        (b'{"a":123456789012345678901234567890}', "beyond 64 bits"),
+    ],
+)
+def test_what_could_not_be_kept_as_sent_is_rejected_from_the_bus(data: bytes, said: str) -> None:
+    """JSON that is too deep, or whose integers would change, is rejected with the reason."""
+    body = (
+        b'{"specversion":"1.0","id":"e","source":"/s","type":"t","tenantid":"acme","data":%b}'
+        % data
+    )
+    with pytest.raises(RejectedMessage, match=said) as caught:
+        decode_message(body, now=datetime(2026, 1, 1, tzinfo=UTC))
+    assert caught.value.reason == "not-json"

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
+from notifications import json_limits
 from notifications.http import wire
 from notifications.http.problems import Refused
 
@@ -101,8 +102,8 @@ def nested(depth: int, *, opening: str = '{"a":', closing: str = "}") -> bytes:
 def test_nesting_is_taken_up_to_the_limit(opening: str, closing: str) -> None:
     """32 deep is taken, one more is not, whatever it is made of."""
     levels = opening.count("{") + opening.count("[")
-    right = nested(wire.MAX_DEPTH // levels, opening=opening, closing=closing)
-    too_deep = nested(wire.MAX_DEPTH // levels + 1, opening=opening, closing=closing)
+    right = nested(json_limits.MAX_DEPTH // levels, opening=opening, closing=closing)
+    too_deep = nested(json_limits.MAX_DEPTH // levels + 1, opening=opening, closing=closing)
 
     assert wire.decode(right) == json.loads(right)
     assert "nested over 32" in refusal(too_deep)

@@ -1,0 +1,72 @@
+"""Bringing messages from the database into memory, within a transaction, a page at a time."""
+
+from itertools import takewhile
+from weakref import WeakValueDictionary
+
+import sqlalchemy as sa
+
+from notifications.bus import journal
+from notifications.bus.queues import Entry, Queue
+from notifications.bus.settling import Settling
+from notifications.database import Transaction
+from notifications.ports import DeadLetter
+
+EXPIRED = DeadLetter("TTLExpiredException", "The message expired and was dead lettered.")
+
+
+class Reading:
+    """Reads pages. A message that is in memory already, for another queue, is shared.
+
+    Args:
+        settling: Buries what outlived its time.
+    """
+
+    def __init__(self, settling: Settling) -> None:
+        self._settling = settling
+        self._entries: WeakValueDictionary[int, Entry] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        """How many messages are in memory."""
+        return len(self._entries)
+
+    def remember(self, entry: Entry) -> None:
+        """Share a message that did not come from the database."""
+        self._entries[entry.seq] = entry
+
+    def entry(self, row: sa.RowMapping) -> Entry:
+        """The message of a row."""
+        entry = self._entries.get(row["seq"])
+        if entry is None:
+            entry = Entry(row["seq"], journal.message_of(row), row["enqueued_at"], row["pending"])
+            self._entries[entry.seq] = entry
+        return entry
+
+    def load(self, tx: Transaction, queue: Queue) -> None:
+        """Read a queue's next page into it, save what outlived its time: that is buried."""
+        name, topic = queue.subscription.name, queue.subscription.topic
+        limit = min(queue.limit, journal.PAGE)
+        page = journal.page(tx, topic, queue.mask, after=queue.loaded, limit=limit)
+        fitting = queue.fitting([row["seq"] for row in page.rows])
+        if fitting < len(page.rows):
+            page = journal.Page(page.rows[:fitting], page.rows[fitting - 1]["seq"], more=True)
+        entries = [self.entry(row) for row in page.rows if row["seq"] not in queue.apart]
+        old = len(list(takewhile(lambda entry: queue.outlived(entry, tx.now), entries)))
+        for entry in entries[:old]:
+            self._settling.bury(tx, queue, entry, EXPIRED)
+        fresh = entries[old:]
+        journal.write_loaded(tx, [(name, entry.seq) for entry in fresh[-1:]])
+        tx.after_commit(lambda: queue.caught_up(fresh, page.upto, more=page.more))
+
+    def look_through(self, tx: Transaction, queue: Queue) -> None:
+        """Bury what outlived its time in the next page of a queue that nobody receives from."""
+        topic, ttl = queue.subscription.topic, queue.subscription.ttl_ms
+        page = journal.page(tx, topic, queue.mask, after=queue.loaded, limit=journal.PAGE)
+        # Whatever is published from now on has all its time.
+        upto, look_at = page.upto, tx.now if page.more else tx.now + ttl
+        for row in page.rows:
+            entry = self.entry(row)
+            if not queue.outlived(entry, tx.now):
+                upto, look_at = entry.seq - 1, entry.enqueued_at + ttl
+                break
+            self._settling.bury(tx, queue, entry, EXPIRED)
+        tx.after_commit(lambda: queue.looked_through(upto, look_at))
