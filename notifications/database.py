@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from notifications import sqlite
 from notifications.errors import StoreUnavailable
 from notifications.ports import Clock
 
@@ -44,22 +45,6 @@ PATIENCE_S = 5.0
 """How long the writer asks for a file that somebody else writes to."""
 
 _PAUSE_S = 0.02
-
-_AWAY = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-"""Errors that are the database's state, not the statement's fault."""
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -131,8 +116,10 @@ class Database:
         self.path = path
         self._patience_s = patience_s
         self._clock = clock
-        self._writing = _engine(path, pool=sa.StaticPool)
-        self._reading = _engine(path, pool=sa.QueuePool, pool_size=READERS + 1, max_overflow=0)
+        self._writing = sqlite.engine(path, pool=sa.StaticPool)
+        self._reading = sqlite.engine(
+            path, pool=sa.QueuePool, pool_size=READERS + 1, max_overflow=0
+        )
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="huntaze-read")
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="huntaze-commit")
         self._orders: deque[_Order] = deque()
@@ -204,8 +191,8 @@ class Database:
             with self._reading.connect() as connection:
                 return query(connection)
         except DBAPIError as error:
-            if _is_away(error):
-                raise _unavailable(error) from error
+            if sqlite.is_away(error):
+                raise sqlite.translated(error) from error
             raise
 
     async def _write_groups(self) -> None:
@@ -213,7 +200,8 @@ class Database:
             await self._wake.wait()
             self._wake.clear()
             while self._orders:
-                await self._write_group(self._take())
+                if orders := self._take():
+                    await self._write_group(orders)
             if self._closed:
                 return
 
@@ -240,7 +228,7 @@ class Database:
                     await asyncio.sleep(0)
         except Exception as error:  # noqa: BLE001 - whatever it was, its owners are told
             for order in orders:
-                _resolve(order.future, _translated(error))
+                _resolve(order.future, sqlite.translated(error))
         else:
             for order, answer in zip(orders, answers, strict=True):
                 _resolve(order.future, answer)
@@ -253,7 +241,7 @@ class Database:
                 answers = _run(transaction, orders)
                 transaction.flush()
             except Exception as error:
-                raise _UnitFailed(_translated(error)) from error
+                raise _UnitFailed(sqlite.translated(error)) from error
             await self._make_durable(connection)
         transaction.committed()
         return answers
@@ -264,7 +252,7 @@ class Database:
         except DBAPIError as error:
             # SQLAlchemy takes the transaction for ended; SQLite may still be in it.
             connection.connection.rollback()
-            if _is_away(error):
+            if sqlite.is_away(error):
                 raise
             raise _UnitFailed(error) from error
 
@@ -275,7 +263,7 @@ class Database:
             try:
                 connection.begin()
             except DBAPIError as error:
-                if waited >= self._patience_s or _code(error) != sqlite3.SQLITE_BUSY:
+                if waited >= self._patience_s or sqlite.code(error) != sqlite3.SQLITE_BUSY:
                     raise
                 await asyncio.sleep(_PAUSE_S)
                 waited += _PAUSE_S
@@ -316,57 +304,3 @@ def _resolve(future: asyncio.Future[Any], result: Any) -> None:
         future.set_exception(result)
     else:
         future.set_result(result)
-
-
-def _engine(path: Path, *, pool: type[sa.Pool], **options: Any) -> sa.Engine:
-    engine = sa.create_engine(
-        f"sqlite:///{path}",
-        poolclass=pool,
-        connect_args={
-            "check_same_thread": False,
-            "timeout": PATIENCE_S,
-            "isolation_level": None,
-        },
-        **options,
-    )
-    writes = pool is sa.StaticPool
-
-    @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        pragmas = [
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "temp_store=MEMORY",
-            "cache_size=-32000",
-            "journal_size_limit=67108864",
-            # From here on `Database._begin` waits, not SQLite on the event loop's thread.
-            "busy_timeout=0",
-        ]
-        for pragma in pragmas if writes else [*pragmas[3:5], "query_only=ON"]:
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def _take_lock(connection: sa.Connection) -> None:
-        # The driver's own BEGIN comes too late for a consistent read and for the write lock.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
-
-
-def _code(error: DBAPIError) -> int:
-    """SQLite's code for what went wrong, without its details; 0 where it has none."""
-    code: int = getattr(error.orig, "sqlite_errorcode", 0)
-    return code & 0xFF
-
-
-def _is_away(error: DBAPIError) -> bool:
-    return _code(error) in _AWAY
-
-
-def _unavailable(error: DBAPIError) -> StoreUnavailable:
-    return StoreUnavailable(f"the database cannot answer: {error.orig}")
-
-
-def _translated(error: Exception) -> Exception:
-    return _unavailable(error) if isinstance(error, DBAPIError) and _is_away(error) else error
