@@ -138,7 +138,11 @@ class Bus(Protocol):
         ...
 
     async def settle(self, received: Received, settlement: Settlement) -> None:
-        """End the lock. Settling what is settled already, or whose lock ran out, does nothing."""
+        """End the lock. Settling what is settled already, or whose lock ran out, does nothing.
+
+        Raises:
+            Unavailable: The bus is away; the lock stays as it was.
+        """
         ...
 
     async def renew(self, received: Received) -> None:

@@ -596,7 +596,7 @@ async def test_deep_nesting_is_poison_too(world: HeartWorld) -> None:
     deep = b'{"a":' * 300 + b"1" + b"}" * 300
     body = orjson.dumps(document(data={})).replace(b'"data":{}', b'"data":' + deep)
     await world.put(stranger(body, hubConsumer="webhook"))
-    await world.until(lambda: world.dead() == [(NOTIFY_WEBHOOK, "envelope")])
+    await world.until(lambda: world.dead() == [(NOTIFY_WEBHOOK, "not-json")])
 
 
 async def test_another_content_under_a_known_id_is_a_dead_letter(world: HeartWorld) -> None:
