@@ -180,7 +180,9 @@ def attempted(
     if isinstance(outcome, Parked):
         return parked(delivery, outcome.reason)
     if isinstance(outcome, Postponed):
-        return waiting(delivery, due_at=now + POSTPONED_FOR)
+        again_at = now + POSTPONED_FOR
+        in_time = now < delivery.deadline
+        return waiting(delivery, due_at=min(again_at, delivery.deadline) if in_time else again_at)
     if not outcome.retryable:
         return _end(delivery, State.EXHAUSTED, outcome.reason, made)
     due_at = table.next_due(

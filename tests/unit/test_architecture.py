@@ -31,6 +31,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.timing",
         "notifications.testing",
         "notifications.database",
+        "notifications.sqlite",
         "notifications.vault",
         "notifications.owner",
         "notifications.catalogue",
