@@ -22,7 +22,8 @@ from notifications.endpoints import Endpoints
 from notifications.errors import FieldError
 from notifications.http.app import build_app
 from notifications.http.services import ClientUrl, Probe, Services, Vitals
-from notifications.ports import Dice, InboxItem
+from notifications.ports import Dice
+from notifications.records import InboxItem
 
 _CLIENT_TOKEN_S = 3_600
 """How long a client may take to connect with the URL that negotiate gave it, and to come back."""

@@ -23,17 +23,9 @@ from notifications.deliveries import (
 from notifications.errors import StoreUnavailable, Unavailable
 from notifications.events import Channel, Event
 from notifications.lanes import Health, Lanes
-from notifications.ports import (
-    Attempted,
-    ChannelAdapter,
-    Clock,
-    Dice,
-    Ledger,
-    Placed,
-    Received,
-    Record,
-    Result,
-)
+from notifications.messages import Received
+from notifications.ports import ChannelAdapter, Clock, Dice, Ledger
+from notifications.records import Attempted, Placed, Record, Result
 from notifications.retries import SECOND, RetryTable
 
 log = logging.getLogger("huntaze")

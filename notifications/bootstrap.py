@@ -35,6 +35,7 @@ from notifications.events import Channel
 from notifications.hub import Hub
 from notifications.intake import Intake
 from notifications.lanes import Lanes
+from notifications.messages import Message
 from notifications.metrics import MetricsHandler
 from notifications.owner import DataFolder
 from notifications.ports import (
@@ -46,7 +47,6 @@ from notifications.ports import (
     Directory,
     Ledger,
     Mailer,
-    Message,
     PushGateway,
 )
 from notifications.rendering import Renderer

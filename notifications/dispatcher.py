@@ -17,18 +17,9 @@ from notifications.errors import RejectedMessage
 from notifications.events import Channel, Event
 from notifications.intake import Intake
 from notifications.lanes import Lanes
-from notifications.ports import (
-    ChannelAdapter,
-    Clock,
-    Complete,
-    DeadLetter,
-    Dice,
-    Known,
-    Ledger,
-    Received,
-    Result,
-    Settlement,
-)
+from notifications.messages import Complete, DeadLetter, Received, Settlement
+from notifications.ports import ChannelAdapter, Clock, Dice, Ledger
+from notifications.records import Known, Result
 from notifications.routing import is_drain, lane_of, plan
 from notifications.timing import Numbers
 

@@ -14,7 +14,8 @@ from notifications.directory import Endpoint, EndpointState, SigningSecret
 from notifications.errors import FieldError, HuntazeError, InvalidInput, NotFound, Unavailable
 from notifications.events import Channel
 from notifications.hub import Hub
-from notifications.ports import Clock, DeliveryView, Dice, Directory, Queries, Registry
+from notifications.ports import Clock, Dice, Directory, Queries, Registry
+from notifications.records import DeliveryView
 from notifications.retries import SECOND
 
 PAUSED_BY_HAND = "paused-by-hand"

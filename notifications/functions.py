@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from notifications.errors import HuntazeError
-from notifications.ports import Complete, DeadLetter, Message, PropertyValue, Received
+from notifications.messages import Complete, DeadLetter, Message, PropertyValue, Received
 from notifications.worker import Guard
 
 log = logging.getLogger("huntaze")

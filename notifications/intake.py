@@ -9,7 +9,9 @@ import orjson
 
 from notifications.errors import InvalidEvent, RejectedMessage
 from notifications.events import Channel, Event, decode_message
-from notifications.ports import Clock, DeadLetter, Known, Ledger, Received
+from notifications.messages import DeadLetter, Received
+from notifications.ports import Clock, Ledger
+from notifications.records import Known
 from notifications.routing import noted
 
 _Name = tuple[str, str]

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from notifications.events import Channel
 from notifications.intake import Intake
-from notifications.ports import Complete, Counts, DeadLetter, Received, Settlement
+from notifications.messages import Complete, DeadLetter, Received, Settlement
+from notifications.ports import Counts
 
 
 class MetricsHandler:

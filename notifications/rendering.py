@@ -28,7 +28,7 @@ from notifications.deliveries import Delivery
 from notifications.directory import Locale, User
 from notifications.errors import ConfigurationError, HuntazeError
 from notifications.events import Event
-from notifications.ports import Mail
+from notifications.records import Mail
 from notifications.template_files import TemplateFiles
 from notifications.text import clean, one_line, safe_url, shorten
 

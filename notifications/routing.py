@@ -12,7 +12,8 @@ import orjson
 from notifications.deliveries import Delivery, State
 from notifications.errors import RejectedMessage
 from notifications.events import Channel, Event, decode_stored
-from notifications.ports import Known, Message, PropertyValue, Received, Route
+from notifications.messages import Message, PropertyValue, Received
+from notifications.records import Known, Route
 from notifications.retries import MINUTE, SECOND, RetryTable
 
 NOBODY = "-"

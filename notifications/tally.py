@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from notifications.events import Channel, Event
-from notifications.ports import Accepted, Claim, Known, Ledger, Placed, Record
+from notifications.ports import Ledger
+from notifications.records import Accepted, Claim, Known, Placed, Record
 
 
 class Tally:

@@ -12,17 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from notifications.errors import Unavailable
-from notifications.ports import (
-    Abandon,
-    Bus,
-    Clock,
-    Complete,
-    DeadLetter,
-    Dice,
-    Message,
-    Received,
-    Settlement,
-)
+from notifications.messages import Abandon, Complete, DeadLetter, Message, Received, Settlement
+from notifications.ports import Bus, Clock, Dice
 from notifications.retries import DAY, SECOND
 from notifications.routing import resend
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from notifications.bus.embedded import EmbeddedBus
 from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
 from notifications.database import Database, metadata
-from notifications.ports import Complete, Message, Received
+from notifications.messages import Complete, Message, Received
 from notifications.timing import SystemClock
 
 TOPIC = "work"

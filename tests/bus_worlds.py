@@ -20,7 +20,8 @@ from notifications.bus import tables
 from notifications.bus.embedded import EmbeddedBus
 from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
 from notifications.database import Database, metadata
-from notifications.ports import Abandon, Bus, Clock, Complete, Message, Received, Settlement
+from notifications.messages import Abandon, Complete, Message, Received, Settlement
+from notifications.ports import Bus, Clock
 from notifications.testing import ManualClock
 
 PATIENCE_S = 20.0

@@ -32,15 +32,15 @@ from notifications.events import Channel, Event, read_event
 from notifications.hub import Hub
 from notifications.intake import Intake
 from notifications.lanes import Lanes
+from notifications.messages import Message
 from notifications.metrics import MetricsHandler
-from notifications.ports import (
+from notifications.ports import ChannelAdapter
+from notifications.records import (
     Accepted,
     Attempted,
-    ChannelAdapter,
     Claim,
     InboxEntry,
     Known,
-    Message,
     Placed,
     Record,
     Route,

@@ -16,7 +16,7 @@ from notifications.bus.topology import EVENTS_TOPIC, TOPOLOGY
 from notifications.database import Database, metadata
 from notifications.deliveries import Attempt, Delivered, Delivery, Failed, Outcome, State
 from notifications.events import Channel, Event, read_event
-from notifications.ports import InboxEntry, Known, Placed, Record, Result
+from notifications.records import InboxEntry, Known, Placed, Record, Result
 from notifications.stores.inbox import SqlInbox
 from notifications.stores.ledger import SqlLedger
 from notifications.stores.queries import SqlQueries

@@ -24,7 +24,8 @@ from notifications.bus.settling import Settling
 from notifications.bus.topology import Topic
 from notifications.database import Database, Transaction
 from notifications.errors import NotFound, Unavailable
-from notifications.ports import Clock, Complete, DeadLetter, Message, Received, Settlement
+from notifications.messages import Complete, DeadLetter, Message, Received, Settlement
+from notifications.ports import Clock
 from notifications.timing import Alarm
 
 log = logging.getLogger("huntaze")

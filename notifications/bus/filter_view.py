@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from notifications.bus.filter_values import FilterError
-from notifications.ports import PropertyValue
+from notifications.messages import PropertyValue
 
 SYSTEM_PROPERTIES = (
     "ContentType",

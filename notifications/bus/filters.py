@@ -18,7 +18,7 @@ from notifications.bus.filter_grammar import MAX_CHARACTERS, MAX_DEPTH, parse
 from notifications.bus.filter_tokens import FilterSyntaxError
 from notifications.bus.filter_values import FilterError, same
 from notifications.bus.filter_view import SYSTEM_PROPERTIES, MessageView
-from notifications.ports import PropertyValue
+from notifications.messages import PropertyValue
 
 __all__ = [
     "MAX_CHARACTERS",

@@ -12,7 +12,7 @@ from notifications.bus import tables
 from notifications.bus.queues import Entry
 from notifications.database import Transaction
 from notifications.errors import FieldError, InvalidInput
-from notifications.ports import DeadLetter, Message
+from notifications.messages import DeadLetter, Message
 
 PAGE = 500
 """Messages read from the database at once."""

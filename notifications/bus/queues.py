@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from notifications.bus.filters import Filter
 from notifications.bus.topology import Subscription
-from notifications.ports import Message, Received
+from notifications.messages import Message, Received
 
 HOT_LIMIT = 8_000
 """Messages a queue keeps in memory beyond those locked; the others wait in the database."""

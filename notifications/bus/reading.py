@@ -9,7 +9,7 @@ from notifications.bus import journal
 from notifications.bus.queues import Entry, Queue
 from notifications.bus.settling import Settling
 from notifications.database import Transaction
-from notifications.ports import DeadLetter
+from notifications.messages import DeadLetter
 
 EXPIRED = DeadLetter("TTLExpiredException", "The message expired and was dead lettered.")
 

@@ -14,7 +14,7 @@ from notifications.bus.journal import Buried
 from notifications.bus.queues import Entry, Queue
 from notifications.bus.topology import Subscription, Topic
 from notifications.database import Transaction
-from notifications.ports import DeadLetter
+from notifications.messages import DeadLetter
 
 _MAX_SUBSCRIPTIONS = 63
 """Per topic: the bits of a signed 64-bit number."""

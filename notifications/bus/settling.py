@@ -11,7 +11,7 @@ from notifications.bus import journal
 from notifications.bus.journal import Buried
 from notifications.bus.queues import Entry, Queue
 from notifications.database import Transaction
-from notifications.ports import DeadLetter
+from notifications.messages import DeadLetter
 
 log = logging.getLogger("huntaze")
 

@@ -18,7 +18,7 @@ from notifications.http.pagination import (
 from notifications.http.routing import KeyRoute, problem_responses
 from notifications.http.services import services_of
 from notifications.ids import parse_public_id, public_number
-from notifications.ports import AttemptView, DeliveryView
+from notifications.records import AttemptView, DeliveryView
 from notifications.routing import NOBODY
 
 router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], route_class=KeyRoute)

@@ -29,7 +29,7 @@ from notifications.http.problems import Refused, problem_of
 from notifications.http.routing import KeyRoute, RawRoute, problem_responses
 from notifications.http.services import services_of
 from notifications.hub import Hub, Published
-from notifications.ports import EventView
+from notifications.records import EventView
 
 MAX_BATCH = 1_000
 MEDIA_TYPES = (

@@ -17,7 +17,7 @@ from notifications.http.pagination import (
 )
 from notifications.http.routing import UserRoute
 from notifications.http.services import Services, services_of
-from notifications.ports import InboxItem
+from notifications.records import InboxItem
 
 router = APIRouter(prefix="/v1/inbox", tags=["inbox"], route_class=UserRoute)
 

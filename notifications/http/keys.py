@@ -29,7 +29,7 @@ from notifications.http.pagination import (
 )
 from notifications.http.routing import KeyRoute
 from notifications.http.services import services_of
-from notifications.ports import ApiKey
+from notifications.records import ApiKey
 
 router = APIRouter(prefix="/v1/api-keys", tags=["API keys"], route_class=KeyRoute)
 

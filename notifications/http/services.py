@@ -19,13 +19,13 @@ from notifications.ports import (
     Dice,
     Directory,
     Inbox,
-    InboxItem,
     Keys,
     PushGateway,
     Queries,
     Registry,
     Rounds,
 )
+from notifications.records import InboxItem
 from notifications.tally import Tally
 
 Probe = Callable[[], Awaitable[None]]

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from notifications.database import Transaction
 from notifications.events import Channel, Event, decode_stored
-from notifications.ports import Accepted, Known, Message
+from notifications.messages import Message
+from notifications.records import Accepted, Known
 from notifications.routing import event_message
 from notifications.stores import codes, tables
 from notifications.timing import Numbers

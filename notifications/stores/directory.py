@@ -21,7 +21,8 @@ from notifications.directory import (
     User,
 )
 from notifications.errors import ConfigurationError
-from notifications.ports import ApiKey, Clock
+from notifications.ports import Clock
+from notifications.records import ApiKey
 from notifications.stores import codes, tables
 from notifications.vault import SETTING, Vault
 

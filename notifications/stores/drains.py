@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from notifications.database import Transaction
 from notifications.events import Event, decode_stored
 from notifications.lanes import Health
-from notifications.ports import Claim, Record
+from notifications.records import Claim, Record
 from notifications.stores import codes, tables
 
 _LOST_MS = 60_000

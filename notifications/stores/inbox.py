@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from notifications.database import Database, Transaction
-from notifications.ports import InboxEntry, InboxItem, Placed
+from notifications.records import InboxEntry, InboxItem, Placed
 from notifications.stores import tables
 
 UNREAD = "unread"

@@ -9,7 +9,9 @@ from typing import Protocol
 
 from notifications.database import Batch, Database, Transaction
 from notifications.events import Channel, Event
-from notifications.ports import Accepted, Claim, Dice, Known, Message, Placed, Received, Record
+from notifications.messages import Message, Received
+from notifications.ports import Dice
+from notifications.records import Accepted, Claim, Known, Placed, Record
 from notifications.routing import addressed, drain_message
 from notifications.stores import arrivals, drains
 from notifications.stores.placing import place

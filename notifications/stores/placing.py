@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from notifications.database import Transaction
-from notifications.ports import InboxEntry, InboxItem, Placed
+from notifications.records import InboxEntry, InboxItem, Placed
 from notifications.stores import codes, tables
 
 _User = tuple[str, str]

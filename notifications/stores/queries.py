@@ -13,7 +13,7 @@ from notifications.database import Database
 from notifications.deliveries import State
 from notifications.endpoints import EndpointHealth
 from notifications.events import Channel, decode_stored
-from notifications.ports import AttemptView, DeliveryView, EventView
+from notifications.records import AttemptView, DeliveryView, EventView
 from notifications.stores import codes, tables
 
 HEALTH_OF = 20

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from notifications.database import Transaction
 from notifications.deliveries import Attempt, Delivery
-from notifications.ports import Result
+from notifications.records import Result
 from notifications.stores import codes, tables
 
 _Key = tuple[str, int]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from notifications.ports import Complete
+from notifications.messages import Complete
 from tests.bus_process import BATCH, SUBSCRIPTIONS, batch, open_bus
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import pytest
 
 from notifications.bus import topology
 from notifications.errors import HuntazeError
-from notifications.ports import Abandon, Complete, DeadLetter, Message, Settlement
+from notifications.messages import Abandon, Complete, DeadLetter, Message, Settlement
 from tests.bus_worlds import (
     ALL,
     BIG,

@@ -25,7 +25,8 @@ from notifications.deliveries import (
 )
 from notifications.events import Channel, Event
 from notifications.lanes import Health
-from notifications.ports import InboxEntry, Known, Received, Record, Result
+from notifications.messages import Received
+from notifications.records import InboxEntry, Known, Record, Result
 from notifications.retries import DAY, HOUR, MINUTE, NOTIFICATIONS, SECOND
 from tests.heart_world import HeartWorld, heart_world, read_rows, sample_event
 

@@ -14,7 +14,8 @@ import pytest
 
 from notifications.deliveries import Delivered, Failed, Parked
 from notifications.events import Channel, Event
-from notifications.ports import Message, Route
+from notifications.messages import Message
+from notifications.records import Route
 from notifications.retries import DAY, HOUR, MINUTE, SECOND, RetryTable
 from notifications.routing import drain_message, event_message
 from notifications.stores.audit import COLUMNS, AuditReport, figures, run_audit

@@ -16,7 +16,7 @@ from notifications.bus.queues import HOT_LIMIT
 from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
 from notifications.database import Transaction
 from notifications.errors import HuntazeError
-from notifications.ports import Abandon, Complete, DeadLetter, Received
+from notifications.messages import Abandon, Complete, DeadLetter, Received
 from tests.bus_worlds import (
     ALL,
     BIG,

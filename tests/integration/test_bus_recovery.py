@@ -22,7 +22,7 @@ from notifications.bus.topology import (
 )
 from notifications.database import Transaction
 from notifications.errors import NotFound, Unavailable
-from notifications.ports import Abandon, Complete, DeadLetter, Message, Received, Settlement
+from notifications.messages import Abandon, Complete, DeadLetter, Message, Received, Settlement
 from tests.bus_worlds import (
     ALL,
     BIG,

@@ -18,7 +18,8 @@ from notifications.deliveries import Delivered, Failed, Parked, Skipped
 from notifications.errors import StoreUnavailable
 from notifications.events import Channel, Event
 from notifications.lanes import BOUNDS, FIRST_PROBE, SICK_AFTER
-from notifications.ports import Message, Route
+from notifications.messages import Message
+from notifications.records import Route
 from notifications.retries import DAY, HOUR, MINUTE, NOTIFICATIONS, SECOND, RetryTable
 from notifications.routing import addressed, drain_message, event_message
 from tests.heart_world import (

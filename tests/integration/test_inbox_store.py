@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from notifications.ports import InboxItem
+from notifications.records import InboxItem
 from notifications.stores import tables
 from tests.ledger_world import LedgerWorld, ledger_world
 

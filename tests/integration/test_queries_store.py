@@ -8,7 +8,7 @@ import pytest
 from notifications.deliveries import State
 from notifications.endpoints import EndpointHealth
 from notifications.events import Channel
-from notifications.ports import DeliveryView, EventView
+from notifications.records import DeliveryView, EventView
 from tests.ledger_world import REFUSED, TAKEN, LedgerWorld, ledger_world
 
 

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from notifications.bus.topology import METRICS, NOTIFY_EMAIL
 from notifications.deliveries import Failed
 from notifications.events import Channel
-from notifications.ports import Message, Route
+from notifications.messages import Message
+from notifications.records import Route
 from notifications.retries import DAY, HOUR, MINUTE, SECOND
 from notifications.routing import addressed, event_message
 from notifications.stores.lost import SETTLED_MS

@@ -16,7 +16,7 @@ from notifications.channels.email.folder import FolderMailer
 from notifications.deliveries import Delivered, Failed, Outcome, Skipped
 from notifications.directory import Endpoint, Locale, Role, User
 from notifications.ids import public_id
-from notifications.ports import Attempted, InboxEntry, InboxItem, Mail, Placed, Route
+from notifications.records import Attempted, InboxEntry, InboxItem, Mail, Placed, Route
 from notifications.rendering import Renderer
 from tests.event_samples import NOW, TEMPLATES, delivery, example, minimal, user
 

@@ -13,7 +13,7 @@ from notifications.channels.email.folder import BATCH, FolderMailer, file_name
 from notifications.channels.email.message import to_bytes, to_message
 from notifications.deliveries import Delivered, Failed
 from notifications.errors import InvalidInput
-from notifications.ports import Mail
+from notifications.records import Mail
 
 SENDER = "notify@huntaze.example"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from notifications.channels.email.message import read_address, read_sender, to_bytes, to_message
 from notifications.errors import InvalidInput
-from notifications.ports import Mail
+from notifications.records import Mail
 
 SENDER = "Huntaze <notify@huntaze.example>"
 HEADERS = [

@@ -21,7 +21,8 @@ from notifications.deliveries import (
 )
 from notifications.directory import Endpoint, Locale, Role, User
 from notifications.events import Channel, Event
-from notifications.ports import ChannelAdapter, InboxItem, Placed, Route
+from notifications.ports import ChannelAdapter
+from notifications.records import InboxItem, Placed, Route
 from notifications.rendering import RenderError
 from notifications.retries import NOTIFICATIONS
 from tests.realtime_server import HandClock

@@ -17,7 +17,7 @@ from notifications.channels.realtime.items import (
     rank,
 )
 from notifications.events import Event
-from notifications.ports import InboxEntry, InboxItem
+from notifications.records import InboxEntry, InboxItem
 
 
 def event(type: str = "payment.received", **changed: Any) -> Event:  # noqa: A002

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from notifications.deliveries import State
 from notifications.errors import RejectedMessage
 from notifications.events import Channel, Event, read_event
-from notifications.ports import Known, Message, Received, Route
+from notifications.messages import Message, Received
+from notifications.records import Known, Route
 from notifications.retries import DAY, MINUTE, NOTIFICATIONS, SECOND
 from notifications.routing import (
     NOBODY,

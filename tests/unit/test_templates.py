@@ -7,7 +7,7 @@ import pytest
 
 from notifications.directory import Locale
 from notifications.ids import public_id
-from notifications.ports import Mail
+from notifications.records import Mail
 from notifications.rendering import Renderer, Toast
 from tests.event_samples import (
     MAILED,

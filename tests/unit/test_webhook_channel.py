@@ -18,7 +18,8 @@ from notifications.channels.webhooks.signatures import new_secret, rotate, secre
 from notifications.deliveries import Delivered, Failed, Outcome, Parked, Skipped
 from notifications.directory import Endpoint, EndpointState
 from notifications.errors import StoreUnavailable
-from notifications.ports import ChannelAdapter, Placed, Route
+from notifications.ports import ChannelAdapter
+from notifications.records import Placed, Route
 from tests.webhook_worlds import (
     NOON,
     SECRET,

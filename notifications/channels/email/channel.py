@@ -7,7 +7,8 @@ from notifications.deliveries import Delivery, Failed, Outcome, Skipped
 from notifications.directory import User
 from notifications.events import Event
 from notifications.ids import public_id
-from notifications.ports import Attempted, Clock, Directory, Mailer, Placed, Route
+from notifications.ports import Clock, Directory, Mailer
+from notifications.records import Attempted, Placed, Route
 from notifications.rendering import Renderer, RenderError
 
 TIME_LIMIT = 30.0

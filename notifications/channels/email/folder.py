@@ -16,7 +16,7 @@ from pathlib import Path
 from notifications.channels.email.message import read_sender, to_bytes, to_message
 from notifications.deliveries import Delivered, Failed, Outcome
 from notifications.errors import InvalidInput
-from notifications.ports import Mail
+from notifications.records import Mail
 
 BATCH = 64
 """Mails at most that are written together: bounds how long the first of them waits."""

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import cast
 
 from notifications.errors import FieldError, InvalidInput
-from notifications.ports import Mail
+from notifications.records import Mail
 from notifications.text import one_line
 
 DEFAULT_NAME = "Huntaze"

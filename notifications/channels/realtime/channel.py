@@ -11,15 +11,8 @@ from notifications.channels.realtime.items import item_id, notification, rank
 from notifications.deliveries import Delivered, Delivery, Failed, State
 from notifications.directory import User
 from notifications.events import Event
-from notifications.ports import (
-    Attempted,
-    Clock,
-    Directory,
-    InboxEntry,
-    Placed,
-    PushGateway,
-    Route,
-)
+from notifications.ports import Clock, Directory, PushGateway
+from notifications.records import Attempted, InboxEntry, Placed, Route
 from notifications.rendering import RenderError
 
 log = logging.getLogger("huntaze")

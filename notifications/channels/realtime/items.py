@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from notifications.events import Event
-from notifications.ports import InboxItem
+from notifications.records import InboxItem
 
 _RUN = 1_000
 _FINAL = 1_000_000_000

@@ -11,7 +11,8 @@ from notifications.deliveries import Delivery, Failed, Outcome, Parked, Skipped
 from notifications.directory import Endpoint, EndpointState
 from notifications.errors import FieldError, HuntazeError
 from notifications.events import Event
-from notifications.ports import Attempted, Clock, Directory, Placed, Route
+from notifications.ports import Clock, Directory
+from notifications.records import Attempted, Placed, Route
 
 CONTENT_TYPE = "application/cloudevents+json"
 TEST_EVENT = "webhook.test"

@@ -1,0 +1,82 @@
+"""Bus messages: what is sent, what is received, and what becomes of it. Pure values.
+
+Times are milliseconds since the epoch by the ledger's clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from notifications.records import Known
+
+PropertyValue = str | int | float | bool
+"""What an application property may hold. Integers are sent as int32: that is what the SDK takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is put on a topic.
+
+    Attributes:
+        id: At most 128 characters.
+        body: At most 256 KB with the properties.
+        properties: What rules look at.
+        subject: `sys.Label`, or None.
+        content_type: Or None.
+        due_at: When it becomes visible; None is at once.
+        decoded: What the publisher in this process already knows of the event in `body`.
+    """
+
+    id: str
+    body: bytes
+    properties: Mapping[str, PropertyValue]
+    subject: str | None = None
+    content_type: str | None = "application/json"
+    due_at: int | None = None
+    decoded: "Known | None" = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A message in hand, under a lock where the bus holds one.
+
+    Attributes:
+        message: What was sent.
+        subscription: Where it was received.
+        sequence_number: The bus's number for it.
+        delivery_count: From 1.
+        enqueued_at: When it became visible.
+        token: Names the lock; None on Functions, where returning completes.
+        ours: The bus is the hub's own: what the properties that begin with `hub` say is true.
+    """
+
+    message: Message
+    subscription: str
+    sequence_number: int
+    delivery_count: int
+    enqueued_at: int
+    token: int | None = None
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The message has been dealt with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Give it back at once; counts as a delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Nobody can ever deal with it."""
+
+    reason: str
+    description: str
+
+
+Settlement = Complete | Abandon | DeadLetter
+"""What happens to a bus message."""
