@@ -14,12 +14,12 @@ from notifications import deliveries as rules
 from notifications.attempts import Attempts, Policy, Running
 from notifications.deliveries import Delivery, State
 from notifications.errors import RejectedMessage
-from notifications.events import Channel, Event
+from notifications.events import Channel, Event, Known
 from notifications.intake import Intake
 from notifications.lanes import Lanes
 from notifications.messages import Complete, DeadLetter, Received, Settlement
 from notifications.ports import ChannelAdapter, Clock, Dice, Ledger
-from notifications.records import Known, Result
+from notifications.records import Result
 from notifications.routing import is_drain, lane_of, plan
 from notifications.timing import Numbers
 

@@ -98,6 +98,23 @@ class Event:
         return {"tenantId": self.tenant_id, "eventId": self.id, "type": self.type}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """An event as the ledger knows it.
+
+    Attributes:
+        key: The event's number in the ledger.
+        event: The event.
+        channels: The channels that carry it, fixed at acceptance.
+        routed: Targets that have a row already, of the channel that was asked about.
+    """
+
+    key: int
+    event: Event
+    channels: frozenset[Channel]
+    routed: frozenset[str] = frozenset()
+
+
 def is_tenant_id(value: object) -> bool:
     """Whether `value` may name a tenant: `[A-Za-z0-9_-]{1,36}`."""
     return isinstance(value, str) and _TENANT_ID.fullmatch(value) is not None

@@ -8,10 +8,9 @@ from typing import Protocol
 import orjson
 
 from notifications.errors import InvalidEvent, RejectedMessage
-from notifications.events import Channel, Event, decode_message
+from notifications.events import Channel, Event, Known, decode_message
 from notifications.messages import DeadLetter, Received
 from notifications.ports import Clock, Ledger
-from notifications.records import Known
 from notifications.routing import noted
 
 _Name = tuple[str, str]

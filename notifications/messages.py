@@ -5,10 +5,8 @@ Times are milliseconds since the epoch by the ledger's clock.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from notifications.records import Known
+from notifications.events import Known
 
 PropertyValue = str | int | float | bool
 """What an application property may hold. Integers are sent as int32: that is what the SDK takes."""
@@ -34,7 +32,7 @@ class Message:
     subject: str | None = None
     content_type: str | None = "application/json"
     due_at: int | None = None
-    decoded: "Known | None" = field(default=None, compare=False, repr=False)
+    decoded: Known | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from notifications.deliveries import Delivery, Outcome
 from notifications.directory import Endpoint, User
-from notifications.events import Channel, Event
+from notifications.events import Channel, Event, Known
 from notifications.messages import (
     Message,
     Received,
@@ -24,7 +24,6 @@ from notifications.records import (
     DeliveryView,
     EventView,
     InboxItem,
-    Known,
     Mail,
     Placed,
     Record,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from notifications.deliveries import Attempt, Delivery, Outcome
-from notifications.events import Channel, Event
+from notifications.events import Event
 from notifications.lanes import Health
 from notifications.messages import Received
 
@@ -25,23 +25,6 @@ class Accepted:
     key: int
     duplicate: bool = False
     conflict: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """An event as the ledger knows it.
-
-    Attributes:
-        key: The event's number in the ledger.
-        event: The event.
-        channels: The channels that carry it, fixed at acceptance.
-        routed: Targets that have a row already, of the channel that was asked about.
-    """
-
-    key: int
-    event: Event
-    channels: frozenset[Channel]
-    routed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ import orjson
 
 from notifications.deliveries import Delivery, State
 from notifications.errors import RejectedMessage
-from notifications.events import Channel, Event, decode_stored
+from notifications.events import Channel, Event, Known, decode_stored
 from notifications.messages import Message, PropertyValue, Received
-from notifications.records import Known, Route
+from notifications.records import Route
 from notifications.retries import MINUTE, SECOND, RetryTable
 
 NOBODY = "-"

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from notifications.events import Channel, Event
+from notifications.events import Channel, Event, Known
 from notifications.ports import Ledger
-from notifications.records import Accepted, Claim, Known, Placed, Record
+from notifications.records import Accepted, Claim, Placed, Record
 
 
 class Tally:

@@ -28,23 +28,14 @@ from notifications.database import Database
 from notifications.deliveries import Delivered, Delivery, Outcome
 from notifications.dispatcher import Dispatcher
 from notifications.errors import FieldError, InvalidEvent, StoreUnavailable
-from notifications.events import Channel, Event, read_event
+from notifications.events import Channel, Event, Known, read_event
 from notifications.hub import Hub
 from notifications.intake import Intake
 from notifications.lanes import Lanes
 from notifications.messages import Message
 from notifications.metrics import MetricsHandler
 from notifications.ports import ChannelAdapter
-from notifications.records import (
-    Accepted,
-    Attempted,
-    Claim,
-    InboxEntry,
-    Known,
-    Placed,
-    Record,
-    Route,
-)
+from notifications.records import Accepted, Attempted, Claim, InboxEntry, Placed, Record, Route
 from notifications.retries import DAY, NOTIFICATIONS, SECOND, RetryTable
 from notifications.stores.audit import AuditReport, Expectations, run_audit
 from notifications.stores.ledger import SqlLedger

@@ -15,8 +15,8 @@ from notifications.bus.embedded import EmbeddedBus, EventsOutbox
 from notifications.bus.topology import EVENTS_TOPIC, TOPOLOGY
 from notifications.database import Database, metadata
 from notifications.deliveries import Attempt, Delivered, Delivery, Failed, Outcome, State
-from notifications.events import Channel, Event, read_event
-from notifications.records import InboxEntry, Known, Placed, Record, Result
+from notifications.events import Channel, Event, Known, read_event
+from notifications.records import InboxEntry, Placed, Record, Result
 from notifications.stores.inbox import SqlInbox
 from notifications.stores.ledger import SqlLedger
 from notifications.stores.queries import SqlQueries

@@ -6,9 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from notifications.database import Transaction
-from notifications.events import Channel, Event, decode_stored
+from notifications.events import Channel, Event, Known, decode_stored
 from notifications.messages import Message
-from notifications.records import Accepted, Known
+from notifications.records import Accepted
 from notifications.routing import event_message
 from notifications.stores import codes, tables
 from notifications.timing import Numbers

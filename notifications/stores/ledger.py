@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from notifications.database import Batch, Database, Transaction
-from notifications.events import Channel, Event
+from notifications.events import Channel, Event, Known
 from notifications.messages import Message, Received
 from notifications.ports import Dice
-from notifications.records import Accepted, Claim, Known, Placed, Record
+from notifications.records import Accepted, Claim, Placed, Record
 from notifications.routing import addressed, drain_message
 from notifications.stores import arrivals, drains
 from notifications.stores.placing import place

@@ -23,10 +23,10 @@ from notifications.deliveries import (
     skipped,
     waiting,
 )
-from notifications.events import Channel, Event
+from notifications.events import Channel, Event, Known
 from notifications.lanes import Health
 from notifications.messages import Received
-from notifications.records import InboxEntry, Known, Record, Result
+from notifications.records import InboxEntry, Record, Result
 from notifications.retries import DAY, HOUR, MINUTE, NOTIFICATIONS, SECOND
 from tests.heart_world import HeartWorld, heart_world, read_rows, sample_event
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from notifications.deliveries import State
 from notifications.errors import RejectedMessage
-from notifications.events import Channel, Event, read_event
+from notifications.events import Channel, Event, Known, read_event
 from notifications.messages import Message, Received
-from notifications.records import Known, Route
+from notifications.records import Route
 from notifications.retries import DAY, MINUTE, NOTIFICATIONS, SECOND
 from notifications.routing import (
     NOBODY,
