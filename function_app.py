@@ -11,7 +11,7 @@ from pathlib import Path
 
 import azure.functions as func
 
-from notifications.bootstrap import open_local_hub
+from notifications.bootstrap import functions_policy, open_local_hub
 from notifications.bus.topology import (
     EVENTS_TOPIC,
     METRICS,
@@ -35,7 +35,7 @@ async def _open() -> AsyncIterator[Mapping[str, Guard]]:
     settings = Settings.read(os.environ)
     with own(DATA) as folder:
         secrets = load_or_create_secrets(folder.path, settings)
-        async with open_local_hub(settings, secrets, folder) as hub:
+        async with open_local_hub(settings, secrets, folder, functions_policy(settings)) as hub:
             yield hub.pipeline.guards
 
 

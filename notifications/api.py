@@ -62,7 +62,7 @@ def create_app(hub: LocalHub) -> FastAPI:
             vitals=Vitals(
                 tally=hub.tally,
                 probes={"database": database_answers(hub.database)},
-                sweep_at=lambda: hub.sweep.last_at,
+                sweep_at=lambda: hub.sweep.last_at or hub.sweep.began_at,
                 sockets=hub.sockets.count,
             ),
             admin_keys=hub.secrets.admin_keys,

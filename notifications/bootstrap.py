@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from notifications.bus.embedded import EmbeddedBus, EventsOutbox
@@ -64,7 +64,7 @@ from notifications.sweep import Sweep
 from notifications.tally import Tally
 from notifications.timing import Numbers, SystemClock, SystemDice
 from notifications.vault import Vault
-from notifications.worker import Appetite, Guard, Worker
+from notifications.worker import OUTAGE_PATIENCE_MS, Appetite, Guard, Worker
 
 log = logging.getLogger("huntaze")
 
@@ -197,9 +197,15 @@ class LocalHub:
 
 @asynccontextmanager
 async def open_local_hub(
-    settings: Settings, secrets: Secrets, folder: DataFolder
+    settings: Settings, secrets: Secrets, folder: DataFolder, policy: Policy | None = None
 ) -> AsyncIterator[LocalHub]:
     """Open the data folder, which this process owns, and go to work until the block ends.
+
+    Args:
+        settings: What is configured.
+        secrets: Keys of all kinds.
+        folder: Owned by this process.
+        policy: How patient its channels are; `local_policy` by default.
 
     Raises:
         ConfigurationError: A secret that the stored data needs is missing.
@@ -234,7 +240,7 @@ async def open_local_hub(
                 sender=sender,
             ),
             catalogue,
-            local_policy(settings),
+            policy or local_policy(settings),
             settings,
             publish=lambda messages: bus.publish(EVENTS_TOPIC, messages),
             clock=clock,
@@ -275,6 +281,12 @@ def local_policy(settings: Settings) -> Policy:
         claim=int(settings.webhook_timeout * SECOND) + _CLAIM_MARGIN_MS,
         patience=DAY / SECOND,
     )
+
+
+def functions_policy(settings: Settings) -> Policy:
+    """On Functions nothing goes on once a handler has returned: it waits for its attempts."""
+    local = local_policy(settings)
+    return replace(local, grace=local.claim / SECOND, patience=OUTAGE_PATIENCE_MS / SECOND)
 
 
 @asynccontextmanager

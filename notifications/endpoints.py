@@ -14,7 +14,7 @@ from notifications.directory import Endpoint, EndpointState, SigningSecret
 from notifications.errors import FieldError, HuntazeError, InvalidInput, NotFound, Unavailable
 from notifications.events import Channel
 from notifications.hub import Hub
-from notifications.ports import Clock, Dice, Directory, Queries, Registry
+from notifications.ports import Clock, Dice, Directory, EndpointRegistry, Queries
 from notifications.records import DeliveryView
 from notifications.retries import SECOND
 
@@ -107,7 +107,7 @@ class Endpoints:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: EndpointRegistry,
         directory: Directory,
         *,
         hub: Hub,
@@ -173,33 +173,40 @@ class Endpoints:
             NotFound: There is no such endpoint.
             InvalidInput: Something that was entered is wrong.
         """
-        endpoint = _granted(await self.get(tenant_id, endpoint_id), wishes)
-        self._check(endpoint, wishes)
-        await self._registry.save_endpoint(endpoint)
-        return endpoint
+
+        def change(endpoint: Endpoint) -> Endpoint:
+            changed = _granted(endpoint, wishes)
+            self._check(changed, wishes)
+            return changed
+
+        return await self._change(tenant_id, endpoint_id, change)
 
     async def rotate(self, tenant_id: str, endpoint_id: str) -> Endpoint:
         """Give it a new secret, the first of its `secrets`; the former signs along for a day."""
-        endpoint = await self.get(tenant_id, endpoint_id)
-        secrets = self._signing.rotate(endpoint.secrets, self._clock.now())
-        return await self._save(replace(endpoint, secrets=secrets))
+        now = self._clock.now()
+        return await self._change(
+            tenant_id,
+            endpoint_id,
+            lambda each: replace(each, secrets=self._signing.rotate(each.secrets, now)),
+        )
 
     async def pause(self, tenant_id: str, endpoint_id: str) -> Endpoint:
         """Take no deliveries for now; one that is disabled stays so, with its reason."""
-        endpoint = await self.get(tenant_id, endpoint_id)
-        if endpoint.state is not EndpointState.ACTIVE:
-            return endpoint
-        return await self._save(
-            replace(endpoint, state=EndpointState.PAUSED, state_reason=PAUSED_BY_HAND)
-        )
+
+        def pause(endpoint: Endpoint) -> Endpoint:
+            if endpoint.state is not EndpointState.ACTIVE:
+                return endpoint
+            return replace(endpoint, state=EndpointState.PAUSED, state_reason=PAUSED_BY_HAND)
+
+        return await self._change(tenant_id, endpoint_id, pause)
 
     async def resume(self, tenant_id: str, endpoint_id: str) -> Endpoint:
         """Take deliveries again; those that are parked begin again."""
-        endpoint = await self.get(tenant_id, endpoint_id)
-        if endpoint.state is not EndpointState.ACTIVE:
-            endpoint = await self._save(
-                replace(endpoint, state=EndpointState.ACTIVE, state_reason=None)
-            )
+        endpoint = await self._change(
+            tenant_id,
+            endpoint_id,
+            lambda each: replace(each, state=EndpointState.ACTIVE, state_reason=None),
+        )
         self._nudge()
         return endpoint
 
@@ -246,9 +253,13 @@ class Endpoints:
         """The newest public key's text."""
         return self._signing.public_key_text(endpoint.secrets[0])
 
-    async def _save(self, endpoint: Endpoint) -> Endpoint:
-        await self._registry.save_endpoint(endpoint)
-        return endpoint
+    async def _change(
+        self, tenant_id: str, endpoint_id: str, change: Callable[[Endpoint], Endpoint]
+    ) -> Endpoint:
+        changed = await self._registry.change_endpoint(tenant_id, endpoint_id, change)
+        if changed is None:
+            raise NotFound("no such endpoint")
+        return changed
 
     def _check(self, endpoint: Endpoint, wishes: Wishes) -> None:
         errors: list[FieldError] = []

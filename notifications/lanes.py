@@ -24,7 +24,10 @@ BOUNDS: Mapping[Channel, int] = {Channel.REALTIME: 512, Channel.EMAIL: 32, Chann
 """Attempts in flight at once, per lane and process."""
 
 IN_FLIGHT_LIMIT = 4_096
-"""Attempts in flight at once, of all lanes of a process: what memory and sockets can bear."""
+"""Attempts in flight at once, of all lanes of a channel in a process: what sockets can bear."""
+
+TENANT_LIMIT = IN_FLIGHT_LIMIT // 4
+"""The most of them that one tenant's lanes may hold, so that its slow endpoints leave room."""
 
 BUSY_RETRY = 500
 """When a lane that was at its bound is looked at again at the latest, ms."""
@@ -85,7 +88,7 @@ class Lanes:
 
     def __init__(self) -> None:
         self._in_flight: Counter[str] = Counter()
-        self._total = 0
+        self._totals: Counter[str] = Counter()  # by channel, and by channel and tenant
         self._health: dict[str, Health] = {}
         self._probing: set[str] = set()
         self._wanted: set[str] = set()
@@ -99,12 +102,12 @@ class Lanes:
         if sick:
             self._probing.add(lane)
         self._in_flight[lane] += 1
-        self._total += 1
+        self._totals.update(_owners(lane))
         return True
 
     def leave(self, lane: str, outcome: Outcome, *, began: int, now: int) -> Health | None:
         """Give the place back that was taken at `began`; the lane's health where that changed."""
-        self._total -= 1
+        self._totals.subtract(_owners(lane))
         self._in_flight[lane] -= 1
         if self._in_flight[lane] <= 0:
             del self._in_flight[lane]
@@ -151,7 +154,12 @@ class Lanes:
 
     def room(self, lane: str, channel: Channel, *, now: int) -> int:
         """How many deliveries may be tried now: one while sick, and none before the probe."""
-        free = min(BOUNDS[channel] - self._in_flight[lane], IN_FLIGHT_LIMIT - self._total)
+        of_channel, of_tenant = _owners(lane)
+        free = min(
+            BOUNDS[channel] - self._in_flight[lane],
+            IN_FLIGHT_LIMIT - self._totals[of_channel],
+            TENANT_LIMIT - self._totals[of_tenant],
+        )
         if free <= 0:
             return 0
         if not self._sick(lane):
@@ -169,3 +177,9 @@ class Lanes:
         if probe_at > now:
             return probe_at
         return now if self.room(lane, channel, now=now) else now + BUSY_RETRY
+
+
+def _owners(lane: str) -> tuple[str, str]:
+    """The channel of a lane, and the channel and tenant."""
+    channel, tenant, *_ = lane.split("/", 2)
+    return channel, f"{channel}/{tenant}"

@@ -4,7 +4,7 @@ Adapters live in `bus/`, `stores/` and `channels/`; one contract suite per port 
 its adapters. Times are milliseconds since the epoch by the ledger's clock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -209,7 +209,7 @@ class Directory(Protocol):
 
 
 class Registry(Protocol):
-    """Changes to users and endpoints; they show in `Directory` at once."""
+    """Changes to users; they show in `Directory` at once."""
 
     async def save_user(self, user: User) -> None:
         """Create or replace a user."""
@@ -219,8 +219,22 @@ class Registry(Protocol):
         """Remove a user with the inbox and what mails were kept; whether there was one."""
         ...
 
+
+class EndpointRegistry(Protocol):
+    """Changes to endpoints; they show in `Directory` at once."""
+
     async def save_endpoint(self, endpoint: Endpoint) -> None:
         """Create or replace an endpoint; secrets are sealed before they are written."""
+        ...
+
+    async def change_endpoint(
+        self, tenant_id: str, endpoint_id: str, change: Callable[[Endpoint], Endpoint]
+    ) -> Endpoint | None:
+        """Read, change and write in one transaction, so that no other change is undone.
+
+        `change` is pure and may run twice; what it raises is raised, and nothing is written.
+        None where there is no such endpoint.
+        """
         ...
 
     async def delete_endpoint(self, tenant_id: str, endpoint_id: str) -> bool:

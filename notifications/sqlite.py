@@ -34,6 +34,7 @@ def engine(path: Path, *, pool: type[sa.Pool], **options: Any) -> sa.Engine:
     made = sa.create_engine(
         f"sqlite:///{path}",
         poolclass=pool,
+        hide_parameters=True,  # errors go to the log, what people entered does not
         connect_args={"check_same_thread": False, "timeout": OPENING_S, "isolation_level": None},
         **options,
     )

@@ -61,6 +61,8 @@ class Sweep:
         self._nudged = asyncio.Event()
         self.last_at: int | None = None
         """When the last sweep ended, ms since the epoch; on `/readyz` and `/metrics`."""
+        self.began_at = clock.now()
+        """Since when one is waited for."""
 
     async def run(self) -> None:
         """Sweep until cancelled."""

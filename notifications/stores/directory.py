@@ -1,10 +1,11 @@
-"""Users, endpoints and API keys in SQL. Implements `ports.Directory`, `Registry` and `Keys`.
+"""Users, endpoints and API keys in SQL. Implements `ports.Directory`, `Registry`,
+`EndpointRegistry` and `Keys`.
 
 The channels ask before every attempt, so answers are kept for `FRESH_MS`; what this process
 changes itself is forgotten at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Generic, TypeVar
 
@@ -159,15 +160,33 @@ class SqlDirectory:
         return was_there
 
     async def save_endpoint(self, endpoint: Endpoint) -> None:
-        """See `ports.Registry.save_endpoint`."""
+        """See `ports.EndpointRegistry.save_endpoint`."""
         row = self._endpoint_row(endpoint)
         await self._database.write(
             lambda tx: _replace(tx, tables.endpoints, row, ("tenant_id", "id"))
         )
         self._endpoints.forget(endpoint.tenant_id)
 
+    async def change_endpoint(
+        self, tenant_id: str, endpoint_id: str, change: Callable[[Endpoint], Endpoint]
+    ) -> Endpoint | None:
+        """See `ports.EndpointRegistry.change_endpoint`."""
+        key = {"tenant": tenant_id, "endpoint": endpoint_id}
+
+        def run(tx: Transaction) -> Endpoint | None:
+            row = tx.connection.execute(_ENDPOINT, key).first()
+            if row is None:
+                return None
+            changed = change(self._endpoint(row))
+            _replace(tx, tables.endpoints, self._endpoint_row(changed), ("tenant_id", "id"))
+            return changed
+
+        changed = await self._database.write(run)
+        self._endpoints.forget(tenant_id)
+        return changed
+
     async def delete_endpoint(self, tenant_id: str, endpoint_id: str) -> bool:
-        """See `ports.Registry.delete_endpoint`."""
+        """See `ports.EndpointRegistry.delete_endpoint`."""
 
         def delete(tx: Transaction) -> bool:
             gone = tx.connection.execute(
@@ -319,6 +338,11 @@ _ENDPOINTS = (
     sa.select(tables.endpoints)
     .where(_ep.tenant_id == _b("tenant"))
     .order_by(_ep.created_at, _ep.id)
+)
+_ENDPOINT = (
+    sa.select(tables.endpoints)
+    .where(_ep.tenant_id == _b("tenant"), _ep.id == _b("endpoint"))
+    .with_for_update()
 )
 _KEY = sa.select(tables.api_keys).where(_k.hash == _b("hash"))
 _END_OPEN = (

@@ -25,6 +25,10 @@ SETTLED_MS = 2 * MINUTE
 LOOKED_AT = 20_000
 """Events that one look goes over: what a reader's thread does in a tenth of a second."""
 
+LOOKS = 4
+"""How many looks one call takes for each consumer: each reads what is on the bus and what is dead.
+What is beyond them is looked at in the next sweep."""
+
 
 class Sender(Protocol):
     """Sends events again within a transaction; the ledger does it."""
@@ -74,13 +78,13 @@ class SqlLostEvents:
         """See `sweep.LostEvents.resend`."""
         sent = 0
         for consumer in self._subscriptions:
-            done = False
-            while not done and sent < limit:
+            for _ in range(LOOKS):
                 look = await self._database.read(
                     lambda connection, consumer=consumer: self._look(connection, consumer, limit)  # type: ignore[misc]
                 )
                 sent += await self._send(consumer, look)
-                done = look.done
+                if look.done or sent >= limit:
+                    break
         return sent
 
     def _look(self, connection: sa.Connection, consumer: str, limit: int) -> _Look:

@@ -20,6 +20,7 @@ def alembic_config(connection: sa.Connection) -> Config:
 
 def migrate(path: Path) -> None:
     """Create the SQLite file or bring it to this release; does nothing where it is there."""
+    path.touch(mode=0o600)  # SQLite gives its other files the mode of this one
     engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool)
     with engine.begin() as connection:
         command.upgrade(alembic_config(connection), "head")

@@ -345,3 +345,24 @@ def test_what_could_not_be_kept_as_sent_is_rejected_from_the_bus(data: bytes, sa
     with pytest.raises(RejectedMessage, match=said) as caught:
         decode_message(body, now=datetime(2026, 1, 1, tzinfo=UTC))
     assert caught.value.reason == "not-json"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-01T12Z",
+        "2026-W05-3T10:00:00+01:00",
+        "20260101T000000Z",
+        "2026-01-01T00:00:00,5Z",
+        "2026-01-01T00:00:00+01:00:30",
+        "2026-01-01T00:00:00+0100",
+    ],
+)
+def test_what_is_iso_but_not_rfc_3339_is_no_time(text: str) -> None:
+    """Spellings that Python's parser takes and RFC 3339 does not are refused at /time."""
+    assert complaints(time=text) == ["/time"]
+
+
+def test_lower_case_letters_are_rfc_3339_too() -> None:
+    """`t` and `z` may be lower case."""
+    assert read(time="2026-01-31t12:00:00z").time == "2026-01-31t12:00:00z"

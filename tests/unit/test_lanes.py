@@ -14,6 +14,7 @@ from notifications.lanes import (
     LAST_PROBE,
     PROBE_PATIENCE,
     SICK_AFTER,
+    TENANT_LIMIT,
     WORTH_A_DRAIN,
     Health,
     Lanes,
@@ -64,12 +65,24 @@ def test_a_process_takes_no_more_than_its_limit() -> None:
     """However many lanes there are, a process has so many attempts in flight and no more."""
     lanes = Lanes()
     count = 0
-    while lanes.enter(f"webhook/acme/ep_{count}", WEBHOOK, now=NOON):
+    while lanes.enter(f"webhook/t{count % 9}/ep_{count}", WEBHOOK, now=NOON):
         count += 1
     assert count == IN_FLIGHT_LIMIT
     assert lanes.room("webhook/acme/another", WEBHOOK, now=NOON) == 0
-    lanes.leave("webhook/acme/ep_0", TAKEN, began=NOON, now=NOON)
+    assert lanes.room("realtime/acme", Channel.REALTIME, now=NOON) > 0
+    lanes.leave("webhook/t0/ep_0", TAKEN, began=NOON, now=NOON)
     assert lanes.room("webhook/acme/another", WEBHOOK, now=NOON) == 1
+
+
+def test_one_tenant_leaves_room_for_the_others() -> None:
+    """However many slow endpoints a tenant has, they hold a quarter of the places at most."""
+    lanes = Lanes()
+    count = 0
+    while lanes.enter(f"webhook/acme/ep_{count}", WEBHOOK, now=NOON):
+        count += 1
+    assert count == TENANT_LIMIT == IN_FLIGHT_LIMIT // 4
+    assert lanes.room("webhook/other/ep_1", WEBHOOK, now=NOON) == BOUNDS[WEBHOOK]
+    assert lanes.room("email/acme", Channel.EMAIL, now=NOON) == BOUNDS[Channel.EMAIL]
 
 
 def test_five_timeouts_in_a_row_make_a_lane_sick() -> None:
