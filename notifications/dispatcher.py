@@ -116,9 +116,17 @@ class Dispatcher:
 
     async def _plan(self, known: Known) -> list[Delivery]:
         route = await self._adapter.route(known.event)
-        ids = [self._numbers.next() for _ in range(max(len(route.targets), 1))]
+        ids = self._ids(known.key, max(len(route.targets), 1))
         now = self._clock.now()
         return plan(known, self.channel, route, ids=ids, now=now, table=self._policy.table)
+
+    def _ids(self, key: int, count: int) -> list[int]:
+        """The deliveries' numbers: out of the event's own block, so that an event that is routed
+        again after a crash makes the same mails, not others; beyond it, new ones."""
+        share = (self._numbers.BLOCK - 1) // len(Channel)
+        first = key + 1 + share * list(Channel).index(self.channel)
+        own = [first + place for place in range(min(count, share))]
+        return own + [self._numbers.next() for _ in range(count - len(own))]
 
     async def _first_attempts(
         self, planned: Sequence[tuple[Delivery, Event]], completes: Sequence[Received]
