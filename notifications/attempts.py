@@ -25,7 +25,7 @@ from notifications.events import Channel, Event
 from notifications.lanes import Health, Lanes
 from notifications.messages import Received
 from notifications.ports import ChannelAdapter, Clock, Dice, Ledger
-from notifications.records import Attempted, Placed, Record, Result
+from notifications.records import Attempted, Record, Result, Written
 from notifications.retries import SECOND, RetryTable
 
 log = logging.getLogger("huntaze")
@@ -44,12 +44,15 @@ class Policy:
         claim: Milliseconds after which an attempt that was never recorded is due again: longer
             than an attempt can take.
         patience: Seconds to go on trying to write outcomes while the database is away.
+        shared: Whether other processes work on the same ledger: then first attempts, too, are
+            claimed in their rows before they are made.
     """
 
     table: RetryTable
     grace: float
     claim: int
     patience: float
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +142,7 @@ class Attempts:
             wakes[drained[0]] = self._lanes.open_at(
                 drained[0], self._channel, now=self._clock.now()
             )
-        placed = await self._record_patiently(
+        written = await self._record_patiently(
             Record(
                 results=[*results, *others],
                 completes=completes,
@@ -148,7 +151,18 @@ class Attempts:
                 drained=drained,
             )
         )
-        await self._tell(done, results, placed)
+        await self._tell(done, results, written)
+
+    async def route(self, results: Sequence[Result]) -> Sequence[Written]:
+        """Write down new deliveries before any attempt: which of the claims are ours.
+
+        Raises:
+            Unavailable: None was written, or nobody knows.
+        """
+        if not results:
+            return ()
+        record = Record(results=results, wakes=self._wakes(results, ()))
+        return await self._ledger.record(record)
 
     def go_on(self, one: Running) -> None:
         """Let an attempt go on in the background; it is recorded when it comes back."""
@@ -214,7 +228,7 @@ class Attempts:
 
     # ---------------------------------------------------------------- recording
 
-    async def _record_patiently(self, record: Record) -> Sequence[Placed | None]:
+    async def _record_patiently(self, record: Record) -> Sequence[Written]:
         """Outcomes in hand are worth waiting for: what was sent must not be sent again."""
         give_up_at = self._clock.now() + int(self._policy.patience * SECOND)
         while True:
@@ -246,13 +260,13 @@ class Attempts:
         return wakes
 
     async def _tell(
-        self, done: Sequence[Running], results: Sequence[Result], placed: Sequence[Placed | None]
+        self, done: Sequence[Running], results: Sequence[Result], written: Sequence[Written]
     ) -> None:
         """Tell the channel which of its entries are in the inbox. Nothing can undo that."""
-        for one, result, place in zip(done, results, placed, strict=False):
-            if place is not None:
+        for one, result, answer in zip(done, results, written, strict=False):
+            if answer.placed is not None:
                 try:
-                    await self._adapter.recorded(result.after, one.event, place)
+                    await self._adapter.recorded(result.after, one.event, answer.placed)
                 except Exception:
                     log.exception("delivery.recorded_raised", extra=one.event.log_context())
 

@@ -52,6 +52,7 @@ from notifications.ports import (
 from notifications.rendering import Renderer
 from notifications.retries import DAY, SECOND
 from notifications.settings import Secrets, Settings
+from notifications.sqlite_file import SqliteDatabase
 from notifications.stores.audit import Expectations
 from notifications.stores.directory import SqlDirectory, SqlKeys
 from notifications.stores.inbox import SqlInbox
@@ -215,7 +216,7 @@ async def open_local_hub(
     catalogue = load_catalogue()
     migrate(folder.database)
     async with AsyncExitStack() as stack:
-        database = Database(folder.database, clock)
+        database = SqliteDatabase(folder.database, clock)
         database.start()
         stack.push_async_callback(database.close)
         bus = EmbeddedBus(database, TOPOLOGY, clock)

@@ -1,31 +1,24 @@
-"""The database of one machine: one SQLite file, one owner, one writer that commits in groups.
+"""What every database of the hub gives to the adapters that store things in it.
 
-The embedded bus and the ledger share it, so that an event and its message are one commit. Both
-hand in *units of work*: plain functions of a `Transaction`. Units that are waiting when the writer
-comes round run in one transaction and share its `fsync`; a unit that fails is taken out and the
-others are committed without it. `Batch` units are handed all their waiting items at once, which
+They hand in *units of work*: plain functions of a `Transaction`. Units that are waiting when a
+writer comes round run in one transaction and share its `fsync`; a unit that fails is taken out and
+the others are committed without it. `Batch` units are handed all their waiting items at once, which
 turns a thousand small statements into a few `executemany`.
 
-Statements run on the event loop's thread, where no other thread fights them for the interpreter
-lock, in bites of `GROUP_LIMIT` items; only the commit, which waits for the disk, runs in a thread.
+`sqlite_file.SqliteDatabase` is the database of one machine, `postgres.PostgresDatabase` the one
+that several processes share.
 """
 
 import asyncio
 import logging
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
-from notifications import sqlite
 from notifications.errors import StoreUnavailable
-from notifications.ports import Clock
 
 log = logging.getLogger("huntaze")
 
@@ -38,14 +31,6 @@ Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 GROUP_LIMIT = 512
 """Items in one commit: bounds how long the event loop is busy with statements, about 20 ms."""
 
-READERS = 4
-"""Threads for reading; in WAL mode they read beside the writer. The loop has a connection more."""
-
-PATIENCE_S = 5.0
-"""How long the writer asks for a file that somebody else writes to."""
-
-_PAUSE_S = 0.02
-
 T = TypeVar("T")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -57,12 +42,15 @@ class Transaction:
     Attributes:
         connection: Runs statements; committed by the writer, never by the unit.
         now: The ledger's time, ms since the epoch.
+        shared: Whether other transactions write beside this one. Where none does, what was read
+            stays so until the commit, without a lock.
         collected: What units left to be written once, just before the commit, by its writer.
     """
 
-    def __init__(self, connection: sa.Connection, now: int) -> None:
+    def __init__(self, connection: sa.Connection, now: int, *, shared: bool = False) -> None:
         self.connection = connection
         self.now = now
+        self.shared = shared
         self.collected: dict[Callable[[Transaction, list[Any]], None], list[Any]] = {}
         self._callbacks: list[Callable[[], None]] = []
 
@@ -96,190 +84,103 @@ class Batch(Generic[Item, Answer]):
     run: Callable[[Transaction, Sequence[Item]], Sequence[Answer]]
 
 
-@dataclass(slots=True, eq=False)
-class _Order:
-    batch: Batch[Any, Any]
-    items: Sequence[Any]
-    future: asyncio.Future[Any] = field(repr=False)
+class Database(Protocol):
+    """Where adapters store things.
 
-
-class Database:
-    """The file, its writer and its readers. Open it inside the event loop that uses it.
-
-    Args:
-        path: The file, which has its tables already.
-        clock: Says what time it is in a transaction.
-        patience_s: How long the writer asks for the file while somebody else writes to it.
+    Raises:
+        StoreUnavailable: From any method; nothing was done.
     """
-
-    def __init__(self, path: Path, clock: Clock, *, patience_s: float = PATIENCE_S) -> None:
-        self.path = path
-        self._patience_s = patience_s
-        self._clock = clock
-        self._writing = sqlite.engine(path, pool=sa.StaticPool)
-        self._reading = sqlite.engine(
-            path, pool=sa.QueuePool, pool_size=READERS + 1, max_overflow=0
-        )
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="huntaze-read")
-        self._committer = ThreadPoolExecutor(1, thread_name_prefix="huntaze-commit")
-        self._orders: deque[_Order] = deque()
-        self._wake = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-        self._closed = False
-
-    def start(self) -> None:
-        """Begin to write."""
-        self._writer = asyncio.create_task(self._write_groups(), name="database-writer")
-
-    async def close(self) -> None:
-        """Write what is waiting, then close."""
-        self._closed = True
-        self._wake.set()
-        if self._writer is not None:
-            await self._writer
-        self._committer.shutdown()
-        self._readers.shutdown()
-        self._writing.dispose()
-        self._reading.dispose()
 
     async def write(self, unit: Callable[[Transaction], T]) -> T:
         """Run one unit of work; durable when it returns.
 
         A caller that is cancelled meanwhile does not learn whether it was written.
-
-        Raises:
-            StoreUnavailable: Nothing was written.
         """
-
-        def run(tx: Transaction, items: Sequence[None]) -> list[T]:
-            return [unit(tx) for _ in items]
-
-        answers: Sequence[T] = await self.submit(Batch(run), (None,))
-        return answers[0]
+        ...
 
     def submit(
         self, batch: Batch[Item, Answer], items: Sequence[Item]
     ) -> asyncio.Future[Sequence[Answer]]:
         """Hand items to a batch; resolves with one answer each, once they are durable."""
-        future: asyncio.Future[Sequence[Answer]] = asyncio.get_running_loop().create_future()
-        if self._closed:
-            future.set_exception(StoreUnavailable("the hub is stopping"))
-            return future
-        self._orders.append(_Order(batch, items, future))
-        self._wake.set()
-        return future
+        ...
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
-        """Run a query on a reader's thread, on a consistent snapshot.
+        """Run a query of any length on a consistent snapshot, beside whoever writes."""
+        ...
 
-        Raises:
-            StoreUnavailable: The database cannot answer, or is closed.
-        """
-        if self._closed:
-            raise StoreUnavailable("the hub is stopping")
-        return await asyncio.get_running_loop().run_in_executor(
-            self._readers, self.read_here, query
-        )
+    async def look(self, query: Callable[[sa.Connection], T]) -> T:
+        """Run a query that finds a few rows by their key, the quickest way there is."""
+        ...
 
-    def read_here(self, query: Callable[[sa.Connection], T]) -> T:
-        """Run a query on the calling thread: for look-ups by key that take microseconds.
 
-        Raises:
-            StoreUnavailable: The database cannot answer.
-        """
-        try:
-            with self._reading.connect() as connection:
-                return query(connection)
-        except DBAPIError as error:
-            if sqlite.is_away(error):
-                raise sqlite.translated(error) from error
-            raise
+@dataclass(slots=True, eq=False)
+class Order:
+    """Items that wait to be written, and who waits for the answers."""
 
-    async def _write_groups(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._orders:
-                if orders := self._take():
-                    await self._write_group(orders)
-            if self._closed:
-                return
+    batch: Batch[Any, Any]
+    items: Sequence[Any]
+    future: asyncio.Future[Any] = field(repr=False)
 
-    def _take(self) -> list[_Order]:
+    def resolve(self, result: Any) -> None:
+        """Answer, or raise what it came to."""
+        if self.future.done():
+            return
+        if isinstance(result, Exception):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
+
+
+class Orders:
+    """What waits to be written, in the order it came."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Order] = deque()
+        self.wake = asyncio.Event()
+        """Set when something came, or when there is to be no more."""
+        self.closed = False
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(
+        self, batch: Batch[Item, Answer], items: Sequence[Item]
+    ) -> asyncio.Future[Sequence[Answer]]:
+        """See `Database.submit`."""
+        future: asyncio.Future[Sequence[Answer]] = asyncio.get_running_loop().create_future()
+        if self.closed:
+            future.set_exception(StoreUnavailable("the hub is stopping"))
+            return future
+        self._waiting.append(Order(batch, items, future))
+        self.wake.set()
+        return future
+
+    def take(self) -> list[Order]:
+        """The next group; those that nobody waits for any more are left out."""
         orders, size = [], 0
-        while self._orders and size < GROUP_LIMIT:
-            order = self._orders.popleft()
+        while self._waiting and size < GROUP_LIMIT:
+            order = self._waiting.popleft()
             if not order.future.cancelled():
                 orders.append(order)
                 size += len(order.items)
         return orders
 
-    async def _write_group(self, orders: list[_Order]) -> None:
-        try:
-            answers = await self._commit(orders)
-        except _UnitFailed as failed:
-            if len(orders) == 1:
-                _resolve(orders[0].future, failed.reason)
-                return
-            # One of them spoils it: each alone, so that only the culprit fails.
-            for order in orders:
-                if not order.future.cancelled():
-                    await self._write_group([order])
-                    await asyncio.sleep(0)
-        except Exception as error:  # noqa: BLE001 - whatever it was, its owners are told
-            for order in orders:
-                _resolve(order.future, sqlite.translated(error))
-        else:
-            for order, answer in zip(orders, answers, strict=True):
-                _resolve(order.future, answer)
-
-    async def _commit(self, orders: Sequence[_Order]) -> list[Sequence[Any]]:
-        with self._writing.connect() as connection:
-            await self._begin(connection)
-            transaction = Transaction(connection, self._clock.now())
-            try:
-                answers = _run(transaction, orders)
-                transaction.flush()
-            except Exception as error:
-                raise _UnitFailed(sqlite.translated(error)) from error
-            await self._make_durable(connection)
-        transaction.committed()
-        return answers
-
-    async def _make_durable(self, connection: sa.Connection) -> None:
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._committer, connection.commit)
-        except DBAPIError as error:
-            # SQLAlchemy takes the transaction for ended; SQLite may still be in it.
-            connection.connection.rollback()
-            if sqlite.is_away(error):
-                raise
-            raise _UnitFailed(error) from error
-
-    async def _begin(self, connection: sa.Connection) -> None:
-        """Take the write lock: the hub's own, unless somebody looks at the file with a tool."""
-        waited = 0.0
-        while True:
-            try:
-                connection.begin()
-            except DBAPIError as error:
-                if waited >= self._patience_s or sqlite.code(error) != sqlite3.SQLITE_BUSY:
-                    raise
-                await asyncio.sleep(_PAUSE_S)
-                waited += _PAUSE_S
-            else:
-                return
+    def close(self) -> None:
+        """Take no more; what waits is still to be written."""
+        self.closed = True
+        self.wake.set()
 
 
-class _UnitFailed(Exception):
-    """A unit's own doing, not that of the file as such."""
+def single(unit: Callable[[Transaction], T]) -> Batch[None, T]:
+    """A unit of work as a batch of one."""
 
-    def __init__(self, reason: Exception) -> None:
-        self.reason = reason
-        super().__init__(str(reason))
+    def run(tx: Transaction, items: Sequence[None]) -> list[T]:
+        return [unit(tx) for _ in items]
+
+    return Batch(run)
 
 
-def _run(transaction: Transaction, orders: Sequence[_Order]) -> list[Sequence[Any]]:
+def run_orders(transaction: Transaction, orders: Sequence[Order]) -> list[Sequence[Any]]:
     """Run every batch once over all of its items; give each order its share of the answers."""
     by_batch: dict[int, list[int]] = {}
     for index, order in enumerate(orders):
@@ -294,13 +195,5 @@ def _run(transaction: Transaction, orders: Sequence[_Order]) -> list[Sequence[An
         replies = iter(orders[indexes[0]].batch.run(transaction, items))
         for index in indexes:
             answers[index] = [next(replies) for _ in orders[index].items]
+    transaction.flush()
     return answers
-
-
-def _resolve(future: asyncio.Future[Any], result: Any) -> None:
-    if future.done():
-        return
-    if isinstance(result, Exception):
-        future.set_exception(result)
-    else:
-        future.set_result(result)

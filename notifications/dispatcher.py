@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from notifications import deliveries as rules
 from notifications.attempts import Attempts, Policy, Running
-from notifications.deliveries import Delivery, State
+from notifications.deliveries import Delivery, Postponed, State
 from notifications.errors import RejectedMessage
 from notifications.events import Channel, Event, Known
 from notifications.intake import Intake
@@ -133,21 +133,53 @@ class Dispatcher:
     ) -> None:
         now = self._clock.now()
         others: list[Result] = []
-        running: list[Running] = []
+        entered: list[tuple[Delivery, Event]] = []
         for delivery, event in planned:
             if delivery.state is State.PENDING and self._lanes.enter(
                 delivery.lane, self.channel, now=now
             ):
-                running.append(self._attempts.start(delivery, event, row=None))
+                entered.append((delivery, event))
             else:
                 others.append(Result(before=None, after=delivery))  # skipped, or waits: due now
+        if self._policy.shared:
+            running = await self._start_claimed(entered, others)
+            others = []
+        else:
+            running = [self._attempts.start(each, event, row=None) for each, event in entered]
         done, slow = await self._attempts.within_grace(running)
-        until = self._clock.now() + self._policy.claim
-        claimed = [replace(one, row=rules.claimed(one.delivery, until=until)) for one in slow]
-        others += [Result(before=None, after=one.row) for one in claimed if one.row]
+        slow = [one if one.row else replace(one, row=self._claimed(one.delivery)) for one in slow]
+        if not self._policy.shared:
+            others += [Result(before=None, after=one.row) for one in slow if one.row]
         await self._attempts.record(done, others=others, completes=completes)
-        for one in claimed:
+        for one in slow:
             self._attempts.go_on(one)
+
+    async def _start_claimed(
+        self, entered: Sequence[tuple[Delivery, Event]], others: Sequence[Result]
+    ) -> list[Running]:
+        """Write everything down first; begin those attempts whose claim nobody had before."""
+        rows = [self._claimed(delivery) for delivery, _ in entered]
+        claims = [Result(before=None, after=row) for row in rows]
+        mine: list[bool] = []
+        try:
+            written = await self._attempts.route([*claims, *others])
+            mine = [answer.ok for answer in written[: len(claims)]]
+        finally:
+            for index, row in enumerate(rows):
+                if not mine or not mine[index]:
+                    self._leave_untried(row.lane)
+        return [
+            self._attempts.start(delivery, event, row=row)
+            for (delivery, event), row, ok in zip(entered, rows, mine, strict=True)
+            if ok
+        ]
+
+    def _claimed(self, delivery: Delivery) -> Delivery:
+        return rules.claimed(delivery, until=self._clock.now() + self._policy.claim)
+
+    def _leave_untried(self, lane: str) -> None:
+        now = self._clock.now()
+        self._lanes.leave(lane, Postponed(reason="not-ours"), began=now, now=now)
 
     # ---------------------------------------------------------------- drains
 

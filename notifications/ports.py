@@ -28,6 +28,7 @@ from notifications.records import (
     Placed,
     Record,
     Route,
+    Written,
 )
 
 # --------------------------------------------------------------------------- time and chance
@@ -120,7 +121,7 @@ class Ledger(Protocol):
         """What is known of events, by (tenant id, event id); unknown ones are left out."""
         ...
 
-    async def record(self, record: "Record") -> Sequence[Placed | None]:
+    async def record(self, record: Record) -> Sequence[Written]:
         """Write it, all in one commit; one answer per result, in order.
 
         A result whose delivery meanwhile moved on is left out.

@@ -89,6 +89,20 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What became of a result that was to be written.
+
+    Attributes:
+        ok: False where the delivery meanwhile moved on, or a claim found that its target has a
+            row already; then nothing of the result was written.
+        placed: What became of its inbox entry; None where it has none.
+    """
+
+    ok: bool = True
+    placed: Placed | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One delivery's next form, and what came with it.
 

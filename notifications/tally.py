@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from notifications.events import Channel, Event, Known
 from notifications.ports import Ledger
-from notifications.records import Accepted, Claim, Placed, Record
+from notifications.records import Accepted, Claim, Record, Written
 
 
 class Tally:
@@ -36,12 +36,12 @@ class Tally:
         """See `ports.Ledger.look`."""
         return await self._ledger.look(messages, channel)
 
-    async def record(self, record: Record) -> Sequence[Placed | None]:
+    async def record(self, record: Record) -> Sequence[Written]:
         """See `ports.Ledger.record`."""
-        placed = await self._ledger.record(record)
+        answers = await self._ledger.record(record)
         for result in record.results:
             self.deliveries[(result.after.channel.value, result.after.state.value)] += 1
-        return placed
+        return answers
 
     async def claim(self, lane: str, *, limit: int, until: int) -> Claim:
         """See `ports.Ledger.claim`."""

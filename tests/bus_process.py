@@ -13,8 +13,9 @@ from pathlib import Path
 
 from notifications.bus.embedded import EmbeddedBus
 from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
-from notifications.database import Database, metadata
+from notifications.database import metadata
 from notifications.messages import Complete, Message, Received
+from notifications.sqlite_file import SqliteDatabase
 from notifications.timing import SystemClock
 
 TOPIC = "work"
@@ -40,10 +41,10 @@ TOPOLOGY = (
 )
 
 
-async def open_bus(path: Path) -> tuple[Database, EmbeddedBus]:
+async def open_bus(path: Path) -> tuple[SqliteDatabase, EmbeddedBus]:
     """The bus on a file."""
     clock = SystemClock()
-    database = Database(path, clock)
+    database = SqliteDatabase(path, clock)
     database.start()
     await database.write(lambda tx: metadata.create_all(tx.connection))
     bus = EmbeddedBus(database, TOPOLOGY, clock)

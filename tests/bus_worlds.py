@@ -19,9 +19,10 @@ import sqlalchemy as sa
 from notifications.bus import tables
 from notifications.bus.embedded import EmbeddedBus
 from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
-from notifications.database import Database, metadata
+from notifications.database import metadata
 from notifications.messages import Abandon, Complete, Message, Received, Settlement
 from notifications.ports import Bus, Clock
+from notifications.sqlite_file import SqliteDatabase
 from notifications.testing import ManualClock
 
 PATIENCE_S = 20.0
@@ -127,9 +128,9 @@ class EmbeddedWorld:
     clock: ManualClock = field(default_factory=ManualClock)
     patience_s: float = 5.0
     runs: int = 0
-    _database: Database | None = None
+    _database: SqliteDatabase | None = None
     _bus: EmbeddedBus | None = None
-    _left: list[tuple[EmbeddedBus, Database]] = field(default_factory=list)
+    _left: list[tuple[EmbeddedBus, SqliteDatabase]] = field(default_factory=list)
 
     @property
     def bus(self) -> EmbeddedBus:
@@ -138,7 +139,7 @@ class EmbeddedWorld:
         return self._bus
 
     @property
-    def database(self) -> Database:
+    def database(self) -> SqliteDatabase:
         """The file."""
         assert self._database is not None
         return self._database
@@ -146,7 +147,7 @@ class EmbeddedWorld:
     async def open(self) -> None:
         """Begin a run."""
         path = self.folder / f"{self.runs}.db"
-        self._database = Database(path, self.clock, patience_s=self.patience_s)
+        self._database = SqliteDatabase(path, self.clock, patience_s=self.patience_s)
         self._database.start()
         await self._database.write(lambda tx: metadata.create_all(tx.connection))
         self._bus = EmbeddedBus(self._database, self.topology, self.clock)

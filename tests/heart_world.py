@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from notifications.attempts import Policy
 from notifications.bus.embedded import EmbeddedBus, EventsOutbox
 from notifications.bus.topology import (
@@ -35,17 +37,34 @@ from notifications.lanes import Lanes
 from notifications.messages import Message
 from notifications.metrics import MetricsHandler
 from notifications.ports import ChannelAdapter
-from notifications.records import Accepted, Attempted, Claim, InboxEntry, Placed, Record, Route
+from notifications.postgres import PostgresDatabase
+from notifications.records import (
+    Accepted,
+    Attempted,
+    Claim,
+    InboxEntry,
+    Placed,
+    Record,
+    Route,
+    Written,
+)
 from notifications.retries import DAY, NOTIFICATIONS, SECOND, RetryTable
+from notifications.sqlite_file import SqliteDatabase
 from notifications.stores.audit import AuditReport, Expectations, run_audit
 from notifications.stores.ledger import SqlLedger
 from notifications.stores.lost import SqlLostEvents
 from notifications.stores.migrate import migrate
+from notifications.stores.outbox import SqlOutbox
 from notifications.stores.upkeep import Keeping, SqlUpkeep
 from notifications.sweep import Sweep
 from notifications.testing import ManualClock, SeededDice
 from notifications.timing import Numbers
 from notifications.worker import Appetite, Guard, Worker
+from tests.postgres_server import migrated_database
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+STORES = (SQLITE, POSTGRESQL)
+"""The databases that a world's ledger can be on; the bus is on a file beside either."""
 
 PATIENCE_S = 20.0
 """How long a test waits for something before it fails."""
@@ -256,12 +275,12 @@ class FaultyLedger:
         self._call("look")
         return await self.ledger.look(messages, channel)
 
-    async def record(self, record: Record) -> Sequence[Placed | None]:
+    async def record(self, record: Record) -> Sequence[Written]:
         self._call("record")
-        placed = await self.ledger.record(record)
+        written = await self.ledger.record(record)
         if self.afterthoughts:
             raise self.afterthoughts.pop()
-        return placed
+        return written
 
     async def claim(self, lane: str, *, limit: int, until: int) -> Claim:
         self._call("claim")
@@ -278,9 +297,12 @@ class HeartWorld:
     """Everything between the bus and the channels."""
 
     path: Path
+    store: str
     clock: ManualClock
     dice: SeededDice
     database: Database
+    bus_database: SqliteDatabase
+    outbox: SqlOutbox | None
     bus: EmbeddedBus
     ledger: SqlLedger
     faulty: FaultyLedger
@@ -311,8 +333,12 @@ class HeartWorld:
         await self.bus.publish(EVENTS_TOPIC, messages)
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """What is in the file."""
-        return read_rows(self.path, query, *parameters)
+        """What is in the database; the tables of the bus are always in the file."""
+        if self.store == SQLITE or "bus_" in query:
+            return read_rows(self.path, query, *parameters)
+        with psycopg.connect(self.store) as connection:
+            found = connection.execute(query.replace("?", "%s").encode(), parameters).fetchall()
+        return [tuple(row) for row in found]
 
     def one(self, query: str, *parameters: Any) -> Any:
         """The one value that a query finds."""
@@ -338,10 +364,11 @@ class HeartWorld:
         return self.rows("SELECT subscription, reason FROM bus_dead_letters ORDER BY seq")
 
     async def write(self, statement: str, *parameters: Any) -> None:
-        """Change the file behind everybody's back."""
-        await self.database.write(
-            lambda tx: tx.connection.exec_driver_sql(statement, tuple(parameters))
-        )
+        """Change the database behind everybody's back."""
+        there = self.bus_database if "bus_" in statement else self.database
+        if there is not self.bus_database:
+            statement = statement.replace("?", "%s")
+        await there.write(lambda tx: tx.connection.exec_driver_sql(statement, tuple(parameters)))
 
     async def until(self, condition: Callable[[], Any], within_s: float = PATIENCE_S) -> None:
         """Wait until something is so; fails when it does not become so."""
@@ -442,16 +469,25 @@ async def heart_world(
     working: bool = True,
     clock: ManualClock | None = None,
     adapters: Callable[[Database, ManualClock], Mapping[Channel, ChannelAdapter]] | None = None,
+    store: str = SQLITE,
 ) -> AsyncIterator[HeartWorld]:
-    """A hub's heart on `folder/hub.db`, new or as the last one left it."""
+    """A hub's heart on `folder/hub.db`, new or as the last one left it.
+
+    Args:
+        store: Where its ledger is: `sqlite`, in the same file; `postgresql`, in a new database; or
+            the URL of one that is there.
+    """
     path = folder / "hub.db"
     if not path.exists():
         new_file(path)
     before = asyncio.all_tasks()
+    url = migrated_database() if store == POSTGRESQL else store
+    shared = url != SQLITE
     world = await _build(
         path,
+        url,
         channels,
-        Policy(table=table, grace=grace, claim=45_000, patience=patience),
+        Policy(table=table, grace=grace, claim=45_000, patience=patience, shared=shared),
         clock or ManualClock(),
         adapters,
     )
@@ -466,19 +502,33 @@ async def heart_world(
 
 async def _build(
     path: Path,
+    store: str,
     channels: frozenset[Channel],
     policy: Policy,
     clock: ManualClock,
     adapters: Callable[[Database, ManualClock], Mapping[Channel, ChannelAdapter]] | None,
 ) -> HeartWorld:
     dice = SeededDice(next(_seeds))  # as different from process to process as the real ones
-    database = Database(path, clock, patience_s=0.05)  # nobody else writes, unless a test does
-    database.start()
-    bus = EmbeddedBus(database, TOPOLOGY, clock)
+    file = SqliteDatabase(path, clock, patience_s=0.05)
+    file.start()
+    bus = EmbeddedBus(file, TOPOLOGY, clock)
     await bus.start(CONSUMERS.values())
     numbers = Numbers(clock, dice)
-    ledger = SqlLedger(database, EventsOutbox(bus, EVENTS_TOPIC), numbers, dice)
-    await ledger.release_claims()
+
+    async def publish(messages: Sequence[Message]) -> None:
+        await bus.publish(EVENTS_TOPIC, messages)
+
+    database: Database = file
+    outbox = None
+    if store == SQLITE:
+        ledger = SqlLedger(database, EventsOutbox(bus, EVENTS_TOPIC), numbers, dice)
+        await ledger.release_claims()
+    else:
+        database = PostgresDatabase(store, clock)
+        await database.start()
+        outbox = SqlOutbox(database, numbers, publish)
+        outbox.start()
+        ledger = SqlLedger(database, outbox, numbers, dice)
     faulty = FaultyLedger(ledger)
     types = Types(channels)
     intake = Intake(faulty, types, clock)
@@ -501,10 +551,6 @@ async def _build(
     }
     handlers = {channel.value: one.handle for channel, one in dispatchers.items()}
     handlers[METRICS] = MetricsHandler(ledger, intake).handle
-
-    async def publish(messages: Sequence[Message]) -> None:
-        await bus.publish(EVENTS_TOPIC, messages)
-
     workers = {
         consumer: Worker(
             CONSUMERS[consumer],
@@ -520,9 +566,12 @@ async def _build(
     lost = SqlLostEvents(database, ledger, clock, topic=EVENTS_TOPIC, subscriptions=CONSUMERS)
     return HeartWorld(
         path=path,
+        store=store,
         clock=clock,
         dice=dice,
         database=database,
+        bus_database=file,
+        outbox=outbox,
         bus=bus,
         ledger=ledger,
         faulty=faulty,
@@ -550,4 +599,6 @@ async def _crash(world: HeartWorld, before: set[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await world.database.close()
+    await world.bus_database.close()
+    if isinstance(world.database, PostgresDatabase):
+        await world.database.close()

@@ -17,6 +17,7 @@ from notifications.database import Database, metadata
 from notifications.deliveries import Attempt, Delivered, Delivery, Failed, Outcome, State
 from notifications.events import Channel, Event, Known, read_event
 from notifications.records import InboxEntry, Placed, Record, Result
+from notifications.sqlite_file import SqliteDatabase
 from notifications.stores.inbox import SqlInbox
 from notifications.stores.ledger import SqlLedger
 from notifications.stores.queries import SqlQueries
@@ -122,9 +123,9 @@ class LedgerWorld:
             created_at=self.clock.now(),
         )
         result = Result(before=None, after=delivery, entry=entry)
-        (placed,) = await self.ledger.record(Record(results=[result]))
-        assert placed is not None
-        return placed
+        (written,) = await self.ledger.record(Record(results=[result]))
+        assert written.placed is not None
+        return written.placed
 
     def _attempt(self, outcome: Outcome, number: int) -> Attempt:
         at = self.clock.now() + 1_000 * (number - 1)
@@ -174,7 +175,7 @@ async def ledger_world(folder: Path) -> AsyncIterator[LedgerWorld]:
     path = folder / "hub.db"
     path.write_bytes(_empty_database())
     clock = HandClock()
-    database = Database(path, clock)
+    database = SqliteDatabase(path, clock)
     database.start()
     # The bus ticks by the real clock: one that never stands still for whoever sleeps by it.
     bus = EmbeddedBus(database, TOPOLOGY, SystemClock())

@@ -35,6 +35,11 @@ def pages(values: Sequence[_V]) -> Iterator[Sequence[_V]]:
         yield values[start : start + _IN_LIST]
 
 
+def text(value: str | None) -> str | None:
+    """A text as every database can hold it: PostgreSQL takes no NUL."""
+    return value.replace("\0", "\ufffd") if value is not None and "\0" in value else value
+
+
 def channels_code(channels: Iterable[Channel]) -> int:
     """A set of channels as bits."""
     return sum(BITS[channel] for channel in channels)
@@ -109,9 +114,9 @@ def first_columns(attempt: Attempt | None) -> Mapping[str, Any]:
 def outcome_columns(outcome: Outcome) -> tuple[str, int | None, str | None]:
     """`delivered` or the reason of the failure; the status; the detail."""
     if isinstance(outcome, Delivered):
-        return "delivered", outcome.status, outcome.detail
+        return "delivered", outcome.status, text(outcome.detail)
     if isinstance(outcome, Failed):
-        return outcome.reason, outcome.status, outcome.detail
+        return outcome.reason, outcome.status, text(outcome.detail)
     return outcome.reason, None, None
 
 

@@ -95,7 +95,7 @@ class SqlDirectory:
         if known:
             return user
         query = {"tenant": tenant_id, "user": user_id}
-        row = self._database.read_here(lambda c: c.execute(_USER, query).first())
+        row = await self._database.look(lambda c: c.execute(_USER, query).first())
         return self._users.put((tenant_id, user_id), _user(row) if row else None)
 
     async def owners(self, tenant_id: str) -> Sequence[User]:
@@ -103,7 +103,7 @@ class SqlDirectory:
         known, owners = self._owners.get(tenant_id)
         if known and owners is not None:
             return owners
-        rows = self._database.read_here(lambda c: c.execute(_OWNERS, {"tenant": tenant_id}).all())
+        rows = await self._database.look(lambda c: c.execute(_OWNERS, {"tenant": tenant_id}).all())
         return self._owners.put(tenant_id, tuple(_user(row) for row in rows))
 
     async def endpoints(self, tenant_id: str) -> Sequence[Endpoint]:
@@ -111,7 +111,7 @@ class SqlDirectory:
         known, endpoints = self._endpoints.get(tenant_id)
         if known and endpoints is not None:
             return endpoints
-        rows = self._database.read_here(
+        rows = await self._database.look(
             lambda c: c.execute(_ENDPOINTS, {"tenant": tenant_id}).all()
         )
         return self._endpoints.put(tenant_id, tuple(self._endpoint(row) for row in rows))
@@ -275,7 +275,7 @@ class SqlKeys:
         known, key = self._found.get(digest)
         if known:
             return key
-        row = self._database.read_here(lambda c: c.execute(_KEY, {"hash": digest}).first())
+        row = await self._database.look(lambda c: c.execute(_KEY, {"hash": digest}).first())
         return self._found.put(digest, _key(row) if row else None)
 
     async def page(self, tenant_id: str | None) -> Sequence[ApiKey]:

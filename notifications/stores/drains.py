@@ -34,7 +34,7 @@ def schedule(tx: Transaction, wakes: Mapping[str, int]) -> list[tuple[str, int]]
         | (_l.drain_at > statement.excluded.drain_at)
         | (_l.drain_at < tx.now - _LOST_MS),
     ).returning(_l.lane, _l.drain_at)
-    rows = [{"lane": lane, "drain_at": at, "timeouts": 0} for lane, at in wakes.items()]
+    rows = [{"lane": lane, "drain_at": at, "timeouts": 0} for lane, at in sorted(wakes.items())]
     return [(row.lane, row.drain_at) for row in tx.connection.execute(statement, rows)]
 
 
@@ -135,7 +135,7 @@ def write_health(tx: Transaction, changed: Sequence[Health]) -> None:
         }
         for health in changed
     }
-    tx.connection.execute(statement, list(rows.values()))
+    tx.connection.execute(statement, [rows[lane] for lane in sorted(rows)])
 
 
 _d, _l, _e = tables.deliveries.c, tables.lanes.c, tables.events.c

@@ -41,7 +41,9 @@ class SqlInbox:
     async def unread(self, tenant_id: str, user_id: str) -> int:
         """See `ports.Inbox.unread`."""
         names = {"tenant": tenant_id, "user": user_id}
-        head = self._database.read_here(lambda connection: connection.execute(_HEAD, names).first())
+        head = await self._database.look(
+            lambda connection: connection.execute(_HEAD, names).first()
+        )
         return head.unread if head else 0
 
     async def mark(self, tenant_id: str, user_id: str, item_id: str, state: str) -> Placed | None:

@@ -11,7 +11,7 @@ from notifications.database import Batch, Database, Transaction
 from notifications.events import Channel, Event, Known
 from notifications.messages import Message, Received
 from notifications.ports import Dice
-from notifications.records import Accepted, Claim, Placed, Record
+from notifications.records import Accepted, Claim, Placed, Record, Written
 from notifications.routing import addressed, drain_message
 from notifications.stores import arrivals, drains
 from notifications.stores.placing import place
@@ -40,7 +40,7 @@ class SqlLedger:
         self._numbers = numbers
         self._dice = dice
         self._accepting: Batch[arrivals.Offer, Accepted] = Batch(self._accept)
-        self._recording: Batch[Record, Sequence[Placed | None]] = Batch(self._record)
+        self._recording: Batch[Record, Sequence[Written]] = Batch(self._record)
 
     async def release_claims(self) -> None:
         """At the start of a process that alone owns the database: no attempt is under way."""
@@ -67,25 +67,21 @@ class SqlLedger:
         self, messages: Sequence[tuple[str, str]], channel: Channel
     ) -> Mapping[tuple[str, str], Known]:
         """See `ports.Ledger.look`."""
-        return self._database.read_here(
+        return await self._database.look(
             lambda connection: arrivals.look(connection, messages, channel)
         )
 
-    async def record(self, record: Record) -> Sequence[Placed | None]:
+    async def record(self, record: Record) -> Sequence[Written]:
         """See `ports.Ledger.record`."""
-        (placed,) = await self._database.submit(self._recording, (record,))
-        return placed
+        (written,) = await self._database.submit(self._recording, (record,))
+        return written
 
-    def _record(self, tx: Transaction, records: Sequence[Record]) -> list[Sequence[Placed | None]]:
+    def _record(self, tx: Transaction, records: Sequence[Record]) -> list[Sequence[Written]]:
         results = [result for record in records for result in record.results]
         written = write_results(tx, results)
-        placed = iter(
-            place(
-                tx,
-                [r.entry if ok else None for r, ok in zip(results, written, strict=True)],
-            )
-        )
-        answers = [[next(placed) for _ in record.results] for record in records]
+        entries = [r.entry if ok else None for r, ok in zip(results, written, strict=True)]
+        each = map(_written, written, place(tx, entries))
+        answers = [[next(each) for _ in record.results] for record in records]
         drains.write_health(tx, [health for record in records for health in record.health])
         self.wake(tx, drains.wakes_of(tx, records))
         completes = [received for record in records for received in record.completes]
@@ -130,3 +126,12 @@ class SqlLedger:
 
     def _message_id(self, kind: str) -> str:
         return f"{kind}-{self._dice.token(12).hex()}"
+
+
+_WRITTEN, _LEFT_OUT = Written(), Written(ok=False)
+
+
+def _written(ok: bool, placed: Placed | None) -> Written:
+    if placed is not None:
+        return Written(placed=placed)
+    return _WRITTEN if ok else _LEFT_OUT

@@ -35,6 +35,8 @@ class _Heads:
 
     def __init__(self, tx: Transaction, users: set[_User]) -> None:
         self._heads: dict[_User, list[int]] = {}
+        if tx.shared:
+            _make_heads(tx, sorted(users))  # so that there is a row to lock
         for tenant_id, user_id in sorted(users):
             row = tx.connection.execute(_HEAD, {"tenant": tenant_id, "user": user_id}).first()
             self._heads[(tenant_id, user_id)] = [row.seq, row.unread] if row else [0, 0]
@@ -72,6 +74,15 @@ class _Heads:
             )
 
 
+def _make_heads(tx: Transaction, users: Sequence[_User]) -> None:
+    statement = codes.upsert(tx.connection, tables.inbox_heads).on_conflict_do_nothing()
+    rows = [
+        {"tenant_id": tenant_id, "user_id": user_id, "seq": 0, "unread": 0}
+        for tenant_id, user_id in users
+    ]
+    tx.connection.execute(statement, rows)
+
+
 def _place(
     tx: Transaction,
     entry: InboxEntry | None,
@@ -100,8 +111,8 @@ def _place(
         "state": state,
         "event_id": entry.event_id,
         "type": entry.type,
-        "title": entry.title,
-        "body": entry.body,
+        "title": codes.text(entry.title),
+        "body": codes.text(entry.body),
         "url": entry.url,
         "progress": entry.progress,
         "created_at": entry.created_at,
@@ -141,8 +152,10 @@ def _write(tx: Transaction, rows: list[dict[str, Any]]) -> None:
 
 
 _i, _h = tables.inbox.c, tables.inbox_heads.c
-_HEAD = sa.select(_h.seq, _h.unread).where(
-    _h.tenant_id == sa.bindparam("tenant"), _h.user_id == sa.bindparam("user")
+_HEAD = (
+    sa.select(_h.seq, _h.unread)
+    .where(_h.tenant_id == sa.bindparam("tenant"), _h.user_id == sa.bindparam("user"))
+    .with_for_update()
 )
 _ITEM = sa.select(_i.rank, _i.state).where(
     _i.tenant_id == sa.bindparam("tenant"),

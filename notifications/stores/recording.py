@@ -22,26 +22,41 @@ _Stand = tuple[int, int, str]
 def write_results(tx: Transaction, results: Sequence[Result]) -> list[bool]:
     """Write results in order; for each whether it was written, not left out.
 
-    One of a delivery whose target has a row of another number is left out without being told.
+    One of a delivery whose target has a row of another number is left out; that is only told of
+    claims, since somebody who claims needs to know.
     """
     new = [result for result in results if result.before is None]
-    if new:
-        _insert(tx, new)
+    mine = _insert(tx, new) if new else frozenset()
     if len(new) == len(results):
-        return [True] * len(results)
+        return [_is_in(result, mine) for result in results]
     stands = _stands(tx, [r.before for r in results if r.before is not None])
-    written = [_holds(result, stands) for result in results]
+    written = [_is_in(r, mine) if r.before is None else _holds(r, stands) for r in results]
     _update(tx, [r for r, ok in zip(results, written, strict=True) if ok and r.before is not None])
     return written
 
 
-def _insert(tx: Transaction, results: Sequence[Result]) -> None:
+def _insert(tx: Transaction, results: Sequence[Result]) -> frozenset[int]:
+    """Insert new deliveries, save those whose target has a row; the numbers of those claimed."""
     statement = codes.upsert(tx.connection, tables.deliveries).on_conflict_do_nothing()
-    rows = [
-        {**codes.delivery_row(result.after, tx.now), **codes.first_columns(result.attempt)}
-        for result in results
-    ]
-    tx.connection.execute(statement, rows)
+    claims: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    # In one order everywhere, so that no two transactions wait for each other.
+    for result in sorted(results, key=_place) if tx.shared else results:
+        row = {**codes.delivery_row(result.after, tx.now), **codes.first_columns(result.attempt)}
+        (claims if result.after.claimed else others).append(row)
+    if others:
+        tx.connection.execute(statement, others)
+    if not claims:
+        return frozenset()
+    return frozenset(tx.connection.execute(statement.returning(_d.id), claims).scalars())
+
+
+def _place(result: Result) -> tuple[int, str, str]:
+    return (result.after.event_key, result.after.channel.value, result.after.target)
+
+
+def _is_in(result: Result, claimed: frozenset[int]) -> bool:
+    return not result.after.claimed or result.after.id in claimed
 
 
 def _stands(tx: Transaction, deliveries: Sequence[Delivery]) -> dict[_Key, _Stand]:
@@ -50,7 +65,7 @@ def _stands(tx: Transaction, deliveries: Sequence[Delivery]) -> dict[_Key, _Stan
         by_tenant.setdefault(delivery.tenant_id, []).append(delivery.id)
     return {
         (tenant_id, row.id): (row.round, row.attempt, row.state)
-        for tenant_id, ids in by_tenant.items()
+        for tenant_id, ids in sorted(by_tenant.items())
         for page in codes.pages(ids)
         for row in tx.connection.execute(_STANDS, {"tenant": tenant_id, "ids": page})
     }
@@ -59,8 +74,7 @@ def _stands(tx: Transaction, deliveries: Sequence[Delivery]) -> dict[_Key, _Stan
 def _holds(result: Result, stands: dict[_Key, _Stand]) -> bool:
     """Whether the delivery still stands where the result found it; it moves on if so."""
     before, after = result.before, result.after
-    if before is None:
-        return True
+    assert before is not None
     key = (before.tenant_id, before.id)
     if stands.get(key) != (before.round, before.attempt, before.state.value):
         return False
@@ -128,6 +142,7 @@ _MOVING = ("state", "reason", "round", "attempt", "due_at", "claimed", "deadline
 _STANDS = (
     sa.select(_d.id, _d.round, _d.attempt, _d.state)
     .where(_d.tenant_id == _b("tenant"), _d.id.in_(_b("ids", expanding=True)))
+    .order_by(_d.id)
     .with_for_update()
 )
 _UPDATE = (

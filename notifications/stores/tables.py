@@ -199,3 +199,24 @@ marks = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),  # how far the sweep has come
 )
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", Number, primary_key=True, autoincrement=False),
+    sa.Column("due_at", sa.BigInteger),  # when it is to become visible; NULL is at once
+    sa.Column("leased_until", sa.BigInteger, nullable=False),  # somebody is sending it until then
+    sa.Column("rejected", sa.Text),  # why the bus will never take it
+    sa.Column("message_id", sa.Text, nullable=False),
+    sa.Column("properties", sa.LargeBinary, nullable=False),
+    sa.Column("subject", sa.Text),
+    sa.Column("content_type", sa.Text),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Index(
+        "outbox_left",
+        "leased_until",
+        sqlite_where=sa.text("rejected IS NULL"),
+        postgresql_where=sa.text("rejected IS NULL"),
+    ),
+)
+"""Messages that are to be sent to the events topic of a bus that is not in this database."""

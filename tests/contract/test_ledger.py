@@ -28,17 +28,17 @@ from notifications.lanes import Health
 from notifications.messages import Received
 from notifications.records import InboxEntry, Record, Result
 from notifications.retries import DAY, HOUR, MINUTE, NOTIFICATIONS, SECOND
-from tests.heart_world import HeartWorld, heart_world, read_rows, sample_event
+from tests.heart_world import STORES, HeartWorld, heart_world, read_rows, sample_event
 
 ALL = frozenset(Channel)
 LANE = "webhook/acme/ep_1"
 REFUSED = Failed(reason="http-500", status=500, detail="no")
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[HeartWorld]:
-    """A ledger, with nobody at work."""
-    async with heart_world(tmp_path, channels=ALL, working=False) as world:
+@pytest.fixture(params=STORES)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[HeartWorld]:
+    """A ledger on each database, with nobody at work."""
+    async with heart_world(tmp_path, channels=ALL, working=False, store=request.param) as world:
         yield world
 
 
@@ -346,12 +346,13 @@ async def test_a_stale_result_is_left_out(world: HeartWorld) -> None:
     await world.ledger.record(Record(results=[first]))
     second = tried(first.after, REFUSED, now=10)
     await world.ledger.record(Record(results=[second]))
-    (placed,) = await world.ledger.record(
+    (stale,) = await world.ledger.record(
         Record(
             results=[replace(tried(delivery, Delivered(status=200), now=11), entry=entry(event))]
         )
     )
-    assert placed is None
+    assert not stale.ok
+    assert stale.placed is None
     assert row(world, delivery)[:4] == ("pending", None, 1, 2)
     assert world.one("SELECT first_outcome FROM deliveries") == "http-500"
     assert world.rows("SELECT number, outcome FROM attempts") == [(2, "http-500")]
@@ -457,8 +458,8 @@ async def place(world: HeartWorld, event: Known, **changes: Any) -> Any:
         due_at=None,
     )
     result = Result(before=None, after=delivery, entry=entry(event, **changes))
-    (placed,) = await world.ledger.record(Record(results=[result]))
-    return placed
+    (written,) = await world.ledger.record(Record(results=[result]))
+    return written.placed
 
 
 async def test_seq_grows_with_every_change_of_an_inbox(world: HeartWorld) -> None:
@@ -517,8 +518,9 @@ async def test_entries_of_one_record_are_placed_in_order(world: HeartWorld) -> N
         )
         for number, one in enumerate(entries)
     ]
-    placed = await world.ledger.record(Record(results=results))
-    seen = [(each.item.seq if each.item else None, each.unread) for each in placed if each]
+    written = await world.ledger.record(Record(results=results))
+    placed = [each.placed for each in written if each.placed]
+    seen = [(each.item.seq if each.item else None, each.unread) for each in placed]
     assert seen == [(1, 1), (2, 1), (1, 1), (None, 1)]
 
 

@@ -12,8 +12,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from notifications.database import GROUP_LIMIT, Batch, Database, Transaction
+from notifications.database import GROUP_LIMIT, Batch, Transaction
 from notifications.errors import StoreUnavailable
+from notifications.sqlite_file import SqliteDatabase
 from notifications.testing import ManualClock
 from tests.bus_worlds import held
 
@@ -27,9 +28,9 @@ CHILDREN = (
 
 
 @asynccontextmanager
-async def opened(path: Path, patience_s: float = 5.0) -> AsyncIterator[Database]:
+async def opened(path: Path, patience_s: float = 5.0) -> AsyncIterator[SqliteDatabase]:
     """A database on a file, at work."""
-    database = Database(path, ManualClock(), patience_s=patience_s)
+    database = SqliteDatabase(path, ManualClock(), patience_s=patience_s)
     database.start()
     try:
         yield database
@@ -38,7 +39,7 @@ async def opened(path: Path, patience_s: float = 5.0) -> AsyncIterator[Database]
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     """A database with a table of notes, and one whose rows are checked at the commit."""
     async with opened(tmp_path / "hub.db") as database:
         for table in (NOTES, CHILDREN):
@@ -75,7 +76,7 @@ def texts(path: Path) -> list[str]:
     return found
 
 
-async def commits(database: Database) -> list[str]:
+async def commits(database: SqliteDatabase) -> list[str]:
     """A list that each commit from now on is added to."""
     seen: list[str] = []
 
@@ -115,7 +116,7 @@ async def watched() -> AsyncIterator[list[float]]:
 class TestGroups:
     """Units that are waiting together."""
 
-    async def test_share_a_commit(self, database: Database) -> None:
+    async def test_share_a_commit(self, database: SqliteDatabase) -> None:
         """A hundred concurrent units take a commit or two between them."""
         seen = await commits(database)
         answers = await asyncio.gather(*(database.write(note(str(n))) for n in range(100)))
@@ -124,7 +125,7 @@ class TestGroups:
         assert len(texts(database.path)) == 100
         assert 1 <= len(seen) <= 2
 
-    async def test_are_bounded(self, database: Database) -> None:
+    async def test_are_bounded(self, database: SqliteDatabase) -> None:
         """A group takes no more items than its limit, so that the loop gets its turn."""
         sizes: list[int] = []
 
@@ -138,7 +139,7 @@ class TestGroups:
         assert sum(sizes) == 2_000
         assert max(sizes) == GROUP_LIMIT
 
-    async def test_a_batch_gets_everything_at_once(self, database: Database) -> None:
+    async def test_a_batch_gets_everything_at_once(self, database: SqliteDatabase) -> None:
         """A batch is handed all waiting items in one call, and each caller gets its own answers."""
         calls: list[list[str]] = []
 
@@ -153,7 +154,7 @@ class TestGroups:
         assert calls == [["a", "b", "c", "d", "e"]]
         assert [list(answer) for answer in answers] == [["A", "B"], ["C"], [], ["D", "E"]]
 
-    async def test_what_is_collected_is_written_once(self, database: Database) -> None:
+    async def test_what_is_collected_is_written_once(self, database: SqliteDatabase) -> None:
         """What units leave to a writer is handed to it in one call, before the commit."""
         calls: list[list[str]] = []
 
@@ -169,7 +170,7 @@ class TestGroups:
         assert calls == [["a", "b", "c"]]
         assert texts(database.path) == ["a", "b", "c"]
 
-    async def test_units_know_the_time(self, database: Database) -> None:
+    async def test_units_know_the_time(self, database: SqliteDatabase) -> None:
         """The time in a transaction is the ledger's."""
         assert await database.write(lambda tx: tx.now) == ManualClock().now()
 
@@ -177,13 +178,13 @@ class TestGroups:
 class TestDurability:
     """What an answer means."""
 
-    async def test_answers_after_the_commit(self, database: Database) -> None:
+    async def test_answers_after_the_commit(self, database: SqliteDatabase) -> None:
         """Whoever has an answer finds it in the file, each time."""
         for number in range(20):
             await database.write(note(str(number)))
             assert texts(database.path)[-1] == str(number)
 
-    async def test_callbacks_after_the_commit(self, database: Database) -> None:
+    async def test_callbacks_after_the_commit(self, database: SqliteDatabase) -> None:
         """What is to happen after the commit happens when others can see it, and once."""
         seen: list[list[str]] = []
 
@@ -195,7 +196,7 @@ class TestDurability:
 
         assert seen == [["a"]]
 
-    async def test_a_failing_callback(self, database: Database) -> None:
+    async def test_a_failing_callback(self, database: SqliteDatabase) -> None:
         """What goes wrong after the commit neither takes it back nor repeats it."""
         seen: list[str] = []
 
@@ -211,7 +212,7 @@ class TestDurability:
         assert texts(database.path) == ["a", "b"]
         assert seen == ["called"]
 
-    async def test_a_cancelled_waiter(self, database: Database) -> None:
+    async def test_a_cancelled_waiter(self, database: SqliteDatabase) -> None:
         """A unit whose caller went away before its turn is not run."""
         first = asyncio.create_task(database.write(note("first")))
         gone = asyncio.create_task(database.write(note("gone")))
@@ -221,7 +222,7 @@ class TestDurability:
 
         assert texts(database.path) == ["first"]
 
-    async def test_reads_see_what_was_committed(self, database: Database) -> None:
+    async def test_reads_see_what_was_committed(self, database: SqliteDatabase) -> None:
         """A reader finds what was answered, and goes on seeing that while others write."""
         await database.write(note("a"))
 
@@ -240,7 +241,7 @@ class TestDurability:
         )
         assert count == 2
 
-    async def test_reads_write_nothing(self, database: Database) -> None:
+    async def test_reads_write_nothing(self, database: SqliteDatabase) -> None:
         """A reader cannot write past the writer."""
         with pytest.raises(StoreUnavailable):
             await database.read(lambda connection: connection.exec_driver_sql("DELETE FROM notes"))
@@ -249,7 +250,7 @@ class TestDurability:
 class TestFailures:
     """Units that fail, and a file that is away."""
 
-    async def test_fail_alone(self, database: Database) -> None:
+    async def test_fail_alone(self, database: SqliteDatabase) -> None:
         """Of units that are waiting together those that fail are told, the others are committed."""
         answers = await asyncio.gather(
             database.write(note("a")),
@@ -263,7 +264,7 @@ class TestFailures:
         assert [type(one) for one in answers] == [str, ZeroDivisionError, str, IntegrityError, str]
         assert texts(database.path) == ["a", "b", "c"]
 
-    async def test_fail_alone_at_the_commit(self, database: Database) -> None:
+    async def test_fail_alone_at_the_commit(self, database: SqliteDatabase) -> None:
         """A unit that only the commit finds wrong fails alone, too."""
         orphan = "INSERT INTO children (note) VALUES (99)"
         answers = await asyncio.gather(
@@ -276,7 +277,7 @@ class TestFailures:
         assert [type(one) for one in answers] == [str, IntegrityError, str]
         assert texts(database.path) == ["a", "b"]
 
-    async def test_fail_alone_when_collected(self, database: Database) -> None:
+    async def test_fail_alone_when_collected(self, database: SqliteDatabase) -> None:
         """Who leaves something that cannot be written fails alone."""
 
         def write(_tx: Transaction, items: list[int]) -> None:
@@ -290,7 +291,7 @@ class TestFailures:
 
         assert [type(one) for one in answers] == [type(None), ZeroDivisionError, type(None)]
 
-    async def test_a_batch_fails_by_caller(self, database: Database) -> None:
+    async def test_a_batch_fails_by_caller(self, database: SqliteDatabase) -> None:
         """Of a batch only the caller whose items spoil it fails."""
 
         def run(tx: Transaction, items: Sequence[str]) -> list[str]:
@@ -305,7 +306,7 @@ class TestFailures:
         assert isinstance(answers[1], IntegrityError)
         assert texts(database.path) == ["a", "b", "d"]
 
-    async def test_full(self, database: Database) -> None:
+    async def test_full(self, database: SqliteDatabase) -> None:
         """Where there is no room for a unit it is told so; what fits is written, and all later."""
         await database.write(note("before"))
         pages = "PRAGMA max_page_count = "
@@ -325,7 +326,7 @@ class TestFailures:
         assert await database.write(note("big", 100_000)) == "big"
         assert texts(database.path) == ["before", "small", "big"]
 
-    async def test_the_disk_takes_no_more(self, database: Database) -> None:
+    async def test_the_disk_takes_no_more(self, database: SqliteDatabase) -> None:
         """Where the commit finds no room all are told, nothing is written, and later it is."""
         await database.write(note("before", 2_000_000))
         with largest_file(size_of(f"{database.path}-wal") + 4_096):
@@ -354,7 +355,7 @@ class TestFailures:
 
             assert texts(database.path) == ["after"]
 
-    async def test_locked_for_a_moment(self, database: Database) -> None:
+    async def test_locked_for_a_moment(self, database: SqliteDatabase) -> None:
         """A file that somebody else holds for a moment is waited for."""
         with held(database.path):
             writing = asyncio.create_task(database.write(note("a")))
@@ -364,7 +365,7 @@ class TestFailures:
 
         assert await writing == "a"
 
-    async def test_mistakes_are_no_outage(self, database: Database) -> None:
+    async def test_mistakes_are_no_outage(self, database: SqliteDatabase) -> None:
         """A statement that is wrong is not taken for a database that is away."""
         with pytest.raises(sa.exc.OperationalError):
             await database.write(lambda tx: execute(tx, "SELECT * FROM nothing"))
@@ -377,7 +378,7 @@ class TestClosing:
 
     async def test_writes_what_waits(self, tmp_path: Path) -> None:
         """What was handed in before the end is written, in as many commits as it takes."""
-        database = Database(tmp_path / "hub.db", ManualClock())
+        database = SqliteDatabase(tmp_path / "hub.db", ManualClock())
         database.start()
         await database.write(lambda tx: execute(tx, NOTES))
         number = 2 * GROUP_LIMIT + 1
@@ -390,7 +391,7 @@ class TestClosing:
 
     async def test_then_refuses(self, tmp_path: Path) -> None:
         """After the end nothing is taken, and nothing hangs."""
-        database = Database(tmp_path / "hub.db", ManualClock())
+        database = SqliteDatabase(tmp_path / "hub.db", ManualClock())
         database.start()
         await database.close()
         await database.close()
@@ -401,7 +402,7 @@ class TestClosing:
             await database.read(lambda connection: connection.exec_driver_sql("SELECT 1"))
 
 
-async def test_the_loop_goes_on(database: Database) -> None:
+async def test_the_loop_goes_on(database: SqliteDatabase) -> None:
     """However much is waiting, the event loop never stands still for long."""
 
     def run(tx: Transaction, items: Sequence[str]) -> Sequence[str]:

@@ -34,6 +34,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.testing",
         "notifications.database",
         "notifications.sqlite",
+        "notifications.sqlite_file",
+        "notifications.postgres",
         "notifications.vault",
         "notifications.owner",
         "notifications.catalogue",
