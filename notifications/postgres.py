@@ -104,7 +104,7 @@ class PostgresDatabase:
         self._clock = clock
         self._orders = Orders()
         self._room = asyncio.Semaphore(WRITERS)
-        self._writing: set[asyncio.Task[None]] = set()
+        self._at_work: set[asyncio.Task[Any]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -132,7 +132,7 @@ class PostgresDatabase:
             if task.get_name() == "database-writer":
                 await task
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._writing, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._at_work, return_exceptions=True)
         await self._engine.dispose()
 
     # ---------------------------------------------------------------- database.Database
@@ -159,6 +159,16 @@ class PostgresDatabase:
     async def _query(self, source: AsyncEngine, query: Callable[[sa.Connection], T]) -> T:
         if self._orders.closed:
             raise StoreUnavailable("the hub is stopping")
+        # In a task of its own: whoever is cancelled while a statement is under way would leave the
+        # connection in the middle of it.
+        task = asyncio.create_task(self._query_persistently(source, query), name="database-query")
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+        return await asyncio.shield(task)
+
+    async def _query_persistently(
+        self, source: AsyncEngine, query: Callable[[sa.Connection], T]
+    ) -> T:
         for stale in (True, False):
             try:
                 async with source.connect() as connection:
@@ -178,9 +188,10 @@ class PostgresDatabase:
             self._orders.wake.clear()
             while self._orders:
                 await self._room.acquire()
-                task = asyncio.create_task(self._write_and_make_room(self._orders.take()))
-                self._writing.add(task)
-                task.add_done_callback(self._writing.discard)
+                writing = self._write_and_make_room(self._orders.take())
+                task = asyncio.create_task(writing, name="database-group")
+                self._at_work.add(task)
+                task.add_done_callback(self._at_work.discard)
             if self._orders.closed:
                 return
 

@@ -28,7 +28,7 @@ from notifications.lanes import Health
 from notifications.messages import Received
 from notifications.records import InboxEntry, Record, Result
 from notifications.retries import DAY, HOUR, MINUTE, NOTIFICATIONS, SECOND
-from tests.heart_world import STORES, HeartWorld, heart_world, read_rows, sample_event
+from tests.heart_world import STORES, HeartWorld, heart_world, sample_event
 
 ALL = frozenset(Channel)
 LANE = "webhook/acme/ep_1"
@@ -39,6 +39,13 @@ REFUSED = Failed(reason="http-500", status=500, detail="no")
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[HeartWorld]:
     """A ledger on each database, with nobody at work."""
     async with heart_world(tmp_path, channels=ALL, working=False, store=request.param) as world:
+        yield world
+
+
+@pytest.fixture
+async def one_file(tmp_path: Path) -> AsyncIterator[HeartWorld]:
+    """A ledger in one file with the bus, with nobody at work."""
+    async with heart_world(tmp_path, channels=ALL, working=False) as world:
         yield world
 
 
@@ -145,6 +152,7 @@ async def test_the_same_id_with_another_content_is_a_conflict(world: HeartWorld)
     (answer,) = await world.ledger.accept([sample_event(data={"amount": 13})], [ALL])
     assert (answer.conflict, answer.duplicate) == (True, False)
     assert world.one("SELECT body FROM events") == first.event.body
+    await world.sent()
     assert world.one("SELECT count(*) FROM bus_messages") == 1
 
 
@@ -169,6 +177,7 @@ async def test_duplicates_and_conflicts_within_a_batch_are_told_apart(world: Hea
         (False, False),
     ]
     assert answers[0].key == answers[1].key == answers[2].key != answers[3].key
+    await world.sent()
     assert world.one("SELECT count(*) FROM bus_messages") == 2
 
 
@@ -190,6 +199,7 @@ async def test_of_many_at_once_exactly_one_is_new(world: HeartWorld) -> None:
     answers = [answer for (answer,) in await asyncio.gather(*offers)]
     assert sum(not answer.duplicate for answer in answers) == 1
     assert not any(answer.conflict for answer in answers)
+    await world.sent()
     assert world.one("SELECT count(*) FROM bus_messages") == 1
 
 
@@ -208,23 +218,20 @@ async def test_an_answer_leaves_after_the_commit(world: HeartWorld) -> None:
     async def offer(number: int) -> bool:
         await world.ledger.accept([sample_event(f"evt-{number % 10}")], [ALL])
         query = "SELECT count(*) FROM events WHERE id = ?"
-        return read_rows(world.path, query, f"evt-{number % 10}") == [(1,)]
+        return world.rows(query, f"evt-{number % 10}") == [(1,)]
 
     assert all(await asyncio.gather(*(offer(number) for number in range(100))))
 
 
 async def test_event_and_message_are_one_commit(world: HeartWorld) -> None:
     """Where the message cannot be written, the event is not there either."""
-    await world.write(
-        "CREATE TRIGGER broken BEFORE INSERT ON bus_messages"
-        " BEGIN SELECT RAISE(FAIL, 'the bus is broken'); END"
-    )
-    with pytest.raises(Exception, match="the bus is broken"):
-        await known(world)
-    assert world.one("SELECT count(*) FROM events") == 0
-    await world.write("DROP TRIGGER broken")
+    async with world.sending_broken("bus_messages"):
+        with pytest.raises(Exception, match="broken"):
+            await known(world)
+        assert world.one("SELECT count(*) FROM events") == 0
     accepted = await known(world)
     assert world.one("SELECT key FROM events") == accepted.key
+    await world.sent()
     assert world.one("SELECT message_id FROM bus_messages") == "acme:evt-1"
 
 
@@ -232,6 +239,7 @@ async def test_an_event_from_the_bus_is_not_sent_again(world: HeartWorld) -> Non
     """What a consumer takes in has its message already: none is put on the topic."""
     (answer,) = await world.ledger.accept([sample_event()], [ALL], send=False)
     assert not answer.duplicate
+    await world.sent()
     assert world.one("SELECT count(*) FROM bus_messages") == 0
 
 
@@ -399,8 +407,9 @@ async def test_of_two_results_of_one_attempt_the_first_counts(world: HeartWorld)
     assert world.one("SELECT first_outcome FROM deliveries") == "delivered"
 
 
-async def test_results_and_the_end_of_their_message_are_one_commit(world: HeartWorld) -> None:
+async def test_results_and_the_end_of_their_message_are_one_commit(one_file: HeartWorld) -> None:
     """Where the message cannot be completed, the outcome is not there either."""
+    world = one_file
     event = await known(world)
     (received,) = await take(world, NOTIFY_WEBHOOK)
     delivery = fresh(world, event)
@@ -434,14 +443,11 @@ async def test_a_record_that_fails_leaves_nothing(world: HeartWorld) -> None:
         wakes={LANE: world.clock.now() + MINUTE},
         health=[Health(lane=LANE, timeouts=3)],
     )
-    await world.write(
-        "CREATE TRIGGER broken BEFORE INSERT ON bus_scheduled"
-        " BEGIN SELECT RAISE(FAIL, 'the bus is broken'); END"
-    )
-    with pytest.raises(Exception, match="the bus is broken"):
-        await world.ledger.record(record)
-    assert world.states() == {}
-    assert world.rows("SELECT * FROM lanes") == []
+    async with world.sending_broken("bus_scheduled"):
+        with pytest.raises(Exception, match="broken"):
+            await world.ledger.record(record)
+        assert world.states() == {}
+        assert world.rows("SELECT * FROM lanes") == []
 
 
 # --------------------------------------------------------------------------- the inbox
@@ -585,8 +591,9 @@ async def test_a_claim_tells_the_lanes_health(world: HeartWorld) -> None:
 # --------------------------------------------------------------------------- drains
 
 
-def drains(world: HeartWorld) -> list[int]:
+async def drains(world: HeartWorld) -> list[int]:
     """When the scheduled drains are due, in seconds from now."""
+    await world.sent()
     rows = world.rows("SELECT due_at FROM bus_scheduled ORDER BY due_at")
     return [(due - world.clock.now()) // SECOND for (due,) in rows]
 
@@ -600,18 +607,18 @@ async def test_a_lane_has_one_drain_on_its_way(world: HeartWorld) -> None:
     """A later wish is dropped; an earlier one sends another message, which moves the drain."""
     await wake(world, 60)
     await wake(world, 90)
-    assert drains(world) == [60]
+    assert await drains(world) == [60]
     await wake(world, 30)
-    assert drains(world) == [30, 60]
+    assert await drains(world) == [30, 60]
     assert world.one("SELECT drain_at FROM lanes") == world.clock.now() + 30 * SECOND
     await wake(world, 90, "webhook/acme/ep_2")
-    assert drains(world) == [30, 60, 90]
+    assert await drains(world) == [30, 60, 90]
 
 
 async def test_of_many_wishes_in_one_commit_the_earliest_counts(world: HeartWorld) -> None:
     """Records that are committed together send one drain per lane."""
     await asyncio.gather(*(wake(world, seconds) for seconds in (90, 30, 60, 30)))
-    assert drains(world)[0] == 30
+    assert (await drains(world))[0] == 30
     assert world.one("SELECT drain_at FROM lanes") == world.clock.now() + 30 * SECOND
 
 
@@ -620,10 +627,10 @@ async def test_a_drain_that_never_came_is_replaced(world: HeartWorld) -> None:
     await wake(world, 1)
     world.clock.ms += 10 * SECOND
     await wake(world, 60)
-    assert 60 not in drains(world)
+    assert 60 not in await drains(world)
     world.clock.ms += 2 * MINUTE
     await wake(world, 60)
-    assert 60 in drains(world)
+    assert 60 in await drains(world)
 
 
 async def ended(world: HeartWorld, until: int, *, earliest: int | None = None) -> None:
@@ -639,7 +646,7 @@ async def test_a_drain_hands_over_to_the_next(world: HeartWorld) -> None:
     until = now + MINUTE
     await world.ledger.claim(LANE, limit=9, until=until)
     await ended(world, until, earliest=now)
-    assert drains(world) == [3600]
+    assert await drains(world) == [3600]
     world.clock.ms += 2 * HOUR
     await world.ledger.claim(LANE, limit=0, until=world.clock.now() + MINUTE)
     later = world.clock.now() + 10 * MINUTE
@@ -657,7 +664,7 @@ async def test_a_drain_counts_what_it_recorded_itself(world: HeartWorld) -> None
     due_at = world.clock.now() + HOUR
     result = replace(result, after=replace(result.after, due_at=due_at))
     await world.ledger.record(Record(results=[result], drained=(LANE, until)))
-    assert drains(world) == [3600]
+    assert await drains(world) == [3600]
     assert world.one("SELECT drain_at FROM lanes") == due_at
 
 
@@ -666,7 +673,7 @@ async def test_a_lane_with_nothing_left_has_no_drain(world: HeartWorld) -> None:
     until = world.clock.now() + MINUTE
     await world.ledger.claim(LANE, limit=9, until=until)
     await ended(world, until)
-    assert drains(world) == []
+    assert await drains(world) == []
     assert world.one("SELECT drain_at FROM lanes") is None
 
 
@@ -678,7 +685,7 @@ async def test_doubled_drains_die_out(world: HeartWorld) -> None:
         until = now + MINUTE + number
         await world.ledger.claim(LANE, limit=9, until=until)
         await ended(world, until, earliest=now)
-    assert drains(world) == [3600]
+    assert await drains(world) == [3600]
 
 
 async def test_drains_at_the_same_time_leave_one(world: HeartWorld) -> None:
@@ -690,7 +697,7 @@ async def test_drains_at_the_same_time_leave_one(world: HeartWorld) -> None:
         await world.ledger.claim(LANE, limit=9, until=until)
     for until in reversed(untils):
         await ended(world, until, earliest=now)
-    assert drains(world) == [3600]
+    assert await drains(world) == [3600]
 
 
 async def test_a_drain_that_comes_early_is_followed_by_another(world: HeartWorld) -> None:
@@ -703,7 +710,7 @@ async def test_a_drain_that_comes_early_is_followed_by_another(world: HeartWorld
     until = world.clock.now() + MINUTE
     assert (await world.ledger.claim(LANE, limit=9, until=until)).deliveries == []
     await ended(world, until, earliest=world.clock.now())
-    assert drains(world) == [1]
+    assert await drains(world) == [1]
 
 
 async def test_a_drain_at_work_does_not_hide_an_earlier_wish(world: HeartWorld) -> None:
@@ -714,7 +721,7 @@ async def test_a_drain_at_work_does_not_hide_an_earlier_wish(world: HeartWorld) 
     await stored(world, await known(world), due_at=now + 5 * SECOND)
     await wake(world, 5)
     await ended(world, until)
-    assert drains(world) == [5]
+    assert await drains(world) == [5]
 
 
 async def test_a_restart_frees_claims_and_drains(tmp_path: Path) -> None:
@@ -771,8 +778,9 @@ async def test_an_event_is_counted_once_however_often_it_comes(world: HeartWorld
     assert await counted(world) == 2
 
 
-async def test_counting_and_the_end_of_the_message_are_one_commit(world: HeartWorld) -> None:
+async def test_counting_and_the_end_of_the_message_are_one_commit(one_file: HeartWorld) -> None:
     """Where the message cannot be completed, nothing is counted."""
+    world = one_file
     event = await known(world)
     (received,) = await take(world, METRICS)
     await world.write(
