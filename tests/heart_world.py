@@ -407,8 +407,14 @@ class HeartWorld:
         await self.until(lambda: self.states() == states)
 
     async def until_quiet(self) -> None:
-        """Wait until no message is on the bus that is visible now."""
+        """Wait until no message is on the bus that is visible now, or on its way there."""
+        await self.sent()
         await self.until(lambda: self.one("SELECT count(*) FROM bus_messages") == 0)
+
+    async def until_waiting(self, count: int) -> None:
+        """Wait until so many deliveries are pending, with no attempt under way."""
+        query = "SELECT count(*), sum(claimed) FROM deliveries WHERE state = 'pending'"
+        await self.until(lambda: self.rows(query) == [(count, 0)])
 
     async def pass_time(self, ms: int) -> None:
         """Let time pass at once, as it does for a machine that slept; everybody wakes after it."""

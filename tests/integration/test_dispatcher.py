@@ -24,6 +24,7 @@ from notifications.retries import DAY, HOUR, MINUTE, NOTIFICATIONS, SECOND, Retr
 from notifications.routing import addressed, drain_message, event_message
 from tests.heart_world import (
     PATIENCE_S,
+    STORES,
     UNKNOWN_TYPE,
     HeartWorld,
     document,
@@ -37,9 +38,16 @@ TIMEOUT = Failed(reason="timeout")
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[HeartWorld]:
-    """A heart that carries everything by webhook."""
+async def one_file(tmp_path: Path) -> AsyncIterator[HeartWorld]:
+    """A heart whose ledger is in one file with the bus."""
     async with heart_world(tmp_path) as world:
+        yield world
+
+
+@pytest.fixture(params=STORES)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[HeartWorld]:
+    """A heart that carries everything by webhook."""
+    async with heart_world(tmp_path, store=request.param) as world:
         yield world
 
 
@@ -451,7 +459,7 @@ async def test_a_slow_retry_is_recorded_too(world: HeartWorld) -> None:
     """An attempt that a drain began may outlive the drain."""
     world.webhooks.script("ep_1", REFUSED)
     await world.publish(sample_event())
-    await world.until(lambda: world.states() == {"pending": 1})
+    await world.until_waiting(1)
     gate = world.webhooks.hold("ep_1")
     await world.pass_to_next_drain()
     await world.until_tried(2)
@@ -724,8 +732,9 @@ async def test_a_delivery_whose_time_comes_while_paused_is_parked(world: HeartWo
 # --------------------------------------------------------------------------- outages
 
 
-async def test_outcomes_in_hand_are_written_when_the_database_is_back(world: HeartWorld) -> None:
+async def test_outcomes_in_hand_are_written_when_the_database_is_back(one_file: HeartWorld) -> None:
     """What was sent while the ledger could not write is written afterwards, never sent again."""
+    world = one_file
     world.faulty.away("record")
     await world.publish(*numbered(3))
     await world.until_tried(3)
@@ -739,6 +748,21 @@ async def test_outcomes_in_hand_are_written_when_the_database_is_back(world: Hea
     assert len(world.webhooks.tries) == 3
     assert world.rows("SELECT DISTINCT first_at, attempt FROM deliveries") == [(began, 1)]
     assert world.dead() == []
+
+
+async def test_outcomes_of_an_outage_are_written_after_it(world: HeartWorld) -> None:
+    """Attempts that come back during an outage are recorded after it and never made again."""
+    gate = world.webhooks.hold("ep_1")
+    await world.publish(*numbered(3))
+    await world.until_tried(3)
+    world.faulty.away("record")
+    gate.set()
+    for _ in range(20):
+        await world.pass_time(SECOND)
+    assert "delivered" not in world.states()
+    world.faulty.back()
+    await world.live_until(lambda: world.states() == {"delivered": 3})
+    assert len(world.webhooks.tries) == 3
 
 
 async def test_nothing_is_lost_while_the_ledger_is_away(world: HeartWorld) -> None:
@@ -803,8 +827,9 @@ async def test_a_claim_that_meets_an_outage_is_made_when_it_is_over(world: Heart
     await world.live_until(lambda: world.states() == {"delivered": 1})
 
 
-async def test_a_file_that_somebody_else_writes_to_loses_nothing(world: HeartWorld) -> None:
+async def test_a_file_that_somebody_else_writes_to_loses_nothing(one_file: HeartWorld) -> None:
     """While another program holds the file's lock, outcomes wait; none is lost, none doubled."""
+    world = one_file
     world.webhooks.script("ep_1", REFUSED)
     gate = world.webhooks.hold("ep_1")
     await world.publish(*numbered(10))

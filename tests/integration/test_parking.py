@@ -18,7 +18,7 @@ from notifications.retries import DAY, SECOND
 from notifications.stores.directory import SqlDirectory
 from notifications.testing import ManualClock, SeededDice
 from notifications.vault import Vault
-from tests.heart_world import HeartWorld, heart_world, sample_event
+from tests.heart_world import STORES, HeartWorld, heart_world, sample_event
 
 REFUSED = Failed(reason="http-500", status=500)
 GONE = Failed(reason="gone", retryable=False, status=410)
@@ -60,8 +60,8 @@ class Parking:
         return row
 
 
-@pytest.fixture
-async def parking(tmp_path: Path) -> AsyncIterator[Parking]:
+@pytest.fixture(params=STORES)
+async def parking(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Parking]:
     """An active endpoint."""
     made: dict[str, Any] = {"sender": RecordingSender()}
 
@@ -69,7 +69,7 @@ async def parking(tmp_path: Path) -> AsyncIterator[Parking]:
         made["directory"] = SqlDirectory(database, Vault((bytes(32),), SeededDice()), clock)
         return {Channel.WEBHOOK: WebhookChannel(made["directory"], made["sender"], clock)}
 
-    async with heart_world(tmp_path, adapters=adapters) as heart:
+    async with heart_world(tmp_path, adapters=adapters, store=request.param) as heart:
         await made["directory"].save_endpoint(ENDPOINT)
         yield Parking(heart, made["directory"], made["sender"])
 
@@ -242,7 +242,7 @@ async def test_a_pending_delivery_can_be_retried_before_its_time(parking: Parkin
     """Whoever retries by hand does not wait for the table."""
     parking.sender.answer = REFUSED
     await parking.heart.publish(sample_event())
-    await parking.heart.until_states(pending=1)
+    await parking.heart.until_waiting(1)
     parking.sender.answer = Delivered(status=200)
     assert await parking.heart.upkeep.retry("acme", number(parking)) is not None
     await parking.heart.until_states(delivered=1)

@@ -25,7 +25,7 @@ from notifications.routing import addressed, event_message
 from notifications.stores.lost import SETTLED_MS
 from notifications.sweep import EVERY, PAGE, Sweep
 from notifications.timing import Numbers
-from tests.heart_world import HeartWorld, document, heart_world, new_file, sample_event
+from tests.heart_world import STORES, HeartWorld, document, heart_world, new_file, sample_event
 
 ALL = frozenset(Channel)
 BACKLOG = "webhook/acme/ep_backlog"
@@ -33,10 +33,10 @@ REFUSED = Failed(reason="http-500", status=500)
 NOTHING = {"unparked": 0, "ended": 0, "woken": 0, "forgotten": 0, "resent": 0}
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[HeartWorld]:
+@pytest.fixture(params=STORES)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[HeartWorld]:
     """A heart at work."""
-    async with heart_world(tmp_path) as world:
+    async with heart_world(tmp_path, store=request.param) as world:
         yield world
 
 
