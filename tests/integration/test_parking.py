@@ -274,7 +274,7 @@ async def test_what_is_under_way_cannot_be_retried(parking: Parking) -> None:
     """While an attempt is under way a retry by hand is refused: it would be a second request."""
     parking.sender.answer = REFUSED
     await parking.heart.publish(sample_event())
-    await parking.heart.until_states(pending=1)
+    await parking.heart.until_waiting(1)
     await parking.heart.write("UPDATE deliveries SET claimed = 1")
     with pytest.raises(Conflict, match="under way"):
         await parking.heart.upkeep.retry("acme", number(parking))
@@ -284,7 +284,7 @@ async def test_another_tenants_delivery_is_not_there(parking: Parking) -> None:
     """A tenant that names another's delivery is told that there is none; nothing changes."""
     parking.sender.answer = REFUSED
     await parking.heart.publish(sample_event())
-    await parking.heart.until_states(pending=1)
+    await parking.heart.until_waiting(1)
     assert await parking.heart.upkeep.retry("zeta", number(parking)) is None
     assert await parking.heart.upkeep.retry("acme", number(parking) + 1) is None
     assert parking.delivery() == ("pending", None, 1, 1)
