@@ -247,7 +247,7 @@ async def open_local_hub(
             dice=dice,
             numbers=numbers,
         )
-        lost = SqlLostEvents(database, ledger, clock, topic=EVENTS_TOPIC, subscriptions=CONSUMERS)
+        lost = SqlLostEvents(database, ledger, clock, subscriptions=CONSUMERS)
         sweep = Sweep(upkeep, clock, lost)
         await stack.enter_async_context(_at_work(pipeline, bus, sweep, settings, clock))
         yield LocalHub(

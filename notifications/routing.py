@@ -63,6 +63,28 @@ def _channels(names: str) -> frozenset[Channel]:
     return frozenset(Channel(name) for name in names.split(",") if name)
 
 
+def named_in(body: bytes) -> tuple[str, str] | None:
+    """The tenant and event ids that a message's body claims; None where it claims none."""
+    try:
+        document = orjson.loads(body)
+        tenant_id, event_id = document["tenantid"], document["id"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    if not isinstance(tenant_id, str) or not isinstance(event_id, str):
+        return None
+    return tenant_id, event_id
+
+
+def event_carried(message: Message) -> str:
+    """The event that a message carries, `<tenant id>:<event id>`; empty where it carries none.
+
+    Whatever the message's own id is: that of a copy, or a stranger's, says nothing of it.
+    """
+    if message.decoded is not None:
+        return message.decoded.event.message_id
+    return ":".join(named_in(message.body) or ())
+
+
 def event_properties(event: Event) -> dict[str, PropertyValue]:
     """What rules may look at; strings all."""
     properties: dict[str, PropertyValue] = {"type": event.type, "tenantId": event.tenant_id}

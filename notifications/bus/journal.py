@@ -13,6 +13,7 @@ from notifications.bus.queues import Entry
 from notifications.database import Transaction
 from notifications.errors import FieldError, InvalidInput
 from notifications.messages import DeadLetter, Message
+from notifications.routing import event_carried
 
 PAGE = 500
 """Messages read from the database at once."""
@@ -74,6 +75,7 @@ def insert(tx: Transaction, topic: str, entries: Iterable[Entry]) -> None:
     rows = [
         {
             **_columns(topic, entry.seq, entry.message),
+            "event": None if entry.message.decoded else event_carried(entry.message),
             "enqueued_at": entry.enqueued_at,
             "pending": entry.pending,
         }
@@ -137,6 +139,7 @@ def bury(tx: Transaction, dead: Iterable[Buried]) -> None:
     rows = [
         {
             **_columns(one.topic, one.entry.seq, one.entry.message),
+            "event": event_carried(one.entry.message),
             "subscription": one.subscription,
             "enqueued_at": one.entry.enqueued_at,
             "delivery_count": one.delivery_count,
@@ -152,7 +155,11 @@ def bury(tx: Transaction, dead: Iterable[Buried]) -> None:
 def schedule(tx: Transaction, topic: str, first_seq: int, messages: Sequence[Message]) -> None:
     """Write messages that become visible later."""
     rows = [
-        {**_columns(topic, seq, message), "due_at": message.due_at}
+        {
+            **_columns(topic, seq, message),
+            "event": event_carried(message),
+            "due_at": message.due_at,
+        }
         for seq, message in enumerate(messages, first_seq)
     ]
     tx.connection.execute(sa.insert(tables.scheduled), rows)
