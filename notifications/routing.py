@@ -20,6 +20,7 @@ NOBODY = "-"
 """The target of the row that says why a channel had nobody to tell."""
 
 _NOTE = "hubEvent"
+_OF_ITS_FIRST_LIFE = frozenset((_NOTE, "hubTries", "hubNotAfter"))
 
 RESEND_FIRST = 30 * SECOND
 RESEND_LAST = 10 * MINUTE
@@ -171,6 +172,29 @@ def resend(
         subject=received.message.subject,
         content_type=received.message.content_type,
         due_at=due_at,
+    )
+
+
+def replayed(message: Message, consumer: str | None, *, message_id: str) -> Message:
+    """A dead letter as it is sent again, to its own consumer alone.
+
+    What the hub once noted on it is left out: it is a first delivery, and rows may be there.
+
+    Args:
+        message: The dead letter.
+        consumer: Whose it is, or None where the topic knows no consumers.
+        message_id: The new message's own.
+    """
+    properties = {n: v for n, v in message.properties.items() if n not in _OF_ITS_FIRST_LIFE}
+    if consumer is not None:
+        properties["hubConsumer"] = consumer
+        properties.setdefault("hubKind", "event")
+    return Message(
+        id=message_id,
+        body=message.body,
+        properties=properties,
+        subject=message.subject,
+        content_type=message.content_type,
     )
 
 

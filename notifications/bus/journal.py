@@ -95,6 +95,14 @@ def page(tx: Transaction, topic: str, mask: int, *, after: int, limit: int) -> P
     return Page(rows, rows[-1]["seq"] if rows else after, more=len(rows) == limit)
 
 
+def waiting(
+    connection: sa.Connection, topic: str, mask: int, *, after: int, limit: int
+) -> Sequence[sa.RowMapping]:
+    """The first `limit` messages beyond `after` that one subscription has not dealt with."""
+    asked = {"topic": topic, "mask": mask, "after": after, "limit": limit, "upto": _EVERYTHING}
+    return connection.execute(_SELECT_PAGE, asked).mappings().all()
+
+
 def clear(tx: Transaction, done: Mapping[int, int], pending: Mapping[int, int]) -> None:
     """Clear bits of messages; those that nobody waits for any more are deleted.
 
