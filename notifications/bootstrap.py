@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from notifications.bus.dead_letters import EmbeddedDeadLetters
 from notifications.bus.embedded import EmbeddedBus, EventsOutbox
 from notifications.bus.topology import (
     CONSUMERS,
@@ -30,6 +31,7 @@ from notifications.channels.realtime.tokens import ClientTokens
 from notifications.channels.webhooks.channel import WebhookChannel
 from notifications.channels.webhooks.sender import WebhookSender
 from notifications.database import Database
+from notifications.dead_letters import DeadLetters
 from notifications.dispatcher import Dispatcher, Policy
 from notifications.events import Channel
 from notifications.hub import Hub
@@ -55,6 +57,7 @@ from notifications.settings import Secrets, Settings
 from notifications.sqlite_file import SqliteDatabase
 from notifications.stores.audit import Expectations
 from notifications.stores.directory import SqlDirectory, SqlKeys
+from notifications.stores.given_up import SqlGivenUp
 from notifications.stores.inbox import SqlInbox
 from notifications.stores.ledger import SqlLedger
 from notifications.stores.lost import SqlLostEvents
@@ -181,6 +184,7 @@ class LocalHub:
     catalogue: Catalogue
     database: Database
     bus: Bus
+    dead_letters: DeadLetters
     ledger: SqlLedger
     tally: Tally
     upkeep: SqlUpkeep
@@ -248,7 +252,7 @@ async def open_local_hub(
             dice=dice,
             numbers=numbers,
         )
-        lost = SqlLostEvents(database, ledger, clock, topic=EVENTS_TOPIC, subscriptions=CONSUMERS)
+        lost = SqlLostEvents(database, ledger, clock, subscriptions=CONSUMERS)
         sweep = Sweep(upkeep, clock, lost)
         await stack.enter_async_context(_at_work(pipeline, bus, sweep, settings, clock))
         yield LocalHub(
@@ -258,6 +262,9 @@ async def open_local_hub(
             catalogue=catalogue,
             database=database,
             bus=bus,
+            dead_letters=EmbeddedDeadLetters(
+                database, bus, dice, SqlGivenUp(numbers), consumers=CONSUMERS
+            ),
             ledger=ledger,
             tally=tally,
             upkeep=upkeep,

@@ -5,13 +5,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
 
-import orjson
-
 from notifications.errors import InvalidEvent, RejectedMessage
 from notifications.events import Channel, Event, Known, decode_message
 from notifications.messages import DeadLetter, Received
 from notifications.ports import Clock, Ledger
-from notifications.routing import noted
+from notifications.routing import named_in, noted
 
 _Name = tuple[str, str]
 _NAMELESS: _Name = ("", "")
@@ -67,7 +65,7 @@ class Intake:
 
     async def _find(self, bodies: Sequence[bytes], channel: Channel) -> list[Known | DeadLetter]:
         """What the ledger knows of them; what is not in it is taken in."""
-        names = [_name(body) for body in bodies]
+        names = [named_in(body) for body in bodies]
         asked = [name for name in set(names) if name is not None]
         known = await self._ledger.look(asked, channel)
         strangers = [
@@ -124,13 +122,3 @@ class Intake:
                 "conflict", f"event {event.id!r} is already there with another content"
             )
         return None
-
-
-def _name(body: bytes) -> _Name | None:
-    """The tenant and id that a body claims; None where it has none to claim."""
-    try:
-        document = orjson.loads(body)
-        name = (document["tenantid"], document["id"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
-    return name if isinstance(name[0], str) and isinstance(name[1], str) else None

@@ -20,6 +20,7 @@ NOBODY = "-"
 """The target of the row that says why a channel had nobody to tell."""
 
 _NOTE = "hubEvent"
+_OF_ITS_FIRST_LIFE = frozenset((_NOTE, "hubTries", "hubNotAfter"))
 
 RESEND_FIRST = 30 * SECOND
 RESEND_LAST = 10 * MINUTE
@@ -61,6 +62,28 @@ def noted(message: Message) -> Known | None:
 @cache
 def _channels(names: str) -> frozenset[Channel]:
     return frozenset(Channel(name) for name in names.split(",") if name)
+
+
+def named_in(body: bytes) -> tuple[str, str] | None:
+    """The tenant and event ids that a message's body claims; None where it claims none."""
+    try:
+        document = orjson.loads(body)
+        tenant_id, event_id = document["tenantid"], document["id"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    if not isinstance(tenant_id, str) or not isinstance(event_id, str):
+        return None
+    return tenant_id, event_id
+
+
+def event_carried(message: Message) -> str:
+    """The event that a message carries, `<tenant id>:<event id>`; empty where it carries none.
+
+    Whatever the message's own id is: that of a copy, or a stranger's, says nothing of it.
+    """
+    if message.decoded is not None:
+        return message.decoded.event.message_id
+    return ":".join(named_in(message.body) or ())
 
 
 def event_properties(event: Event) -> dict[str, PropertyValue]:
@@ -149,6 +172,29 @@ def resend(
         subject=received.message.subject,
         content_type=received.message.content_type,
         due_at=due_at,
+    )
+
+
+def replayed(message: Message, consumer: str | None, *, message_id: str) -> Message:
+    """A dead letter as it is sent again, to its own consumer alone.
+
+    What the hub once noted on it is left out: it is a first delivery, and rows may be there.
+
+    Args:
+        message: The dead letter.
+        consumer: Whose it is, or None where the topic knows no consumers.
+        message_id: The new message's own.
+    """
+    properties = {n: v for n, v in message.properties.items() if n not in _OF_ITS_FIRST_LIFE}
+    if consumer is not None:
+        properties["hubConsumer"] = consumer
+        properties.setdefault("hubKind", "event")
+    return Message(
+        id=message_id,
+        body=message.body,
+        properties=properties,
+        subject=message.subject,
+        content_type=message.content_type,
     )
 
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from notifications.bus.embedded import EmbeddedBus
+from notifications.bus.filters import SqlFilter
 from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
 from notifications.database import metadata
 from notifications.messages import Complete, Message, Received
@@ -30,7 +31,7 @@ TOPOLOGY = (
             Subscription(
                 name=name,
                 topic=TOPIC,
-                rule=Rule(name=DEFAULT_RULE, expression="1 = 1"),
+                rule=Rule(name=DEFAULT_RULE, filter=SqlFilter("1 = 1")),
                 max_delivery_count=1_000,
                 lock_ms=60_000,
                 ttl_ms=10**9,

@@ -7,7 +7,7 @@ and the `Features` that say what it can be held to.
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,19 +17,24 @@ import pytest
 import sqlalchemy as sa
 
 from notifications.bus import tables
+from notifications.bus.dead_letters import EmbeddedDeadLetters
 from notifications.bus.embedded import EmbeddedBus
+from notifications.bus.filters import CorrelationFilter, SqlFilter
 from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
-from notifications.database import metadata
+from notifications.database import Transaction, metadata
+from notifications.dead_letters import DeadLetters, Peek
 from notifications.messages import Abandon, Complete, Message, Received, Settlement
 from notifications.ports import Bus, Clock
 from notifications.sqlite_file import SqliteDatabase
-from notifications.testing import ManualClock
+from notifications.testing import ManualClock, SeededDice
 
 PATIENCE_S = 20.0
 
 NEWS = "news"
 ALL, BRIEF, BIG, NOBODY = "all", "brief", "big", "nobody"
 """Takes all; takes all, at most three times; takes numbers; takes what nobody receives."""
+LABELLED = "labelled"
+"""Takes what a correlation filter wants."""
 
 LOCK_MS = 10_000
 TTL_MS = 60_000
@@ -38,11 +43,14 @@ MANY, FEW = 10, 3
 """Deliveries before a message is dead."""
 
 
-def _subscription(name: str, expression: str, deliveries: int) -> Subscription:
+def _subscription(
+    name: str, wanted: str | CorrelationFilter, deliveries: int = MANY
+) -> Subscription:
+    found = SqlFilter(wanted) if isinstance(wanted, str) else wanted
     return Subscription(
         name=name,
         topic=NEWS,
-        rule=Rule(name=DEFAULT_RULE, expression=expression),
+        rule=Rule(name=DEFAULT_RULE, filter=found),
         max_delivery_count=deliveries,
         lock_ms=LOCK_MS,
         ttl_ms=TTL_MS,
@@ -58,6 +66,10 @@ SAMPLE: tuple[Topic, ...] = (
             _subscription(BRIEF, "kind = 'brief'", FEW),
             _subscription(BIG, "size > 10", MANY),
             _subscription(NOBODY, "kind = 'nobody'", MANY),
+            _subscription(
+                LABELLED,
+                CorrelationFilter(label="order", content_type="text/x", properties={"Vip": True}),
+            ),
         ),
     ),
 )
@@ -100,6 +112,21 @@ class BusWorld(Protocol):
         """The bus, as it is open now."""
         ...
 
+    @property
+    def peek(self) -> Peek:
+        """Looks at what waits on it."""
+        ...
+
+    @property
+    def letters(self) -> DeadLetters:
+        """Its dead letters."""
+        ...
+
+    @property
+    def given_up(self) -> Sequence[tuple[str, str]]:
+        """Consumer and event of what was purged and is nowhere any more."""
+        ...
+
     async def reopen(self) -> None:
         """Close it in good order and open it again; what was received before is let go of."""
         ...
@@ -126,17 +153,35 @@ class EmbeddedWorld:
     consuming: Sequence[str]
     features: Features
     clock: ManualClock = field(default_factory=ManualClock)
+    dice: SeededDice = field(default_factory=SeededDice)
     patience_s: float = 5.0
     runs: int = 0
     _database: SqliteDatabase | None = None
     _bus: EmbeddedBus | None = None
     _left: list[tuple[EmbeddedBus, SqliteDatabase]] = field(default_factory=list)
+    given_up: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def bus(self) -> EmbeddedBus:
         """See `BusWorld.bus`."""
         assert self._bus is not None
         return self._bus
+
+    @property
+    def peek(self) -> EmbeddedBus:
+        """See `BusWorld.peek`."""
+        return self.bus
+
+    @property
+    def letters(self) -> EmbeddedDeadLetters:
+        """See `BusWorld.letters`."""
+        names = {f"of-{name}": name for name in self.consuming}
+        return EmbeddedDeadLetters(self.database, self.bus, self.dice, self, consumers=names)
+
+    def give_up(self, tx: Transaction, consumer: str, names: Collection[str]) -> None:
+        """Implements `bus.dead_letters.GivenUp`: keeps what it was told, once it is committed."""
+        told = [(consumer, name) for name in sorted(names)]
+        tx.after_commit(lambda: self.given_up.extend(told))
 
     @property
     def database(self) -> SqliteDatabase:

@@ -589,7 +589,7 @@ async def _build(
     }
     keeping = Keeping(parked=7 * DAY, events=30 * DAY)
     upkeep = SqlUpkeep(database, ledger, policy.table, keeping)
-    lost = SqlLostEvents(database, ledger, clock, topic=EVENTS_TOPIC, subscriptions=CONSUMERS)
+    lost = SqlLostEvents(database, ledger, clock, subscriptions=CONSUMERS)
     return HeartWorld(
         path=path,
         store=store,

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from notifications.bus import journal
-from notifications.bus.filters import FilterError, MessageView, SqlFilter
 from notifications.bus.journal import PAGE
+from notifications.bus.publishing import Publishing
 from notifications.bus.queues import Entry, Queue, Tokens
 from notifications.bus.reading import EXPIRED, Reading
 from notifications.bus.recovery import Suspects, leave, recover
@@ -43,10 +43,10 @@ class EmbeddedBus:
         self._queues: dict[str, Queue] = {}
         self._by_topic: dict[str, list[Queue]] = {topic.name: [] for topic in topology}
         self._tokens = Tokens()
-        self._next_seq = 1
         self._suspects = Suspects()
         self._settling = Settling(self._ended)
         self._reading = Reading(self._settling)
+        self._publishing = Publishing(self._by_topic, self._settling, self._reading)
         self._alarm = Alarm(clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._open = False
@@ -59,9 +59,9 @@ class EmbeddedBus:
         """
         names = frozenset(consuming)
         found = await self._database.write(lambda tx: recover(tx, self._topology, names))
-        self._next_seq = found.next_seq
+        self._publishing.next_seq = found.next_seq
         for subscription, bit, counts in found.subscriptions:
-            queue = Queue(subscription, SqlFilter(subscription.rule.expression), bit, counts)
+            queue = Queue(subscription, subscription.rule.filter, bit, counts)
             queue.apart = frozenset(
                 row["seq"] for name, row in found.suspects if name == subscription.name
             )
@@ -90,7 +90,8 @@ class EmbeddedBus:
         self._wake_all()
         queues = self._queues.values()
         try:
-            await self._database.write(lambda tx: leave(tx, queues, self._suspects, self._next_seq))
+            next_seq = self._publishing.next_seq
+            await self._database.write(lambda tx: leave(tx, queues, self._suspects, next_seq))
         except Unavailable as error:
             log.warning("bus.close_failed", extra={"detail": str(error)})
 
@@ -145,7 +146,42 @@ class EmbeddedBus:
         if lock is not None:
             lock.until = self._clock.now() + queue.subscription.lock_ms
 
+    # ---------------------------------------------------------------- dead_letters.Peek
+
+    async def peek(self, subscription: str, *, after: int, limit: int) -> Sequence[Received]:
+        """See `dead_letters.Peek.peek`."""
+        queue = self.queue(subscription)
+        topic, mask = queue.subscription.topic, queue.mask
+        rows = await self._database.read(
+            lambda connection: journal.waiting(connection, topic, mask, after=after, limit=limit)
+        )
+        return [
+            Received(
+                message=journal.message_of(row),
+                subscription=subscription,
+                sequence_number=row["seq"],
+                delivery_count=queue.deliveries(row["seq"]),
+                enqueued_at=row["enqueued_at"],
+                ours=True,
+            )
+            for row in rows
+        ]
+
     # ---------------------------------------------------------------- within a transaction
+
+    def queue(self, subscription: str) -> Queue:
+        """A subscription's queue.
+
+        Raises:
+            Unavailable: The bus has not started.
+            NotFound: There is no such subscription.
+        """
+        if not self._queues:
+            raise Unavailable("the bus has not started")
+        if subscription not in self._queues:
+            there = ", ".join(self._queues)
+            raise NotFound(f"no subscription {subscription!r}; there are {there}")
+        return self._queues[subscription]
 
     def put(self, tx: Transaction, topic: str, messages: Sequence[Message]) -> None:
         """Put messages on a topic within `tx`.
@@ -161,92 +197,39 @@ class EmbeddedBus:
             raise NotFound(f"there is no topic {topic!r}")
         later = [m for m in messages if m.due_at is not None and m.due_at > tx.now]
         if later:
-            self._schedule(tx, topic, later)
+            self._publishing.schedule(tx, topic, later)
+            first = min(message.due_at or 0 for message in later)
+            tx.after_commit(lambda: self._alarm.set(first))
         at_once = [m for m in messages if m.due_at is None or m.due_at <= tx.now]
         if at_once:
-            self._enqueue(tx, topic, at_once)
+            self._publishing.enqueue(tx, topic, at_once)
+
+    def put_to(self, tx: Transaction, subscription: str, messages: Sequence[Message]) -> None:
+        """Put messages on one subscription alone within `tx`, past the rules.
+
+        Raises:
+            Unavailable: The bus has not started.
+            NotFound: There is no such subscription.
+        """
+        self._publishing.enqueue_for(tx, self.queue(subscription), messages)
 
     def complete(self, tx: Transaction, received: Sequence[Received]) -> None:
         """Complete messages within `tx`; those whose lock is lost stay."""
         held = [(self._queues[r.subscription], r.token) for r in received if r.token is not None]
         self._settling.complete(tx, held)
 
-    # ---------------------------------------------------------------- publishing
-
-    def _enqueue(self, tx: Transaction, topic: str, messages: Sequence[Message]) -> None:
-        entries = []
-        for message in messages:
-            entry = Entry(self._next_seq, message, tx.now, 0)
-            self._next_seq += 1
-            self._match(tx, topic, entry)
-            if entry.pending:
-                self._reading.remember(entry)
-                entries.append(entry)
-        if entries:
-            journal.insert(tx, topic, entries)
-            tx.collect(self._write_arrived, (topic, entries))
-
-    def _match(self, tx: Transaction, topic: str, entry: Entry) -> None:
-        """Find out which subscriptions take a message."""
-        view = MessageView(properties=entry.message.properties, system=_system(entry.message))
-        for queue in self._by_topic[topic]:
-            try:
-                if queue.rule.matches(view):
-                    entry.pending |= queue.mask
-            except FilterError as error:
-                # As in Service Bus, whose reason is the name of its own exception.
-                why = DeadLetter("FilterException", str(error))
-                self._settling.refuse(tx, queue, entry, why)
-
-    def _write_arrived(self, tx: Transaction, items: list[tuple[str, list[Entry]]]) -> None:
-        """Decide who keeps what in memory, and write down how far that goes."""
-        by_topic: dict[str, list[Entry]] = {}
-        for topic, entries in items:
-            by_topic.setdefault(topic, []).extend(entries)
-        arrivals = []
-        loaded = []
-        for topic, published in by_topic.items():
-            for queue in self._by_topic[topic]:
-                mask = queue.mask
-                entries = [entry for entry in published if entry.pending & mask]
-                if entries:
-                    kept = entries[: queue.room()]
-                    arrivals.append((queue, kept, len(kept) < len(entries)))
-                    loaded += [(queue.subscription.name, entry.seq) for entry in kept[-1:]]
-        journal.write_loaded(tx, loaded)
-
-        def arrived() -> None:
-            for queue, kept, more in arrivals:
-                queue.arrived(kept, more=more)
-
-        tx.after_commit(arrived)
-
-    def _schedule(self, tx: Transaction, topic: str, messages: Sequence[Message]) -> None:
-        journal.schedule(tx, topic, self._next_seq, messages)
-        self._next_seq += len(messages)
-        first = min(message.due_at or 0 for message in messages)
-        tx.after_commit(lambda: self._alarm.set(first))
+    # ---------------------------------------------------------------- scheduled messages
 
     async def _activate_scheduled(self) -> None:
         while True:
             await self._alarm.ring()
             try:
-                next_due = await self._database.write(self._activate_due)
+                next_due = await self._database.write(self._publishing.activate_due)
             except Exception as error:
                 log.exception("bus.activation_failed", extra={"detail": str(error)})
                 next_due = self._clock.now() + _TICK_MS
             if next_due is not None:
                 self._alarm.set(next_due)
-
-    def _activate_due(self, tx: Transaction) -> int | None:
-        """Make what is due visible, as if it were published now; say when the next is due."""
-        for topic, messages in journal.take_due(tx).items():
-            if topic in self._by_topic:
-                self._enqueue(tx, topic, messages)
-            else:
-                # An earlier release scheduled them; its subscriptions' messages went likewise.
-                log.warning("bus.topic_gone", extra={"topic": topic, "messages": len(messages)})
-        return journal.next_due(tx)
 
     # ---------------------------------------------------------------- receiving
 
@@ -345,11 +328,3 @@ class EventsOutbox:
     def complete(self, tx: Transaction, received: Sequence[Received]) -> None:
         """Complete messages within `tx`."""
         self._bus.complete(tx, received)
-
-
-def _system(message: Message) -> dict[str, object]:
-    return {
-        "MessageId": message.id,
-        "Label": message.subject,
-        "ContentType": message.content_type,
-    }

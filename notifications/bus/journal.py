@@ -13,6 +13,7 @@ from notifications.bus.queues import Entry
 from notifications.database import Transaction
 from notifications.errors import FieldError, InvalidInput
 from notifications.messages import DeadLetter, Message
+from notifications.routing import event_carried
 
 PAGE = 500
 """Messages read from the database at once."""
@@ -74,6 +75,7 @@ def insert(tx: Transaction, topic: str, entries: Iterable[Entry]) -> None:
     rows = [
         {
             **_columns(topic, entry.seq, entry.message),
+            "event": None if entry.message.decoded else event_carried(entry.message),
             "enqueued_at": entry.enqueued_at,
             "pending": entry.pending,
         }
@@ -91,6 +93,14 @@ def page(tx: Transaction, topic: str, mask: int, *, after: int, limit: int) -> P
     if scanned is not None and len(rows) < limit:
         return Page(rows, scanned, more=True)
     return Page(rows, rows[-1]["seq"] if rows else after, more=len(rows) == limit)
+
+
+def waiting(
+    connection: sa.Connection, topic: str, mask: int, *, after: int, limit: int
+) -> Sequence[sa.RowMapping]:
+    """The first `limit` messages beyond `after` that one subscription has not dealt with."""
+    asked = {"topic": topic, "mask": mask, "after": after, "limit": limit, "upto": _EVERYTHING}
+    return connection.execute(_SELECT_PAGE, asked).mappings().all()
 
 
 def clear(tx: Transaction, done: Mapping[int, int], pending: Mapping[int, int]) -> None:
@@ -137,6 +147,7 @@ def bury(tx: Transaction, dead: Iterable[Buried]) -> None:
     rows = [
         {
             **_columns(one.topic, one.entry.seq, one.entry.message),
+            "event": event_carried(one.entry.message),
             "subscription": one.subscription,
             "enqueued_at": one.entry.enqueued_at,
             "delivery_count": one.delivery_count,
@@ -152,7 +163,11 @@ def bury(tx: Transaction, dead: Iterable[Buried]) -> None:
 def schedule(tx: Transaction, topic: str, first_seq: int, messages: Sequence[Message]) -> None:
     """Write messages that become visible later."""
     rows = [
-        {**_columns(topic, seq, message), "due_at": message.due_at}
+        {
+            **_columns(topic, seq, message),
+            "event": event_carried(message),
+            "due_at": message.due_at,
+        }
         for seq, message in enumerate(messages, first_seq)
     ]
     tx.connection.execute(sa.insert(tables.scheduled), rows)

@@ -186,6 +186,11 @@ class Queue:
         if token is not None:
             self.locks.pop(token, None)
 
+    def deliveries(self, seq: int) -> int:
+        """How often a message was delivered so far, the one under way included."""
+        held = any(lock.entry.seq == seq for lock in self.locks.values())
+        return self.counts.get(seq, 0) + held
+
     def expired_locks(self, now: int) -> list[int]:
         """Tokens of the locks that ran out."""
         return [token for token, lock in self.locks.items() if lock.until <= now]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from notifications.bus.filters import CorrelationFilter, SqlFilter
 from notifications.errors import NotFound
 from notifications.events import Channel
 from notifications.retries import DAY, MINUTE
@@ -51,11 +52,11 @@ class Rule:
 
     Attributes:
         name: At most 50 characters.
-        expression: A Service Bus SQL filter, see `filters.SqlFilter`.
+        filter: Which messages match.
     """
 
     name: str
-    expression: str
+    filter: SqlFilter | CorrelationFilter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ def _job(
     return job_type, Subscription(
         name=name,
         topic=JOBS_TOPIC,
-        rule=Rule(name=DEFAULT_RULE, expression=f"{JOB_TYPE} = {_text(job_type)}"),
+        rule=Rule(name=DEFAULT_RULE, filter=SqlFilter(f"{JOB_TYPE} = {_text(job_type)}")),
         max_delivery_count=deliveries,
         lock_ms=lock,
         ttl_ms=ttl,
@@ -114,7 +115,7 @@ def _of_a_day(topic: str, name: str, expression: str, *, consumer: bool = True) 
     return Subscription(
         name=name,
         topic=topic,
-        rule=Rule(name=DEFAULT_RULE, expression=expression),
+        rule=Rule(name=DEFAULT_RULE, filter=SqlFilter(expression)),
         max_delivery_count=10,
         lock_ms=MINUTE,
         ttl_ms=DAY,

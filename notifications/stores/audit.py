@@ -225,7 +225,7 @@ def _exhausted(connection: sa.Connection, expected: Expectations) -> Iterator[st
         "d.state = 'exhausted' AND NOT coalesce(CASE d.reason"
         " WHEN 'attempts-used' THEN d.attempt >= :attempts OR d.deadline <= :now"
         " WHEN 'deadline' THEN d.updated_at >= d.deadline - :slack"
-        " WHEN 'parked-too-long' THEN 1 WHEN 'bounced' THEN 1"
+        " WHEN 'parked-too-long' THEN 1 WHEN 'bounced' THEN 1 WHEN 'purged' THEN 1"
         f" ELSE {_HAS.format('d.reason')} END, 0)",
         {"attempts": expected.table.attempts, "now": expected.now, "slack": MINUTE},
     )

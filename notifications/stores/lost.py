@@ -16,7 +16,7 @@ from notifications.events import Channel, Event, decode_stored
 from notifications.ports import Clock
 from notifications.retries import MINUTE
 from notifications.stores import codes, tables
-from notifications.stores.on_bus import OnBus, waiting_since
+from notifications.stores.on_bus import Passed, copies_of
 from notifications.timing import Numbers
 
 SETTLED_MS = 2 * MINUTE
@@ -25,9 +25,11 @@ SETTLED_MS = 2 * MINUTE
 LOOKED_AT = 20_000
 """Events that one look goes over: what a reader's thread does in a tenth of a second."""
 
+PASSED = 100_000
+"""Messages of others that one look walks past, likewise, to the first that waits for a consumer."""
+
 LOOKS = 4
-"""How many looks one call takes for each consumer: each reads what is on the bus and what is dead.
-What is beyond them is looked at in the next sweep."""
+"""How many looks one call takes for each consumer; the next sweep goes on."""
 
 
 class Sender(Protocol):
@@ -56,7 +58,6 @@ class SqlLostEvents:
         sender: Sender,
         clock: Clock,
         *,
-        topic: str,
         subscriptions: Mapping[str, str],
     ) -> None:
         """Put it together.
@@ -65,14 +66,13 @@ class SqlLostEvents:
             database: Holds the ledger and the bus.
             sender: Sends what is lost.
             clock: Says how old events are.
-            topic: The topic of events.
             subscriptions: The subscription of each consumer: of each channel, and of `metrics`.
         """
         self._database = database
         self._sender = sender
         self._clock = clock
-        self._topic = topic
         self._subscriptions = subscriptions
+        self._passed = Passed()
 
     async def resend(self, *, limit: int) -> int:
         """See `sweep.LostEvents.resend`."""
@@ -94,7 +94,7 @@ class SqlLostEvents:
         end: int | None = connection.execute(_END, window).scalar()
         done = end is None
         query = {"after": mark, "upto": bound - 1 if end is None else end, "limit": limit}
-        rows = connection.execute(_lost(consumer, *_IN_WINDOW).limit(limit), query).all()
+        rows = connection.execute(_lost(consumer, _NAMES, *_IN_WINDOW).limit(limit), query).all()
         if len(rows) == limit:
             query["upto"], done = rows[-1].key, False
         lost = self._off_bus(connection, consumer, rows)
@@ -103,15 +103,14 @@ class SqlLostEvents:
     def _bound(self, connection: sa.Connection, consumer: str) -> int:
         """Before which number whoever has a message waiting cannot be."""
         settled = self._clock.now() - SETTLED_MS
-        since = waiting_since(connection, self._subscriptions[consumer])
+        since = self._passed.waiting_since(connection, self._subscriptions[consumer], scan=PASSED)
         return Numbers.at(settled if since is None else min(settled, since))
 
     def _off_bus(self, connection: sa.Connection, consumer: str, rows: Sequence[Any]) -> list[int]:
         """Those that are not sent again already, and not in the dead letters."""
-        if not rows:
-            return []
-        bus = OnBus(connection, self._topic, self._subscriptions)
-        return [row.key for row in rows if bus.where(f"{row.tenant_id}:{row.id}", consumer) is None]
+        names = [f"{row.tenant_id}:{row.id}" for row in rows]
+        held = copies_of(connection, names, consumer, self._subscriptions)
+        return [row.key for row, name in zip(rows, names, strict=True) if name not in held]
 
     async def _send(self, consumer: str, look: _Look) -> int:
         def send(tx: Transaction) -> int:
@@ -122,10 +121,11 @@ class SqlLostEvents:
                 ),
                 {"name": _mark_name(consumer), "value": look.mark},
             )
+            bodies = _lost(consumer, (_e.body,), _AMONG)
             events = [
                 decode_stored(row.body)
                 for keys in codes.pages(look.lost)
-                for row in tx.connection.execute(_lost(consumer, _AMONG), {"keys": keys})
+                for row in tx.connection.execute(bodies, {"keys": keys})
             ]
             if events:
                 self._sender.send_again(tx, events, consumer)
@@ -138,9 +138,11 @@ def _mark_name(consumer: str) -> str:
     return f"lost:{consumer}"
 
 
-def _lost(consumer: str, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _lost(
+    consumer: str, columns: Sequence[sa.ColumnElement[Any]], *conditions: sa.ColumnElement[bool]
+) -> sa.Select[Any]:
     """Events that a consumer has nothing to show for."""
-    query = sa.select(_e.key, _e.tenant_id, _e.id, _e.body).where(*conditions).order_by(_e.key)
+    query = sa.select(*columns).where(*conditions).order_by(_e.key)
     if consumer not in frozenset(Channel):
         return query.where(_e.counted == 0)
     return query.where(
@@ -152,6 +154,7 @@ def _lost(consumer: str, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
 _e, _d, _m = tables.events.c, tables.deliveries.c, tables.marks.c
 _b = sa.bindparam
 _MARK = sa.select(_m.value).where(_m.name == _b("name"))
+_NAMES = (_e.key, _e.tenant_id, _e.id)
 _IN_WINDOW = (_e.key > _b("after"), _e.key <= _b("upto"))
 _AMONG = _e.key.in_(_b("keys", expanding=True))
 _END = (

@@ -15,6 +15,7 @@ from notifications.deliveries import Delivery, State, new_round
 from notifications.errors import Conflict
 from notifications.lanes import LAST_PROBE
 from notifications.retries import MINUTE, RetryTable
+from notifications.routing import NOBODY
 from notifications.stores import codes, tables
 from notifications.timing import Numbers
 
@@ -124,6 +125,8 @@ class SqlUpkeep:
             delivery = codes.delivery_of(row)
             if delivery.state in (State.DELIVERED, State.SKIPPED):
                 return Conflict(f"the delivery is {delivery.state}: there is nothing to retry")
+            if delivery.target == NOBODY:
+                return Conflict("the event was given up before anybody was chosen to get it")
             if delivery.claimed:
                 return Conflict("an attempt is under way; see what comes of it first")
             (again,) = self._begin_again(tx, [delivery])

@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.bus_worlds import (
     BIG,
     BRIEF,
     FEW,
+    LABELLED,
     LOCK_MS,
     MANY,
     NEWS,
@@ -165,6 +167,51 @@ class TestRouting:
         found = {name: ids(await drain(hub, name)) for name in JOBS}
         goes_to = topology.JOB_SUBSCRIPTIONS.get(job_type or "", topology.UNROUTABLE)
         assert found == {name: ["m"] if name == goes_to else [] for name in JOBS}
+
+
+class TestCorrelation:
+    """A subscription whose rule is a correlation filter."""
+
+    WANTED: ClassVar[dict[str, Any]] = {
+        "subject": "order",
+        "content_type": "text/x",
+        "properties": {"Vip": True},
+    }
+
+    async def test_takes_what_is_all_equal(self, world: BusWorld) -> None:
+        """What has all that the filter wants is received, whatever else it has."""
+        sent = message(**{**self.WANTED, "properties": {"VIP": True, "kind": "other", "size": 1}})
+        await world.bus.publish(NEWS, [sent])
+
+        assert ids(await drain(world, LABELLED)) == ["m"]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"subject": "Order"},
+            {"subject": None},
+            {"content_type": "text/X"},
+            {"properties": {}},
+            {"properties": {"vip": 1}},
+            {"properties": {"vip": "true"}},
+            {"properties": {"vip": False}},
+        ],
+        ids=str,
+    )
+    async def test_leaves_what_differs(self, world: BusWorld, change: dict[str, Any]) -> None:
+        """One thing that is missing, or differs in value, kind or case, is enough."""
+        await world.bus.publish(NEWS, [message(**{**self.WANTED, **change})])
+
+        assert await world.at_once(LABELLED) == []
+
+    async def test_takes_what_was_scheduled(self, world: BusWorld) -> None:
+        """The filter is asked when a message becomes visible, over a restart too."""
+        later = world.clock.now() + 5_000
+        await world.bus.publish(NEWS, [message(due_at=later, **self.WANTED)])
+        await world.reopen()
+        await world.pass_time(6_000)
+
+        assert ids(await drain(world, LABELLED)) == ["m"]
 
 
 class TestReceiving:

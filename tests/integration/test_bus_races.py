@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from notifications.bus import tables
+from notifications.bus.filters import SqlFilter
 from notifications.bus.queues import HOT_LIMIT
 from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
 from notifications.database import Transaction
@@ -237,7 +238,7 @@ LASTING = (
             Subscription(
                 name=name,
                 topic=NEWS,
-                rule=Rule(name=DEFAULT_RULE, expression=expression),
+                rule=Rule(name=DEFAULT_RULE, filter=SqlFilter(expression)),
                 max_delivery_count=200,
                 lock_ms=LOCK_MS,
                 ttl_ms=10**9,

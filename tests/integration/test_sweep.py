@@ -22,7 +22,7 @@ from notifications.messages import Message
 from notifications.records import Route
 from notifications.retries import DAY, HOUR, MINUTE, SECOND
 from notifications.routing import addressed, event_message
-from notifications.stores.lost import SETTLED_MS
+from notifications.stores.lost import PASSED, SETTLED_MS
 from notifications.sweep import EVERY, PAGE, Sweep
 from notifications.timing import Numbers
 from tests.heart_world import STORES, HeartWorld, document, heart_world, new_file, sample_event
@@ -635,3 +635,62 @@ async def test_looking_for_lost_events_does_not_hold_the_loop(big: HeartWorld) -
     before = time.perf_counter()
     await big.lost.resend(limit=PAGE)
     assert time.perf_counter() - before < 0.2
+
+
+HELD = 150_000
+"""Messages that others wait for, and dead letters, in the test below."""
+
+
+def fill_bus(path: Path) -> None:
+    """A bus on which webhooks have a backlog, and realtime only dead letters and copies."""
+    columns = "message_id, properties, subject, content_type, event, body"
+    body = "CAST(json_set(?, '$.id', 'evt-' || i) AS BLOB)"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL"
+            " SELECT i + 1 FROM n WHERE i < ?) SELECT i FROM n",
+            (HELD,),
+        )
+        connection.execute(
+            f"INSERT INTO bus_messages (seq, topic, pending, enqueued_at, {columns})"
+            " SELECT i, s.topic, 1 << s.bit, ?, 'acme:evt-' || i, '{}', NULL, NULL, NULL,"
+            f" {body} FROM n, bus_subscriptions s WHERE s.name = 'notify-webhook'",
+            (1_772_366_400_000, sample_event().body.decode()),
+        )
+        connection.execute(
+            "INSERT INTO bus_dead_letters (subscription, seq, topic, enqueued_at, delivery_count,"
+            f" reason, description, dead_at, {columns}) SELECT 'notify-signalr', i,"
+            " 'huntaze-events', 0, 1, 'r', 'd', 0, 'again-' || i, '{}', NULL, NULL,"
+            f" 'acme:evt-' || i, {body} FROM n",
+            (sample_event().body.decode(),),
+        )
+
+
+async def test_a_look_for_lost_events_costs_what_is_suspected_not_what_the_bus_holds(
+    tmp_path: Path,
+) -> None:
+    """Beside 150,000 waiting messages and as many dead letters a few lost events are found by
+    index: no statement walks a table of the bus, and once past what waits no look goes back."""
+    async with heart_world(tmp_path, channels=ALL, working=False):
+        pass  # the subscriptions are there
+    fill_bus(tmp_path / "hub.db")
+    async with heart_world(tmp_path, channels=frozenset((Channel.REALTIME,)), working=False) as it:
+        await it.publish(*[sample_event(f"evt-{number}") for number in range(HELD, HELD + 10)])
+        await it.write("UPDATE events SET counted = 1")
+        await it.write("DELETE FROM bus_messages WHERE seq > ?", HELD)
+        await it.pass_time(HOUR)
+        for _ in range(HELD // PASSED + 1):  # past the backlog of webhooks, page by page
+            found = await it.lost.resend(limit=PAGE)
+        assert (found, waiting(it).count("realtime")) == (9, 9)  # evt-150000 is a dead letter
+        with watching() as seen:
+            began = time.perf_counter()
+            assert await it.lost.resend(limit=PAGE) == 0
+            took = time.perf_counter() - began
+        plans = [
+            row[3]
+            for text, parameters in seen
+            if text.startswith("SELECT")
+            for row in it.rows(f"EXPLAIN QUERY PLAN {text}", *parameters)
+        ]
+    assert [step for step in plans if re.match(r"SCAN (m|bus_\w+)\b", step)] == []
+    assert took < 0.2

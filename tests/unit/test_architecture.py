@@ -23,6 +23,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.messages",
         "notifications.records",
         "notifications.ports",
+        "notifications.dead_letters",
         "notifications.routing",
         "notifications.text",
         "notifications.formats",
@@ -267,6 +268,9 @@ def test_logic_is_given_time_and_chance() -> None:
     assert callers == []
 
 
+PORTS = ("notifications.ports", "notifications.dead_letters")
+
+
 def ports() -> dict[str, list[str]]:
     """The public methods of each port."""
     return {
@@ -275,7 +279,8 @@ def ports() -> dict[str, list[str]]:
             for each in node.body
             if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
         ]
-        for node in tree("notifications.ports").body
+        for module in PORTS
+        for node in tree(module).body
         if isinstance(node, ast.ClassDef)
         and any(isinstance(base, ast.Name) and base.id == "Protocol" for base in node.bases)
     }
@@ -284,7 +289,7 @@ def ports() -> dict[str, list[str]]:
 def test_a_port_has_at_most_four_methods() -> None:
     """A port that asks for more is two ports."""
     found = ports()
-    assert {"Bus", "Ledger", "Clock", "ChannelAdapter"} <= set(found)
+    assert {"Bus", "DeadLetters", "Ledger", "Clock", "ChannelAdapter"} <= set(found)
     assert {name: methods for name, methods in found.items() if len(methods) > MOST_METHODS} == {}
 
 
@@ -292,7 +297,8 @@ def test_every_method_of_a_port_says_what_it_promises() -> None:
     """The docstring is the contract: none is without."""
     silent = [
         f"{node.name}.{each.name}"
-        for node in tree("notifications.ports").body
+        for module in PORTS
+        for node in tree(module).body
         if isinstance(node, ast.ClassDef) and node.name in ports()
         for each in node.body
         if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and not ast.get_docstring(each)

@@ -72,16 +72,16 @@ def takers(topic: str, properties: dict) -> set[str]:
     return {
         found.name
         for found in SUBSCRIPTIONS
-        if found.topic == topic and SqlFilter(found.rule.expression).matches(view)
+        if found.topic == topic and found.rule.filter.matches(view)
     }
 
 
 def test_the_topology_is_the_table():
     """Topics, subscriptions, rules, deliveries, locks and times to live are the design's."""
     assert [
-        (s.topic, s.name, s.rule.expression, s.max_delivery_count, s.lock_ms, s.ttl_ms)
+        (s.topic, s.name, s.rule.filter, s.max_delivery_count, s.lock_ms, s.ttl_ms)
         for s in SUBSCRIPTIONS
-    ] == TABLE
+    ] == [(topic, name, SqlFilter(rule), *rest) for topic, name, rule, *rest in TABLE]
     assert [topic.name for topic in TOPOLOGY] == [JOBS_TOPIC, EVENTS_TOPIC]
     assert all(s.topic == topic.name for topic in TOPOLOGY for s in topic.subscriptions)
 
@@ -102,7 +102,7 @@ def test_service_bus_would_take_each_subscription(found: Subscription):
     """Names, filters, locks and delivery counts are within Service Bus's limits."""
     assert 1 <= len(found.name) <= 50
     assert 1 <= len(found.topic) <= 260
-    assert len(found.rule.expression) <= MAX_CHARACTERS
+    assert len(found.rule.filter.expression) <= MAX_CHARACTERS
     assert found.lock_ms <= 5 * MINUTES
     assert 1 <= found.max_delivery_count <= 10
 
