@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from notifications.bus.dead_letters import EmbeddedDeadLetters
-from notifications.bus.embedded import EmbeddedBus, EventsOutbox
 from notifications.bus.topology import (
     CONSUMERS,
     EVENTS_TOPIC,
@@ -20,7 +19,6 @@ from notifications.bus.topology import (
     NOTIFY_EMAIL,
     NOTIFY_SIGNALR,
     NOTIFY_WEBHOOK,
-    TOPOLOGY,
 )
 from notifications.catalogue import Catalogue
 from notifications.channels.email.channel import EmailChannel
@@ -54,19 +52,19 @@ from notifications.ports import (
 from notifications.rendering import Renderer
 from notifications.retries import DAY, SECOND
 from notifications.settings import Secrets, Settings
-from notifications.sqlite_file import SqliteDatabase
+from notifications.storage import open_storage
 from notifications.stores.audit import Expectations
 from notifications.stores.directory import SqlDirectory, SqlKeys
 from notifications.stores.given_up import SqlGivenUp
 from notifications.stores.inbox import SqlInbox
 from notifications.stores.ledger import SqlLedger
 from notifications.stores.lost import SqlLostEvents
-from notifications.stores.migrate import migrate
+from notifications.stores.on_bus import EmbeddedBusLook
 from notifications.stores.queries import SqlQueries
 from notifications.stores.upkeep import Keeping, SqlUpkeep
 from notifications.sweep import Sweep
 from notifications.tally import Tally
-from notifications.timing import Numbers, SystemClock, SystemDice
+from notifications.timing import Numbers, SystemDice
 from notifications.vault import Vault
 from notifications.worker import OUTAGE_PATIENCE_MS, Appetite, Guard, Worker
 
@@ -215,20 +213,13 @@ async def open_local_hub(
     Raises:
         ConfigurationError: A secret that the stored data needs is missing.
     """
-    clock, dice = SystemClock(), SystemDice()
-    numbers = Numbers(clock, dice)
+    dice = SystemDice()
     catalogue = load_catalogue()
-    migrate(folder.database)
     async with AsyncExitStack() as stack:
-        database = SqliteDatabase(folder.database, clock)
-        database.start()
-        stack.push_async_callback(database.close)
-        bus = EmbeddedBus(database, TOPOLOGY, clock)
-        await bus.start(APPETITES)
-        stack.push_async_callback(bus.close)
+        storage = await stack.enter_async_context(open_storage(settings, folder, dice, APPETITES))
+        database, bus, ledger = storage.database, storage.bus, storage.ledger
+        clock, numbers = storage.clock, storage.numbers
         vault = Vault(secrets.encryption_keys, dice)
-        ledger = SqlLedger(database, EventsOutbox(bus, EVENTS_TOPIC), numbers, dice)
-        await ledger.release_claims()
         tally = Tally(ledger)
         directory = SqlDirectory(database, vault, clock)
         await directory.check_keys()
@@ -252,8 +243,14 @@ async def open_local_hub(
             dice=dice,
             numbers=numbers,
         )
-        lost = SqlLostEvents(database, ledger, clock, subscriptions=CONSUMERS)
-        sweep = Sweep(upkeep, clock, lost)
+        lost = SqlLostEvents(
+            database,
+            EmbeddedBusLook(storage.file, CONSUMERS),
+            ledger,
+            clock,
+            consumers=CONSUMERS,
+        )
+        sweep = Sweep(upkeep, clock, lost, storage.outbox)
         await stack.enter_async_context(_at_work(pipeline, bus, sweep, settings, clock))
         yield LocalHub(
             hub=Hub(tally, catalogue, clock),
@@ -263,7 +260,7 @@ async def open_local_hub(
             database=database,
             bus=bus,
             dead_letters=EmbeddedDeadLetters(
-                database, bus, dice, SqlGivenUp(numbers), consumers=CONSUMERS
+                storage.file, bus, dice, SqlGivenUp(numbers), consumers=CONSUMERS
             ),
             ledger=ledger,
             tally=tally,
@@ -288,6 +285,7 @@ def local_policy(settings: Settings) -> Policy:
         grace=IN_HAND_S,
         claim=int(settings.webhook_timeout * SECOND) + _CLAIM_MARGIN_MS,
         patience=DAY / SECOND,
+        shared=settings.database_url is not None,
     )
 
 

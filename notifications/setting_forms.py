@@ -228,6 +228,20 @@ def hub_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def database_url(text: str) -> str:
+    """A PostgreSQL database; whatever its options, they are its driver's."""
+    scheme, separator, rest = text.partition("://")
+    if scheme == "postgres" and separator:
+        raise ValueError("write it as postgresql://… (postgres:// is a former spelling)")
+    if scheme != "postgresql" or not rest.strip("/"):
+        raise ValueError("that is no database: write it as postgresql://user:password@host/name")
+    try:
+        urlsplit(text).port  # noqa: B018 - raises where it is none
+    except ValueError:
+        raise ValueError("its port is no number: write it as postgresql://host:5432/name") from None
+    return text
+
+
 def _http_url(text: str) -> SplitResult:
     try:
         parts = urlsplit(text)

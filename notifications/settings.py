@@ -43,6 +43,7 @@ class Settings:
         admin_keys: Open everything; newest first. Empty: generated into the data folder.
         encryption_keys: 32 bytes each, newest first. Empty: generated.
         user_token_secrets: Sign user tokens, newest first. Empty: generated.
+        database_url: The PostgreSQL database that holds the ledger; None is a file of this machine.
         bus: What carries the messages.
         realtime: What pushes to browsers.
         realtime_hub: The name under which clients reach it.
@@ -67,6 +68,7 @@ class Settings:
     admin_keys: tuple[str, ...] = field(default=(), repr=False)
     encryption_keys: tuple[bytes, ...] = field(default=(), repr=False)
     user_token_secrets: tuple[str, ...] = field(default=(), repr=False)
+    database_url: str | None = field(default=None, repr=False)
     bus: str = "embedded"
     realtime: str = "local"
     realtime_hub: str = "huntaze"
@@ -144,6 +146,7 @@ VARIABLES: Sequence[Variable] = (
         ("user_token_secrets",),
         forms.each_of(forms.token_secret, secret=True),
     ),
+    Variable("HUNTAZE_DATABASE_URL", ("database_url",), forms.database_url),
     Variable("HUNTAZE_BUS", ("bus",), forms.one_of("embedded")),
     Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local")),
     Variable("HUNTAZE_REALTIME_HUB", ("realtime_hub",), forms.hub_name),

@@ -38,16 +38,31 @@ class LostEvents(Protocol):
         ...
 
 
+class Relay(Protocol):
+    """The outbox of a database that the bus does not share."""
+
+    async def relay(self, *, limit: int) -> int:
+        """Send up to `limit` messages that were left behind; how many those were."""
+        ...
+
+
 class Sweep:
     """Runs at start, then every minute, or when nudged."""
 
-    def __init__(self, upkeep: Upkeep, clock: Clock, lost: LostEvents | None = None) -> None:
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        clock: Clock,
+        lost: LostEvents | None = None,
+        outbox: Relay | None = None,
+    ) -> None:
         """Put it together.
 
         Args:
             upkeep: Moves deliveries.
             clock: Says when a minute is over.
-            lost: Finds lost events; None where the outbox of the database sees to that.
+            lost: Finds lost events.
+            outbox: Where messages may be left behind; None where the bus shares the commit.
         """
         self._steps: dict[str, Step] = {
             "unparked": upkeep.unpark,
@@ -57,6 +72,8 @@ class Sweep:
         }
         if lost is not None:
             self._steps["resent"] = lost.resend
+        if outbox is not None:
+            self._steps = {"relayed": outbox.relay, **self._steps}
         self._clock = clock
         self._nudged = asyncio.Event()
         self.last_at: int | None = None

@@ -123,9 +123,10 @@ class Numbers:
 
     EPOCH = 1_704_067_200_000  # 2024-01-01, ms
 
-    def __init__(self, clock: Clock, dice: Dice) -> None:
+    def __init__(self, clock: Clock, dice: Dice, *, process: int | None = None) -> None:
+        """Number for one process; by chance, where nobody says which (`process`, 0-1023)."""
         self._clock = clock
-        self._process = int.from_bytes(dice.token(2)) & 0x3FF
+        self._process = int.from_bytes(dice.token(2)) & 0x3FF if process is None else process
         self._last = 0
 
     def next(self) -> int:
@@ -133,6 +134,11 @@ class Numbers:
         base = ((self._clock.now() - self.EPOCH) << 12) & ~0xFFF
         self._last = max(self._last + self.BLOCK, base)
         return ((self._last >> 12) << 22) | (self._process << 12) | (self._last & 0xFFF)
+
+    @classmethod
+    def time_of(cls, number: int) -> int:
+        """The millisecond a number comes from."""
+        return (number >> 22) + cls.EPOCH
 
     @classmethod
     def at(cls, ms: int) -> int:

@@ -54,6 +54,7 @@ from notifications.stores.audit import AuditReport, Expectations, run_audit
 from notifications.stores.ledger import SqlLedger
 from notifications.stores.lost import SqlLostEvents
 from notifications.stores.migrate import migrate
+from notifications.stores.on_bus import EmbeddedBusLook
 from notifications.stores.outbox import SqlOutbox
 from notifications.stores.upkeep import Keeping, SqlUpkeep
 from notifications.sweep import Sweep
@@ -589,7 +590,9 @@ async def _build(
     }
     keeping = Keeping(parked=7 * DAY, events=30 * DAY)
     upkeep = SqlUpkeep(database, ledger, policy.table, keeping)
-    lost = SqlLostEvents(database, ledger, clock, subscriptions=CONSUMERS)
+    lost = SqlLostEvents(
+        database, EmbeddedBusLook(file, CONSUMERS), ledger, clock, consumers=CONSUMERS
+    )
     return HeartWorld(
         path=path,
         store=store,
@@ -609,7 +612,7 @@ async def _build(
         workers=workers,
         upkeep=upkeep,
         lost=lost,
-        sweep=Sweep(upkeep, clock, lost),
+        sweep=Sweep(upkeep, clock, lost, outbox),
         hub=Hub(ledger, types, clock),
         policy=policy,
     )

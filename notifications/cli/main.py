@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "publish": "Publish the events of a file.",
     "audit": "Prove that nothing was lost.",
     "doctor": "Check what is configured and what answers.",
+    "migrate": "Bring the database to this release.",
 }
 """What each command does, in the order of the help. It stands here so that the help of them all
 loads none of them."""

@@ -5,8 +5,9 @@ on the bus or in its dead letters, would lie there for ever: its message is sent
 consumer that did not deal with it. Each consumer has a mark of how far was looked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -16,7 +17,6 @@ from notifications.events import Channel, Event, decode_stored
 from notifications.ports import Clock
 from notifications.retries import MINUTE
 from notifications.stores import codes, tables
-from notifications.stores.on_bus import Passed, copies_of
 from notifications.timing import Numbers
 
 SETTLED_MS = 2 * MINUTE
@@ -25,11 +25,26 @@ SETTLED_MS = 2 * MINUTE
 LOOKED_AT = 20_000
 """Events that one look goes over: what a reader's thread does in a tenth of a second."""
 
-PASSED = 100_000
-"""Messages of others that one look walks past, likewise, to the first that waits for a consumer."""
-
 LOOKS = 4
 """How many looks one call takes for each consumer; the next sweep goes on."""
+
+
+class BusLook(Protocol):
+    """What can be seen of the bus without taking anything off it."""
+
+    async def waiting_since(self, consumer: str) -> int | None:
+        """When the oldest message that waits for a consumer became visible, or earlier; ms.
+
+        None where none waits.
+        """
+        ...
+
+    async def copies_of(self, names: Sequence[str], consumer: str) -> set[str]:
+        """Of events, by `<tenant id>:<event id>`, those a consumer has a copy or dead letter of.
+
+        A copy is any message but the one that the hub sent when it accepted the event.
+        """
+        ...
 
 
 class Sender(Protocol):
@@ -42,54 +57,63 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """What a look over events found: the lost ones' numbers, and how far it came."""
+    """What a look over events found: those with nothing to show, and how far it came."""
 
-    lost: Sequence[int]
+    events: Mapping[str, int]  # numbers by `<tenant id>:<event id>`
     mark: int
     done: bool
 
 
 class SqlLostEvents:
-    """Looks after events whose message was lost."""
+    """Looks after events whose message was lost.
+
+    Bus and ledger are not looked at in the same moment, and need not be: what is sent again without
+    need is a double, which changes nothing.
+    """
 
     def __init__(
         self,
         database: Database,
+        bus: BusLook,
         sender: Sender,
         clock: Clock,
         *,
-        subscriptions: Mapping[str, str],
+        consumers: Collection[str],
     ) -> None:
         """Put it together.
 
         Args:
-            database: Holds the ledger and the bus.
+            database: Holds the ledger.
+            bus: Holds what is on its way.
             sender: Sends what is lost.
             clock: Says how old events are.
-            subscriptions: The subscription of each consumer: of each channel, and of `metrics`.
+            consumers: Each channel, and `metrics`.
         """
         self._database = database
+        self._bus = bus
         self._sender = sender
         self._clock = clock
-        self._subscriptions = subscriptions
-        self._passed = Passed()
+        self._consumers = consumers
 
     async def resend(self, *, limit: int) -> int:
         """See `sweep.LostEvents.resend`."""
         sent = 0
-        for consumer in self._subscriptions:
+        for consumer in self._consumers:
+            since = await self._bus.waiting_since(consumer)
             for _ in range(LOOKS):
-                look = await self._database.read(
-                    lambda connection, consumer=consumer: self._look(connection, consumer, limit)  # type: ignore[misc]
-                )
-                sent += await self._send(consumer, look)
+                look = await self._database.read(partial(self._look, consumer, since, limit))
+                held = await self._bus.copies_of(list(look.events), consumer)
+                lost = [key for name, key in look.events.items() if name not in held]
+                sent += await self._send(consumer, lost, look.mark)
                 if look.done or sent >= limit:
                     break
         return sent
 
-    def _look(self, connection: sa.Connection, consumer: str, limit: int) -> _Look:
+    def _look(
+        self, consumer: str, since: int | None, limit: int, connection: sa.Connection
+    ) -> _Look:
         mark = connection.execute(_MARK, {"name": _mark_name(consumer)}).scalar() or 0
-        bound = self._bound(connection, consumer)
+        bound = self._bound(connection, since)
         window = {"after": mark, "below": bound, "skip": LOOKED_AT - 1}
         end: int | None = connection.execute(_END, window).scalar()
         done = end is None
@@ -97,34 +121,32 @@ class SqlLostEvents:
         rows = connection.execute(_lost(consumer, _NAMES, *_IN_WINDOW).limit(limit), query).all()
         if len(rows) == limit:
             query["upto"], done = rows[-1].key, False
-        lost = self._off_bus(connection, consumer, rows)
-        return _Look(lost=lost, mark=max(query["upto"], mark), done=done)
+        events = {f"{row.tenant_id}:{row.id}": row.key for row in rows}
+        return _Look(events=events, mark=max(query["upto"], mark), done=done)
 
-    def _bound(self, connection: sa.Connection, consumer: str) -> int:
-        """Before which number whoever has a message waiting cannot be."""
-        settled = self._clock.now() - SETTLED_MS
-        since = self._passed.waiting_since(connection, self._subscriptions[consumer], scan=PASSED)
-        return Numbers.at(settled if since is None else min(settled, since))
+    def _bound(self, connection: sa.Connection, since: int | None) -> int:
+        """Before which number whoever has a message waiting, or in the outbox, cannot be."""
+        bounds = [self._clock.now() - SETTLED_MS]
+        if since is not None:
+            bounds.append(since)
+        unsent: int | None = connection.execute(_UNSENT).scalar()
+        if unsent is not None:
+            bounds.append(Numbers.time_of(unsent) - SETTLED_MS)
+        return Numbers.at(min(bounds))
 
-    def _off_bus(self, connection: sa.Connection, consumer: str, rows: Sequence[Any]) -> list[int]:
-        """Those that are not sent again already, and not in the dead letters."""
-        names = [f"{row.tenant_id}:{row.id}" for row in rows]
-        held = copies_of(connection, names, consumer, self._subscriptions)
-        return [row.key for row, name in zip(rows, names, strict=True) if name not in held]
-
-    async def _send(self, consumer: str, look: _Look) -> int:
+    async def _send(self, consumer: str, lost: Sequence[int], mark_at: int) -> int:
         def send(tx: Transaction) -> int:
             mark = codes.upsert(tx.connection, tables.marks)
             tx.connection.execute(
                 mark.on_conflict_do_update(
                     index_elements=["name"], set_={"value": mark.excluded.value}
                 ),
-                {"name": _mark_name(consumer), "value": look.mark},
+                {"name": _mark_name(consumer), "value": mark_at},
             )
             bodies = _lost(consumer, (_e.body,), _AMONG)
             events = [
                 decode_stored(row.body)
-                for keys in codes.pages(look.lost)
+                for keys in codes.pages(lost)
                 for row in tx.connection.execute(bodies, {"keys": keys})
             ]
             if events:
@@ -152,6 +174,7 @@ def _lost(
 
 
 _e, _d, _m = tables.events.c, tables.deliveries.c, tables.marks.c
+_UNSENT = sa.select(sa.func.min(tables.outbox.c.id)).where(tables.outbox.c.rejected.is_(None))
 _b = sa.bindparam
 _MARK = sa.select(_m.value).where(_m.name == _b("name"))
 _NAMES = (_e.key, _e.tenant_id, _e.id)

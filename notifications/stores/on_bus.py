@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from notifications.database import Database
 from notifications.stores import codes
 
 
@@ -88,6 +89,40 @@ class OnBus:
             self._topic,
         )
         return {(row.event, row.subscription) for row in rows}
+
+
+PASSED = 100_000
+"""Messages of others that one look walks past, to the first that waits for a consumer: what a
+reader's thread does in a tenth of a second."""
+
+
+class EmbeddedBusLook:
+    """Implements `lost.BusLook` on the file of the embedded bus.
+
+    Args:
+        database: The file.
+        subscriptions: The subscription of each consumer: of each channel, and of `metrics`.
+    """
+
+    def __init__(self, database: Database, subscriptions: Mapping[str, str]) -> None:
+        self._database = database
+        self._subscriptions = subscriptions
+        self._passed = Passed()
+
+    async def waiting_since(self, consumer: str) -> int | None:
+        """See `lost.BusLook.waiting_since`."""
+        subscription = self._subscriptions[consumer]
+        return await self._database.read(
+            lambda connection: self._passed.waiting_since(connection, subscription, scan=PASSED)
+        )
+
+    async def copies_of(self, names: Sequence[str], consumer: str) -> set[str]:
+        """See `lost.BusLook.copies_of`."""
+        if not names:
+            return set()
+        return await self._database.read(
+            lambda connection: copies_of(connection, names, consumer, self._subscriptions)
+        )
 
 
 def copies_of(

@@ -110,13 +110,7 @@ async def test_pausing_changes_the_endpoint_alone(parking: Parking) -> None:
 async def test_resuming_begins_a_new_round_at_once(parking: Parking) -> None:
     """After resuming, the next sweep makes what was parked due: a new round, delivered."""
     await parked(parking, EndpointState.PAUSED)
-    assert await parking.heart.sweep.sweep() == {
-        "unparked": 0,
-        "ended": 0,
-        "woken": 0,
-        "forgotten": 0,
-        "resent": 0,
-    }
+    assert not any((await parking.heart.sweep.sweep()).values())
     await parking.set(EndpointState.ACTIVE)
     assert (await parking.heart.sweep.sweep())["unparked"] == 1
     await parking.heart.until_states(delivered=1)

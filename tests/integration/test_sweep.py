@@ -22,7 +22,8 @@ from notifications.messages import Message
 from notifications.records import Route
 from notifications.retries import DAY, HOUR, MINUTE, SECOND
 from notifications.routing import addressed, event_message
-from notifications.stores.lost import PASSED, SETTLED_MS
+from notifications.stores.lost import SETTLED_MS
+from notifications.stores.on_bus import PASSED
 from notifications.sweep import EVERY, PAGE, Sweep
 from notifications.timing import Numbers
 from tests.heart_world import STORES, HeartWorld, document, heart_world, new_file, sample_event
@@ -51,7 +52,9 @@ async def pending(world: HeartWorld, event_id: str = "evt-1") -> None:
 
 async def swept(world: HeartWorld, **moved: int) -> None:
     """Sweep, and see that it moved exactly this."""
-    assert await world.sweep.sweep() == {**NOTHING, **moved}
+    found = await world.sweep.sweep()
+    found.pop("relayed", None)  # what the outbox had left is none of these tests' concern
+    assert found == {**NOTHING, **moved}
 
 
 # --------------------------------------------------------------------------- drains

@@ -69,6 +69,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     # The one visible list of adapters.
     "composition": (
         "notifications.bootstrap",
+        "notifications.storage",
         "notifications.api",
         "notifications.stores.migrations.*",  # Alembic's entry: knows every table there is
     ),
