@@ -39,6 +39,7 @@ from notifications.intake import Intake
 from notifications.lanes import Lanes
 from notifications.messages import Message
 from notifications.metrics import MetricsHandler
+from notifications.outage import Outage
 from notifications.owner import DataFolder
 from notifications.ports import (
     Bus,
@@ -141,7 +142,7 @@ class Pipeline:
     ) -> None:
         renderer = Renderer(TEMPLATES, app_url=settings.app_url)
         intake = Intake(store.ledger, catalogue, clock)
-        lanes = Lanes()
+        lanes, outage = Lanes(), Outage(clock)
         adapters: Mapping[Channel, ChannelAdapter] = {
             Channel.REALTIME: RealtimeChannel(store.directory, gateways.push, renderer, clock),
             Channel.EMAIL: EmailChannel(store.directory, renderer, gateways.mailer, clock),
@@ -158,13 +159,14 @@ class Pipeline:
                 clock=clock,
                 dice=dice,
                 numbers=numbers,
+                outage=outage,
             )
             for channel, adapter in adapters.items()
         }
         handlers = {channel.value: one.handle for channel, one in self.dispatchers.items()}
         handlers["metrics"] = MetricsHandler(store.counts, intake).handle
         self.guards = {
-            CONSUMERS[consumer]: Guard(consumer, handler, publish, clock, dice)
+            CONSUMERS[consumer]: Guard(consumer, handler, publish, clock, dice, outage)
             for consumer, handler in handlers.items()
         }
         """By subscription: handles its messages and never loses one."""

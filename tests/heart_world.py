@@ -36,6 +36,7 @@ from notifications.intake import Intake
 from notifications.lanes import Lanes
 from notifications.messages import Message
 from notifications.metrics import MetricsHandler
+from notifications.outage import Outage
 from notifications.ports import ChannelAdapter
 from notifications.postgres import PostgresDatabase
 from notifications.records import (
@@ -558,7 +559,7 @@ async def _build(
     faulty = FaultyLedger(ledger)
     types = Types(channels)
     intake = Intake(faulty, types, clock)
-    lanes = Lanes()
+    lanes, outage = Lanes(), Outage(clock)
     obedient = {channel: ObedientChannel(clock, channel) for channel in Channel}
     real = dict(adapters(database, clock)) if adapters else {}
     dispatchers = {
@@ -572,6 +573,7 @@ async def _build(
             clock=clock,
             dice=dice,
             numbers=numbers,
+            outage=outage,
         )
         for channel in Channel
     }
@@ -580,7 +582,7 @@ async def _build(
     workers = {
         consumer: Worker(
             CONSUMERS[consumer],
-            Guard(consumer, handler, publish, clock, dice),
+            Guard(consumer, handler, publish, clock, dice, outage),
             bus,
             clock,
             Appetite(window=128),
