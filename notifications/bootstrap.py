@@ -64,6 +64,7 @@ from notifications.stores.ledger import SqlLedger
 from notifications.stores.lost import SqlLostEvents
 from notifications.stores.migrate import migrate
 from notifications.stores.queries import SqlQueries
+from notifications.stores.standing import SqlStanding
 from notifications.stores.upkeep import Keeping, SqlUpkeep
 from notifications.sweep import Sweep
 from notifications.tally import Tally
@@ -96,14 +97,9 @@ def load_catalogue() -> Catalogue:
     return Catalogue.load(SCHEMAS, TEMPLATES)
 
 
-def expectations(settings: Settings, now: int) -> Expectations:
-    """What the audit holds the ledger against."""
-    return Expectations(
-        now=now,
-        table=settings.retry_notifications,
-        topic=EVENTS_TOPIC,
-        subscriptions=CONSUMERS,
-    )
+def expectations(now: int) -> Expectations:
+    """What the audit holds the ledger against; retries and time are with the data."""
+    return Expectations(now=now, topic=EVENTS_TOPIC, subscriptions=CONSUMERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +251,9 @@ async def open_local_hub(
             numbers=numbers,
         )
         lost = SqlLostEvents(database, ledger, clock, subscriptions=CONSUMERS)
-        sweep = Sweep(upkeep, clock, lost)
+        standing = SqlStanding(database, settings.retry_notifications)
+        await standing.begin()
+        sweep = Sweep(upkeep, clock, lost, standing)
         await stack.enter_async_context(_at_work(pipeline, bus, sweep, settings, clock))
         yield LocalHub(
             hub=Hub(tally, catalogue, clock),
@@ -322,6 +320,7 @@ async def _at_work(
             await asyncio.wait_for(pipeline.close(), within)
         except TimeoutError:
             log.warning("hub.attempts_left", extra={"afterSeconds": within})
+        await sweep.close()
 
 
 def _sender(settings: Settings, clock: Clock) -> WebhookSender:

@@ -41,5 +41,5 @@ class Outage:
 
 
 def what_is_away(error: Unavailable, consumer: str) -> str:
-    """What an error says is away: the database is everybody's, other things are a consumer's own."""
+    """What an error says is away: the database is everybody's, all else the consumer's own."""
     return DATABASE if isinstance(error, StoreUnavailable) else consumer

@@ -38,16 +38,31 @@ class LostEvents(Protocol):
         ...
 
 
+class Standing(Protocol):
+    """Where the ledger says what time it is, for who reads it without its process."""
+
+    async def keep(self) -> None:
+        """Write down that by now everything has been looked after."""
+        ...
+
+
 class Sweep:
     """Runs at start, then every minute, or when nudged."""
 
-    def __init__(self, upkeep: Upkeep, clock: Clock, lost: LostEvents | None = None) -> None:
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        clock: Clock,
+        lost: LostEvents | None = None,
+        standing: Standing | None = None,
+    ) -> None:
         """Put it together.
 
         Args:
             upkeep: Moves deliveries.
             clock: Says when a minute is over.
             lost: Finds lost events; None where the outbox of the database sees to that.
+            standing: Where each sweep is noted; None where nobody reads it.
         """
         self._steps: dict[str, Step] = {
             "unparked": upkeep.unpark,
@@ -58,6 +73,8 @@ class Sweep:
         if lost is not None:
             self._steps["resent"] = lost.resend
         self._clock = clock
+        self._standing = standing
+        self._swept = False
         self._nudged = asyncio.Event()
         self.last_at: int | None = None
         """When the last sweep ended, ms since the epoch; on `/readyz` and `/metrics`."""
@@ -86,11 +103,26 @@ class Sweep:
                 moved[name] = await _in_pages(step)
             except Exception as error:
                 log.warning("sweep.failed", exc_info=error, extra={"step": name})
-        if len(moved) == len(self._steps):
-            self.last_at = self._clock.now()
         if any(moved.values()):
             log.info("sweep.moved", extra=moved)
+        self._swept = True
+        await self._keep()
+        if len(moved) == len(self._steps):
+            self.last_at = self._clock.now()
         return moved
+
+    async def close(self) -> None:
+        """At an orderly end: note when it was; not where nothing has been looked after yet."""
+        if self._swept:
+            await self._keep()
+
+    async def _keep(self) -> None:
+        if self._standing is None:
+            return
+        try:
+            await self._standing.keep()
+        except Exception as error:
+            log.warning("sweep.not_noted", exc_info=error)
 
     async def _until_next(self) -> None:
         waits = {

@@ -56,6 +56,7 @@ from notifications.stores.ledger import SqlLedger
 from notifications.stores.lost import SqlLostEvents
 from notifications.stores.migrate import migrate
 from notifications.stores.outbox import SqlOutbox
+from notifications.stores.standing import SqlStanding
 from notifications.stores.upkeep import Keeping, SqlUpkeep
 from notifications.sweep import Sweep
 from notifications.testing import ManualClock, SeededDice
@@ -592,6 +593,8 @@ async def _build(
     keeping = Keeping(parked=7 * DAY, events=30 * DAY)
     upkeep = SqlUpkeep(database, ledger, policy.table, keeping)
     lost = SqlLostEvents(database, ledger, clock, subscriptions=CONSUMERS)
+    standing = SqlStanding(database, policy.table)
+    await standing.begin()
     return HeartWorld(
         path=path,
         store=store,
@@ -611,7 +614,7 @@ async def _build(
         workers=workers,
         upkeep=upkeep,
         lost=lost,
-        sweep=Sweep(upkeep, clock, lost),
+        sweep=Sweep(upkeep, clock, lost, standing),
         hub=Hub(ledger, types, clock),
         policy=policy,
     )
