@@ -10,7 +10,7 @@ from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
 from notifications.bootstrap import expectations
-from notifications.cli.access import data_option
+from notifications.cli.access import data_option, read_settings
 from notifications.cli.complaints import Hindrance
 from notifications.cli.looks import RIGHT, WRONG, terminal
 from notifications.owner import DataFolder
@@ -31,10 +31,11 @@ _WORTH_SAYING_MS = 5 * MINUTE
 def audit(context: click.Context, data: Path, as_json: bool) -> None:
     """Prove that no event was lost and no row says what is not so.
 
-    Reads the data folder and nothing else, and changes nothing; a hub may run on it meanwhile.
-    Prints deliveries by state, and what is wrong. Exits with 1 if anything is missing or wrong, and
-    with 2 if the data could not be read.
+    Reads the data folder and changes nothing; a hub may run on it meanwhile. Prints deliveries by
+    state, and what is wrong. Exits with 1 if anything is missing or wrong, and with 2 if the data
+    could not be read.
     """
+    read_settings(context)  # a hub that would not start with them is told so first
     report = _audit(data)
     if as_json:
         click.echo(orjson.dumps(figures(report), option=orjson.OPT_INDENT_2))
