@@ -61,6 +61,7 @@ from notifications.stores.directory import SqlDirectory, SqlKeys
 from notifications.stores.given_up import SqlGivenUp
 from notifications.stores.inbox import SqlInbox
 from notifications.stores.ledger import SqlLedger
+from notifications.stores.leftovers import SqlLeftovers
 from notifications.stores.lost import SqlLostEvents
 from notifications.stores.migrate import migrate
 from notifications.stores.queries import SqlQueries
@@ -253,7 +254,8 @@ async def open_local_hub(
         lost = SqlLostEvents(database, ledger, clock, subscriptions=CONSUMERS)
         standing = SqlStanding(database, settings.retry_notifications)
         await standing.begin()
-        sweep = Sweep(upkeep, clock, lost, standing)
+        leftovers = SqlLeftovers(database, clock, keep=_keeping(settings).events)
+        sweep = Sweep(upkeep, clock, lost, standing, leftovers)
         await stack.enter_async_context(_at_work(pipeline, bus, sweep, settings, clock))
         yield LocalHub(
             hub=Hub(tally, catalogue, clock),

@@ -38,6 +38,14 @@ class LostEvents(Protocol):
         ...
 
 
+class Leftovers(Protocol):
+    """What is past its retention and hangs on no event."""
+
+    async def tidy(self, *, limit: int) -> int:
+        """Remove up to about `limit` rows of each kind; how many it was."""
+        ...
+
+
 class Standing(Protocol):
     """Where the ledger says what time it is, for who reads it without its process."""
 
@@ -55,6 +63,7 @@ class Sweep:
         clock: Clock,
         lost: LostEvents | None = None,
         standing: Standing | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         """Put it together.
 
@@ -63,6 +72,7 @@ class Sweep:
             clock: Says when a minute is over.
             lost: Finds lost events; None where the outbox of the database sees to that.
             standing: Where each sweep is noted; None where nobody reads it.
+            leftovers: Removes what is old beside events; None where nothing else is kept.
         """
         self._steps: dict[str, Step] = {
             "unparked": upkeep.unpark,
@@ -72,6 +82,8 @@ class Sweep:
         }
         if lost is not None:
             self._steps["resent"] = lost.resend
+        if leftovers is not None:
+            self._steps["tidied"] = leftovers.tidy
         self._clock = clock
         self._standing = standing
         self._swept = False

@@ -53,6 +53,7 @@ from notifications.retries import DAY, NOTIFICATIONS, SECOND, RetryTable
 from notifications.sqlite_file import SqliteDatabase
 from notifications.stores.audit import AuditReport, Expectations, run_audit
 from notifications.stores.ledger import SqlLedger
+from notifications.stores.leftovers import SqlLeftovers
 from notifications.stores.lost import SqlLostEvents
 from notifications.stores.migrate import migrate
 from notifications.stores.outbox import SqlOutbox
@@ -316,6 +317,7 @@ class HeartWorld:
     workers: dict[str, Worker]
     upkeep: SqlUpkeep
     lost: SqlLostEvents
+    leftovers: SqlLeftovers
     sweep: Sweep
     hub: Hub
     policy: Policy
@@ -593,6 +595,7 @@ async def _build(
     keeping = Keeping(parked=7 * DAY, events=30 * DAY)
     upkeep = SqlUpkeep(database, ledger, policy.table, keeping)
     lost = SqlLostEvents(database, ledger, clock, subscriptions=CONSUMERS)
+    leftovers = SqlLeftovers(database, clock, keep=keeping.events)
     standing = SqlStanding(database, policy.table)
     await standing.begin()
     return HeartWorld(
@@ -614,6 +617,7 @@ async def _build(
         workers=workers,
         upkeep=upkeep,
         lost=lost,
+        leftovers=leftovers,
         sweep=Sweep(upkeep, clock, lost, standing),
         hub=Hub(ledger, types, clock),
         policy=policy,

@@ -573,6 +573,7 @@ def steps(world: HeartWorld) -> Steps:
         ("forget", lambda: upkeep.forget(limit=PAGE)),
         ("claim", lambda: world.ledger.claim(BACKLOG, limit=128, until=world.clock.now() + MINUTE)),
         ("resend", lambda: world.lost.resend(limit=PAGE)),
+        ("tidy", lambda: world.leftovers.tidy(limit=PAGE)),
     ]
 
 
