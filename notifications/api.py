@@ -24,6 +24,7 @@ from notifications.http.app import build_app
 from notifications.http.services import ClientUrl, Probe, Services, Vitals
 from notifications.ports import Dice
 from notifications.records import InboxItem
+from notifications.retries import SECOND
 
 _CLIENT_TOKEN_S = 3_600
 """How long a client may take to connect with the URL that negotiate gave it, and to come back."""
@@ -50,6 +51,7 @@ def create_app(hub: LocalHub) -> FastAPI:
                 clock=hub.clock,
                 dice=hub.dice,
                 nudge=hub.sweep.nudge,
+                attempt_limit=int(hub.settings.webhook_timeout * SECOND),
             ),
             keys=hub.keys,
             inbox=hub.inbox,

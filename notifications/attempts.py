@@ -24,13 +24,15 @@ from notifications.errors import StoreUnavailable, Unavailable
 from notifications.events import Channel, Event
 from notifications.lanes import Health, Lanes
 from notifications.messages import Received
+from notifications.outage import DATABASE, Outage
 from notifications.ports import ChannelAdapter, Clock, Dice, Ledger
 from notifications.records import Attempted, Record, Result, Written
 from notifications.retries import SECOND, RetryTable
 
 log = logging.getLogger("huntaze")
 
-_RECORD_AGAIN_MS = 1 * SECOND
+_Stand = tuple[str, int, int, int]
+"""Tenant, delivery, round and attempts made: which attempt comes next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,9 @@ class Attempts:
         policy: Policy,
         clock: Clock,
         dice: Dice,
+        outage: Outage | None = None,
     ) -> None:
+        """Wire it; `outage` is the one that all of the process share."""
         self._channel = channel
         self._adapter = adapter
         self._ledger = ledger
@@ -110,12 +114,23 @@ class Attempts:
         self._policy = policy
         self._clock = clock
         self._dice = dice
+        self._outage = outage or Outage(clock)
         self._background: set[asyncio.Task[None]] = set()
+        self._in_hand: set[_Stand] = set()
 
     def start(self, delivery: Delivery, event: Event, *, row: Delivery | None) -> Running:
         """Begin an attempt at a delivery that has a place in its lane."""
+        self._in_hand.add(_stand(delivery))
         task = asyncio.create_task(self._attempt(delivery, event))
         return Running(row, delivery, event, task)
+
+    def in_hand(self, delivery: Delivery) -> bool:
+        """Whether its next attempt was begun here and is not written down yet.
+
+        Its claim may have run out meanwhile, when the database was away for longer: who finds
+        the delivery due again must not make the attempt a second time.
+        """
+        return _stand(delivery) in self._in_hand
 
     async def within_grace(self, running: Sequence[Running]) -> tuple[list[Running], list[Running]]:
         """Those that came back within the grace, and those that did not."""
@@ -133,6 +148,18 @@ class Attempts:
         drained: tuple[str, int] | None = None,
     ) -> None:
         """Write down what came back, with everything else that belongs to the same commit."""
+        try:
+            await self._record(done, others, completes, drained)
+        finally:
+            self._in_hand.difference_update(_stand(one.delivery) for one in done)
+
+    async def _record(
+        self,
+        done: Sequence[Running],
+        others: Sequence[Result],
+        completes: Sequence[Received],
+        drained: tuple[str, int] | None,
+    ) -> None:
         if not (done or others or completes or drained):
             return
         results = [self._result(one) for one in done]
@@ -233,12 +260,15 @@ class Attempts:
         give_up_at = self._clock.now() + int(self._policy.patience * SECOND)
         while True:
             try:
-                return await self._ledger.record(record)
+                placed = await self._ledger.record(record)
             except StoreUnavailable:
-                if self._clock.now() >= give_up_at:
-                    raise
                 log.warning("ledger.away", extra={"results": len(record.results)})
-                await self._clock.sleep_until(self._clock.now() + _RECORD_AGAIN_MS)
+                self._outage.noticed(DATABASE)
+                if not await self._outage.turn(DATABASE, until=give_up_at):
+                    raise
+            else:
+                self._outage.over(DATABASE)
+                return placed
 
     def _wakes(self, results: Sequence[Result], health: Sequence[Health]) -> dict[str, int]:
         """When each lane with something waiting is to be drained."""
@@ -269,6 +299,10 @@ class Attempts:
                     await self._adapter.recorded(result.after, one.event, answer.placed)
                 except Exception:
                     log.exception("delivery.recorded_raised", extra=one.event.log_context())
+
+
+def _stand(delivery: Delivery) -> _Stand:
+    return (delivery.tenant_id, delivery.id, delivery.round, delivery.attempt)
 
 
 def _log(one: Running, outcome: Outcome, after: Delivery, made: Made) -> None:

@@ -37,6 +37,7 @@ from notifications.intake import Intake
 from notifications.lanes import Lanes
 from notifications.messages import Message
 from notifications.metrics import MetricsHandler
+from notifications.outage import Outage
 from notifications.owner import DataFolder
 from notifications.ports import (
     Bus,
@@ -52,17 +53,19 @@ from notifications.ports import (
 from notifications.rendering import Renderer
 from notifications.retries import DAY, SECOND
 from notifications.settings import Secrets, Settings
-from notifications.storage import open_storage
+from notifications.storage import Storage, open_storage
 from notifications.stores.audit import Expectations
 from notifications.stores.directory import SqlDirectory, SqlKeys
 from notifications.stores.given_up import SqlGivenUp
 from notifications.stores.inbox import SqlInbox
 from notifications.stores.ledger import SqlLedger
+from notifications.stores.leftovers import SqlLeftovers
 from notifications.stores.lost import SqlLostEvents
 from notifications.stores.on_bus import EmbeddedBusLook
 from notifications.stores.queries import SqlQueries
+from notifications.stores.standing import SqlStanding
 from notifications.stores.upkeep import Keeping, SqlUpkeep
-from notifications.sweep import Sweep
+from notifications.sweep import Step, Sweep, upkeep_steps
 from notifications.tally import Tally
 from notifications.timing import Numbers, SystemDice
 from notifications.vault import Vault
@@ -93,14 +96,9 @@ def load_catalogue() -> Catalogue:
     return Catalogue.load(SCHEMAS, TEMPLATES)
 
 
-def expectations(settings: Settings, now: int) -> Expectations:
-    """What the audit holds the ledger against."""
-    return Expectations(
-        now=now,
-        table=settings.retry_notifications,
-        topic=EVENTS_TOPIC,
-        subscriptions=CONSUMERS,
-    )
+def expectations(now: int) -> Expectations:
+    """What the audit holds the ledger against; retries and time are with the data."""
+    return Expectations(now=now, topic=EVENTS_TOPIC, subscriptions=CONSUMERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +137,7 @@ class Pipeline:
     ) -> None:
         renderer = Renderer(TEMPLATES, app_url=settings.app_url)
         intake = Intake(store.ledger, catalogue, clock)
-        lanes = Lanes()
+        lanes, outage = Lanes(), Outage(clock)
         adapters: Mapping[Channel, ChannelAdapter] = {
             Channel.REALTIME: RealtimeChannel(store.directory, gateways.push, renderer, clock),
             Channel.EMAIL: EmailChannel(store.directory, renderer, gateways.mailer, clock),
@@ -156,13 +154,14 @@ class Pipeline:
                 clock=clock,
                 dice=dice,
                 numbers=numbers,
+                outage=outage,
             )
             for channel, adapter in adapters.items()
         }
         handlers = {channel.value: one.handle for channel, one in self.dispatchers.items()}
         handlers["metrics"] = MetricsHandler(store.counts, intake).handle
         self.guards = {
-            CONSUMERS[consumer]: Guard(consumer, handler, publish, clock, dice)
+            CONSUMERS[consumer]: Guard(consumer, handler, publish, clock, dice, outage)
             for consumer, handler in handlers.items()
         }
         """By subscription: handles its messages and never loses one."""
@@ -243,14 +242,9 @@ async def open_local_hub(
             dice=dice,
             numbers=numbers,
         )
-        lost = SqlLostEvents(
-            database,
-            EmbeddedBusLook(storage.file, CONSUMERS),
-            ledger,
-            clock,
-            consumers=CONSUMERS,
-        )
-        sweep = Sweep(upkeep, clock, lost, storage.outbox)
+        standing = SqlStanding(database, settings.retry_notifications)
+        await standing.begin()
+        sweep = Sweep(_sweep_steps(storage, upkeep, settings), clock, standing)
         await stack.enter_async_context(_at_work(pipeline, bus, sweep, settings, clock))
         yield LocalHub(
             hub=Hub(tally, catalogue, clock),
@@ -276,6 +270,20 @@ async def open_local_hub(
             clock=clock,
             dice=dice,
         )
+
+
+def _sweep_steps(storage: Storage, upkeep: SqlUpkeep, settings: Settings) -> dict[str, Step]:
+    database, clock = storage.database, storage.clock
+    bus = EmbeddedBusLook(storage.file, CONSUMERS)
+    lost = SqlLostEvents(database, bus, storage.ledger, clock, consumers=CONSUMERS)
+    leftovers = SqlLeftovers(database, storage.file, clock, keep=_keeping(settings).events)
+    relayed = {} if storage.outbox is None else {"relayed": storage.outbox.relay}
+    return {
+        **relayed,
+        **upkeep_steps(upkeep),
+        "resent": lost.resend,
+        "tidied": leftovers.tidy,
+    }
 
 
 def local_policy(settings: Settings) -> Policy:
@@ -318,6 +326,7 @@ async def _at_work(
             await asyncio.wait_for(pipeline.close(), within)
         except TimeoutError:
             log.warning("hub.attempts_left", extra={"afterSeconds": within})
+        await sweep.close()
 
 
 def _sender(settings: Settings, clock: Clock) -> WebhookSender:

@@ -18,6 +18,7 @@ from notifications.events import Channel, Event, Known
 from notifications.intake import Intake
 from notifications.lanes import Lanes
 from notifications.messages import Complete, DeadLetter, Received, Settlement
+from notifications.outage import Outage
 from notifications.ports import ChannelAdapter, Clock, Dice, Ledger
 from notifications.records import Result
 from notifications.routing import is_drain, lane_of, plan
@@ -41,7 +42,9 @@ class Dispatcher:
         clock: Clock,
         dice: Dice,
         numbers: Numbers,
+        outage: Outage | None = None,
     ) -> None:
+        """Wire it; `outage` is the one that all of the process share."""
         self.channel = channel
         self._adapter = adapter
         self._ledger = ledger
@@ -51,7 +54,14 @@ class Dispatcher:
         self._clock = clock
         self._numbers = numbers
         self._attempts = Attempts(
-            channel, adapter, ledger=ledger, lanes=lanes, policy=policy, clock=clock, dice=dice
+            channel,
+            adapter,
+            ledger=ledger,
+            lanes=lanes,
+            policy=policy,
+            clock=clock,
+            dice=dice,
+            outage=outage,
         )
         self._first: set[int] = set()  # events whose first attempts are under way: their claim
 
@@ -135,7 +145,11 @@ class Dispatcher:
         others: list[Result] = []
         entered: list[tuple[Delivery, Event]] = []
         for delivery, event in planned:
-            if delivery.state is State.PENDING and self._lanes.enter(
+            if self._attempts.in_hand(delivery):
+                # Begun when its message was here before, which failed: what comes of it is to be
+                # written into this row.
+                others.append(Result(before=None, after=self._claimed(delivery)))
+            elif delivery.state is State.PENDING and self._lanes.enter(
                 delivery.lane, self.channel, now=now
             ):
                 entered.append((delivery, event))
@@ -150,9 +164,11 @@ class Dispatcher:
         slow = [one if one.row else replace(one, row=self._claimed(one.delivery)) for one in slow]
         if not self._policy.shared:
             others += [Result(before=None, after=one.row) for one in slow if one.row]
-        await self._attempts.record(done, others=others, completes=completes)
-        for one in slow:
-            self._attempts.go_on(one)
+        try:
+            await self._attempts.record(done, others=others, completes=completes)
+        finally:
+            for one in slow:
+                self._attempts.go_on(one)
 
     async def _start_claimed(
         self, entered: Sequence[tuple[Delivery, Event]], others: Sequence[Result]
@@ -199,15 +215,19 @@ class Dispatcher:
         running: list[Running] = []
         others: list[Result] = []
         for delivery, event in claim.deliveries:
+            if self._attempts.in_hand(delivery):
+                continue  # its outcome is still to be written; it stays claimed until then
             if self._lanes.enter(lane, self.channel, now=now, probe=True):
                 running.append(self._attempts.start(delivery, event, row=delivery))
             else:
                 waits = rules.waiting(delivery, due_at=now)
                 others.append(Result(before=delivery, after=waits))
         done, slow = await self._attempts.within_grace(running)
-        await self._attempts.record(
-            done, others=others, completes=[received], drained=(lane, until)
-        )
-        for one in slow:
-            self._attempts.go_on(one)
+        try:
+            await self._attempts.record(
+                done, others=others, completes=[received], drained=(lane, until)
+            )
+        finally:
+            for one in slow:
+                self._attempts.go_on(one)
         return [Complete()]

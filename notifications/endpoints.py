@@ -21,8 +21,8 @@ from notifications.retries import SECOND
 PAUSED_BY_HAND = "paused-by-hand"
 """The `state_reason` of an endpoint that somebody paused."""
 
-TEST_PATIENCE = 20 * SECOND
-"""How long `test` waits for the outcome of its attempt: longer than an attempt can take."""
+TEST_MARGIN = 5 * SECOND
+"""How much longer than an attempt can take `test` waits for its outcome."""
 
 _LOOK_AGAIN = 50
 _TEST_MESSAGE = "This is a test event from Huntaze."
@@ -117,10 +117,12 @@ class Endpoints:
         clock: Clock,
         dice: Dice,
         nudge: Callable[[], None],
+        attempt_limit: int,
     ) -> None:
         """Wire it.
 
-        `nudge` asks for a sweep, which begins again with what was parked.
+        `nudge` asks for a sweep, which begins again with what was parked; `attempt_limit` is the
+        longest an attempt can take, ms.
         """
         self._registry = registry
         self._directory = directory
@@ -131,6 +133,7 @@ class Endpoints:
         self._clock = clock
         self._dice = dice
         self._nudge = nudge
+        self._test_patience = attempt_limit + TEST_MARGIN
 
     async def of(self, tenant_id: str) -> Sequence[Endpoint]:
         """A tenant's endpoints, oldest first."""
@@ -224,7 +227,7 @@ class Endpoints:
 
         Raises:
             NotFound: There is no such endpoint.
-            Unavailable: It has not been tried within `TEST_PATIENCE`.
+            Unavailable: It has not been tried within what an attempt may take.
         """
         await self.get(tenant_id, endpoint_id)
         event_id = "test-" + short_id(self._dice)
@@ -273,7 +276,7 @@ class Endpoints:
             raise InvalidInput(errors)
 
     async def _tried(self, tenant_id: str, event_id: str) -> DeliveryView:
-        give_up_at = self._clock.now() + TEST_PATIENCE
+        give_up_at = self._clock.now() + self._test_patience
         while (now := self._clock.now()) < give_up_at:
             view = await self._queries.event(tenant_id, event_id)
             for delivery in view.deliveries if view else ():

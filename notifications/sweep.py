@@ -6,7 +6,7 @@ never a delivery.
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Protocol
 
 from notifications.ports import Clock, Upkeep
@@ -30,51 +30,41 @@ class Step(Protocol):
         ...
 
 
-class LostEvents(Protocol):
-    """Events that the ledger has and no wake-up tells of."""
+class Standing(Protocol):
+    """Where the ledger says what time it is, for who reads it without its process."""
 
-    async def resend(self, *, limit: int) -> int:
-        """Send up to `limit` of them again, to the consumers that lack them; how many it was."""
+    async def keep(self) -> None:
+        """Write down that by now everything has been looked after."""
         ...
 
 
-class Relay(Protocol):
-    """The outbox of a database that the bus does not share."""
-
-    async def relay(self, *, limit: int) -> int:
-        """Send up to `limit` messages that were left behind; how many those were."""
-        ...
+def upkeep_steps(upkeep: Upkeep) -> dict[str, Step]:
+    """What moves deliveries."""
+    return {
+        "unparked": upkeep.unpark,
+        "ended": upkeep.end,
+        "woken": upkeep.wake,
+        "forgotten": upkeep.forget,
+    }
 
 
 class Sweep:
     """Runs at start, then every minute, or when nudged."""
 
     def __init__(
-        self,
-        upkeep: Upkeep,
-        clock: Clock,
-        lost: LostEvents | None = None,
-        outbox: Relay | None = None,
+        self, steps: Mapping[str, Step], clock: Clock, standing: Standing | None = None
     ) -> None:
         """Put it together.
 
         Args:
-            upkeep: Moves deliveries.
+            steps: What is looked for, in this order, by what was done to it.
             clock: Says when a minute is over.
-            lost: Finds lost events.
-            outbox: Where messages may be left behind; None where the bus shares the commit.
+            standing: Where each sweep is noted; None where nobody reads it.
         """
-        self._steps: dict[str, Step] = {
-            "unparked": upkeep.unpark,
-            "ended": upkeep.end,
-            "woken": upkeep.wake,
-            "forgotten": upkeep.forget,
-        }
-        if lost is not None:
-            self._steps["resent"] = lost.resend
-        if outbox is not None:
-            self._steps = {"relayed": outbox.relay, **self._steps}
+        self._steps = dict(steps)
         self._clock = clock
+        self._standing = standing
+        self._swept = False
         self._nudged = asyncio.Event()
         self.last_at: int | None = None
         """When the last sweep ended, ms since the epoch; on `/readyz` and `/metrics`."""
@@ -103,11 +93,26 @@ class Sweep:
                 moved[name] = await _in_pages(step)
             except Exception as error:
                 log.warning("sweep.failed", exc_info=error, extra={"step": name})
-        if len(moved) == len(self._steps):
-            self.last_at = self._clock.now()
         if any(moved.values()):
             log.info("sweep.moved", extra=moved)
+        self._swept = True
+        await self._keep()
+        if len(moved) == len(self._steps):
+            self.last_at = self._clock.now()
         return moved
+
+    async def close(self) -> None:
+        """At an orderly end: note when it was; not where nothing has been looked after yet."""
+        if self._swept:
+            await self._keep()
+
+    async def _keep(self) -> None:
+        if self._standing is None:
+            return
+        try:
+            await self._standing.keep()
+        except Exception as error:
+            log.warning("sweep.not_noted", exc_info=error)
 
     async def _until_next(self) -> None:
         waits = {

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from notifications.errors import Unavailable
 from notifications.messages import Abandon, Complete, DeadLetter, Message, Received, Settlement
+from notifications.outage import Outage, what_is_away
 from notifications.ports import Bus, Clock, Dice
 from notifications.retries import DAY, SECOND
 from notifications.routing import resend
@@ -40,15 +41,21 @@ class Guard:
     """
 
     def __init__(
-        self, consumer: str, handler: Handler, publish: Publish, clock: Clock, dice: Dice
+        self,
+        consumer: str,
+        handler: Handler,
+        publish: Publish,
+        clock: Clock,
+        dice: Dice,
+        outage: Outage | None = None,
     ) -> None:
+        """Wire it; `outage` is the one that all guards of the process share."""
         self._consumer = consumer
         self._handler = handler
         self._publish = publish
         self._clock = clock
         self._dice = dice
-        self._away = False  # something of ours was away when last looked, at:
-        self._probed_at = 0
+        self._outage = outage or Outage(clock)
 
     async def __call__(self, messages: Sequence[Received]) -> list[Settlement]:
         """One settlement each, in order; never raises but when the process stops."""
@@ -60,18 +67,17 @@ class Guard:
     async def _fault(self, messages: Sequence[Received], error: Exception) -> list[Settlement]:
         """What is away is waited for; what fails otherwise is found by handling each alone."""
         give_up_at = self._clock.now() + OUTAGE_PATIENCE_MS
-        while isinstance(error, Unavailable) and self._clock.now() < give_up_at:
-            await self._clock.sleep_until(self._clock.now() + _PROBE_MS)
-            if self._away and self._clock.now() - self._probed_at < _PROBE_MS:
-                continue  # another batch has just looked whether it is back
-            self._probed_at = self._clock.now()
+        while isinstance(error, Unavailable):
+            what = what_is_away(error, self._consumer)
+            self._outage.noticed(what)
+            if not await self._outage.turn(what, until=give_up_at):
+                break
             try:
                 answers = list(await self._handler(messages))
             except Exception as again:  # noqa: BLE001 - as above
                 error = again
-                self._away = isinstance(error, Unavailable)
             else:
-                self._away = False
+                self._outage.over(what)
                 return answers
         if len(messages) == 1 or isinstance(error, Unavailable):
             return await asyncio.gather(*(self._resend(message, error) for message in messages))

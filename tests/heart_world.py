@@ -36,6 +36,7 @@ from notifications.intake import Intake
 from notifications.lanes import Lanes
 from notifications.messages import Message
 from notifications.metrics import MetricsHandler
+from notifications.outage import Outage
 from notifications.ports import ChannelAdapter
 from notifications.postgres import PostgresDatabase
 from notifications.records import (
@@ -52,12 +53,14 @@ from notifications.retries import DAY, NOTIFICATIONS, SECOND, RetryTable
 from notifications.sqlite_file import SqliteDatabase
 from notifications.stores.audit import AuditReport, Expectations, run_audit
 from notifications.stores.ledger import SqlLedger
+from notifications.stores.leftovers import SqlLeftovers
 from notifications.stores.lost import SqlLostEvents
 from notifications.stores.migrate import migrate
 from notifications.stores.on_bus import EmbeddedBusLook
 from notifications.stores.outbox import SqlOutbox
+from notifications.stores.standing import SqlStanding
 from notifications.stores.upkeep import Keeping, SqlUpkeep
-from notifications.sweep import Sweep
+from notifications.sweep import Step, Sweep, upkeep_steps
 from notifications.testing import ManualClock, SeededDice
 from notifications.timing import Numbers
 from notifications.worker import Appetite, Guard, Worker
@@ -315,6 +318,7 @@ class HeartWorld:
     workers: dict[str, Worker]
     upkeep: SqlUpkeep
     lost: SqlLostEvents
+    leftovers: SqlLeftovers
     sweep: Sweep
     hub: Hub
     policy: Policy
@@ -559,7 +563,7 @@ async def _build(
     faulty = FaultyLedger(ledger)
     types = Types(channels)
     intake = Intake(faulty, types, clock)
-    lanes = Lanes()
+    lanes, outage = Lanes(), Outage(clock)
     obedient = {channel: ObedientChannel(clock, channel) for channel in Channel}
     real = dict(adapters(database, clock)) if adapters else {}
     dispatchers = {
@@ -573,6 +577,7 @@ async def _build(
             clock=clock,
             dice=dice,
             numbers=numbers,
+            outage=outage,
         )
         for channel in Channel
     }
@@ -581,7 +586,7 @@ async def _build(
     workers = {
         consumer: Worker(
             CONSUMERS[consumer],
-            Guard(consumer, handler, publish, clock, dice),
+            Guard(consumer, handler, publish, clock, dice, outage),
             bus,
             clock,
             Appetite(window=128),
@@ -593,6 +598,12 @@ async def _build(
     lost = SqlLostEvents(
         database, EmbeddedBusLook(file, CONSUMERS), ledger, clock, consumers=CONSUMERS
     )
+    leftovers = SqlLeftovers(database, file, clock, keep=keeping.events)
+    standing = SqlStanding(database, policy.table)
+    await standing.begin()
+    steps: dict[str, Step] = {**upkeep_steps(upkeep), "resent": lost.resend}
+    if outbox is not None:
+        steps["relayed"] = outbox.relay
     return HeartWorld(
         path=path,
         store=store,
@@ -612,7 +623,8 @@ async def _build(
         workers=workers,
         upkeep=upkeep,
         lost=lost,
-        sweep=Sweep(upkeep, clock, lost, outbox),
+        leftovers=leftovers,
+        sweep=Sweep(steps, clock, standing),
         hub=Hub(ledger, types, clock),
         policy=policy,
     )

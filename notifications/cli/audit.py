@@ -1,5 +1,6 @@
 """`huntaze audit`: proves the ledger. The proof itself is `notifications.stores.audit`."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -13,11 +14,14 @@ from notifications.cli.access import data_option, read_settings
 from notifications.cli.complaints import Hindrance
 from notifications.cli.looks import RIGHT, WRONG, terminal
 from notifications.owner import DataFolder
-from notifications.settings import Settings
+from notifications.retries import MINUTE
 from notifications.stores.audit import COLUMNS, AuditReport, figures, run_audit
 from notifications.timing import SystemClock
 
 _HEADINGS = {"deadLettered": "dead letters"}
+
+_WORTH_SAYING_MS = 5 * MINUTE
+"""A hub at work looks after its data every minute."""
 
 
 @click.command()
@@ -31,7 +35,8 @@ def audit(context: click.Context, data: Path, as_json: bool) -> None:
     state, and what is wrong. Exits with 1 if anything is missing or wrong, and with 2 if the data
     could not be read.
     """
-    report = _audit(data, read_settings(context))
+    read_settings(context)  # a hub that would not start with them is told so first
+    report = _audit(data)
     if as_json:
         click.echo(orjson.dumps(figures(report), option=orjson.OPT_INDENT_2))
     else:
@@ -40,10 +45,10 @@ def audit(context: click.Context, data: Path, as_json: bool) -> None:
         context.exit(1)
 
 
-def _audit(data: Path, settings: Settings) -> AuditReport:
+def _audit(data: Path) -> AuditReport:
     database = DataFolder(data).database
     try:
-        return run_audit(database, expectations(settings, SystemClock().now()))
+        return run_audit(database, expectations(SystemClock().now()))
     except FileNotFoundError:
         raise Hindrance(
             f"there is no hub's data at {data}: point --data at a hub's data folder"
@@ -62,6 +67,11 @@ def _print(report: AuditReport) -> None:
         console.print(WRONG, Text(violation), soft_wrap=True)
     if report.unsaid:
         console.print(WRONG, f"… and {report.unsaid} more", highlight=False)
+    if SystemClock().now() - report.as_of > _WORTH_SAYING_MS:
+        at = datetime.fromtimestamp(report.as_of / 1000, UTC)
+        console.print(
+            f"as of {at:%Y-%m-%d %H:%M} UTC, when a hub last looked after it", highlight=False
+        )
     if report.clean:
         console.print(RIGHT, "nothing is missing, nothing is wrong")
     else:

@@ -6,7 +6,8 @@ nothing. On one machine bus and ledger are one file, so the snapshot holds both.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -14,9 +15,10 @@ import sqlalchemy as sa
 from notifications.events import Channel
 from notifications.ids import public_number
 from notifications.lanes import LAST_PROBE
-from notifications.retries import MINUTE, RetryTable
+from notifications.retries import MINUTE, NOTIFICATIONS, RetryTable
 from notifications.stores.codes import BITS
 from notifications.stores.on_bus import OnBus
+from notifications.stores.standing import InForce, read_standing
 
 STALE_MS = 10 * MINUTE
 """How long past its time something pending may be before it counts as stuck."""
@@ -46,12 +48,15 @@ class AuditReport:
             that are still in the outbox, on the bus, in its dead letters, or nowhere.
         missing: Events x channels that are nowhere: lost.
         violations: One sentence each, about a row that says what is not so.
+        as_of: The time that rows were held against, ms since the epoch: the ledger's own, as its
+            last sweep or its end left it.
     """
 
     tenants: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
     missing: int = 0
     violations: list[str] = field(default_factory=list)
     unsaid: int = 0
+    as_of: int = 0
 
     @property
     def clean(self) -> bool:
@@ -76,14 +81,14 @@ class Expectations:
     """What the ledger is held against.
 
     Attributes:
-        now: The time, ms since the epoch.
-        table: The retry table in force: how many attempts a round has.
+        now: The time, ms since the epoch; counts where the ledger does not say its own.
+        table: The retries; count where the ledger does not say which were in force.
         topic: The topic of events.
         subscriptions: The subscription of each consumer: of each channel, and of `metrics`.
     """
 
     now: int
-    table: RetryTable
+    table: RetryTable = NOTIFICATIONS
     topic: str
     subscriptions: Mapping[str, str]
 
@@ -110,13 +115,19 @@ def run_audit(database: Path, expected: Expectations) -> AuditReport:
 
 def audit(connection: sa.Connection, expected: Expectations) -> AuditReport:
     """Audit the snapshot that a connection sees."""
-    report = AuditReport()
+    standing = read_standing(connection)
+    if standing.at is not None:
+        expected = replace(expected, now=standing.at)
+    in_force = standing.in_force or [InForce(attempts=expected.table.attempts, until=None)]
+    report = AuditReport(as_of=expected.now)
     bus = OnBus(connection, expected.topic, expected.subscriptions)
     _count_states(connection, report)
     for event in _incomplete_events(connection):
         _check_event(event, bus, report)
     _check_uncounted(connection, bus, report)
-    for check in (_delivered, _exhausted, _parked, _pending):
+    for sentence in _exhausted(connection, expected, in_force):
+        report.wrong(sentence)
+    for check in (_delivered, _parked, _pending):
         for sentence in check(connection, expected):
             report.wrong(sentence)
     return report
@@ -216,18 +227,25 @@ def _delivered(connection: sa.Connection, _expected: Expectations) -> Iterator[s
     )
 
 
-def _exhausted(connection: sa.Connection, expected: Expectations) -> Iterator[str]:
-    # An attempt that ended it names the reason; what ends it otherwise is named here. The table
-    # may have been another one when it ended, so attempts are counted only within the deadline.
+def _exhausted(
+    connection: sa.Connection, expected: Expectations, in_force: Sequence[InForce]
+) -> Iterator[str]:
+    # An attempt that ended it names the reason; what ends it otherwise is named here. Attempts
+    # are held against the tables that were in force when it ended.
+    used = " OR ".join(
+        f"d.attempt >= {each.attempts:d}"
+        + ("" if each.until is None else f" AND d.updated_at <= {each.until + STALE_MS:d}")
+        for each in in_force
+    )
     yield from _sentences(
         connection,
         "is exhausted, but has attempts and time left and met no final refusal",
         "d.state = 'exhausted' AND NOT coalesce(CASE d.reason"
-        " WHEN 'attempts-used' THEN d.attempt >= :attempts OR d.deadline <= :now"
+        f" WHEN 'attempts-used' THEN {used} OR d.deadline <= :now"
         " WHEN 'deadline' THEN d.updated_at >= d.deadline - :slack"
         " WHEN 'parked-too-long' THEN 1 WHEN 'bounced' THEN 1 WHEN 'purged' THEN 1"
         f" ELSE {_HAS.format('d.reason')} END, 0)",
-        {"attempts": expected.table.attempts, "now": expected.now, "slack": MINUTE},
+        {"now": expected.now, "slack": MINUTE},
     )
 
 
@@ -259,4 +277,9 @@ def figures(report: AuditReport) -> Mapping[str, object]:
         {"tenantId": tenant_id, "channels": {name: dict(c) for name, c in channels.items()}}
         for tenant_id, channels in sorted(report.tenants.items())
     ]
-    return {"tenants": tenants, "missing": report.missing, "violations": report.violations}
+    return {
+        "tenants": tenants,
+        "missing": report.missing,
+        "violations": report.violations,
+        "asOf": datetime.fromtimestamp(report.as_of / 1000, UTC).isoformat(timespec="milliseconds"),
+    }

@@ -19,6 +19,7 @@ from notifications.records import Route
 from notifications.retries import DAY, HOUR, MINUTE, SECOND, RetryTable
 from notifications.routing import drain_message, event_message
 from notifications.stores.audit import COLUMNS, AuditReport, figures, run_audit
+from notifications.testing import ManualClock
 from tests.heart_world import (
     HeartWorld,
     document,
@@ -133,13 +134,14 @@ async def test_it_counts_deliveries_by_tenant_channel_and_state(tmp_path: Path) 
 
 
 async def test_the_figures_have_the_published_shape(world: HeartWorld) -> None:
-    """The JSON is the contract's: tenants with channels and counts, missing, violations."""
+    """The JSON is the contract's: tenants, channels and counts, missing, violations, as of when."""
     await delivered(world)
     counts = {**NONE, "delivered": 1}
     assert orjson.loads(orjson.dumps(figures(world.audit()))) == {
         "tenants": [{"tenantId": "acme", "channels": {"webhook": counts}}],
         "missing": 0,
         "violations": [],
+        "asOf": "2026-03-01T12:00:00.000+00:00",
     }
     assert set(counts) == {
         "delivered",
@@ -427,6 +429,86 @@ async def test_every_wrong_is_counted_and_the_first_thousand_are_spelled_out(
     assert not report.clean
 
 
+# --------------------------------------------------------------------------- by whose time
+
+
+async def test_a_stopped_hub_is_judged_by_when_it_stopped(tmp_path: Path) -> None:
+    """Retries that wait while their hub is stopped are not overdue, however long that lasts."""
+    async with heart_world(tmp_path) as world:
+        await failed(world)
+        await world.sweep.sweep()
+        await world.pass_time(2 * SECOND)
+        await world.sweep.close()
+        stopped = world.clock.now()
+    report = run_audit(tmp_path / "hub.db", expectations(stopped + 3 * DAY))
+    assert report.violations == []
+    assert report.as_of == stopped
+
+
+async def test_a_sleeping_machine_makes_nothing_overdue(tmp_path: Path) -> None:
+    """While the ledger's clock catches up with the wall, what waits by it is on time."""
+    async with heart_world(tmp_path) as world:
+        await failed(world)
+        await world.sweep.sweep()
+        slept = world.clock.now() + 8 * HOUR
+    assert run_audit(tmp_path / "hub.db", expectations(slept)).clean
+
+
+async def test_what_a_hub_at_work_leaves_lying_is_overdue(world: HeartWorld) -> None:
+    """A hub that sweeps and yet does not move what is due is judged by the time it swept at."""
+    await failed(world)
+    await world.sweep.sweep()
+    await world.write("DELETE FROM bus_scheduled")
+    await world.write("UPDATE lanes SET drain_at = NULL")
+    await world.write("UPDATE deliveries SET due_at = ?", world.clock.now())
+    await world.pass_time(11 * MINUTE)
+    assert world.audit().clean
+    await world.sweep.close()
+    only(world.audit(), "pending", "due more than ten minutes ago")
+
+
+async def test_a_start_that_has_not_swept_yet_says_no_time(tmp_path: Path) -> None:
+    """Between a start after a long stop and its first sweep nothing is called overdue."""
+    async with heart_world(tmp_path) as world:
+        await failed(world)
+        await world.sweep.sweep()
+        later = ManualClock(world.clock.now() + DAY - HOUR)
+    async with heart_world(tmp_path, working=False, clock=later) as world:
+        assert world.audit().clean
+        await world.sweep.close()
+        assert world.audit().clean
+        await world.sweep.sweep()
+        assert world.audit().clean
+
+
+async def test_the_data_says_how_many_attempts_there_were_to_be(tmp_path: Path) -> None:
+    """A hub with a shorter table than the default exhausts early, and the audit knows it."""
+    table = RetryTable(delays=(SECOND,), lifetime=DAY)
+    async with heart_world(tmp_path, table=table) as world:
+        world.webhooks.answer = REFUSED
+        await world.publish(sample_event())
+        await world.live_until(lambda: world.states() == {"exhausted": 1})
+        ended = world.clock.now()
+    assert run_audit(tmp_path / "hub.db", expectations(ended)).clean
+
+
+async def test_what_ended_by_a_former_table_is_held_against_that(tmp_path: Path) -> None:
+    """After the table was made longer, what ended by the shorter one stays in order; what ends
+    now with as few attempts does not."""
+    table = RetryTable(delays=(SECOND,), lifetime=DAY)
+    async with heart_world(tmp_path, table=table) as world:
+        world.webhooks.answer = REFUSED
+        await world.publish(sample_event())
+        await world.live_until(lambda: world.states() == {"exhausted": 1})
+        await world.sweep.sweep()
+        later = ManualClock(world.clock.now() + HOUR)
+    async with heart_world(tmp_path, clock=later) as world:
+        await world.sweep.sweep()
+        assert world.audit().clean
+        await world.write("UPDATE deliveries SET updated_at = ?", world.clock.now())
+        only(world.audit(), "exhausted", "attempts and time left")
+
+
 # --------------------------------------------------------------------------- reading
 
 
@@ -473,6 +555,11 @@ async def test_an_empty_ledger_is_clean(world: HeartWorld) -> None:
     """A hub that has done nothing has nothing wrong."""
     report: Any = world.audit()
     assert report.clean
-    assert figures(report) == {"tenants": [], "missing": 0, "violations": []}
+    assert figures(report) == {
+        "tenants": [],
+        "missing": 0,
+        "violations": [],
+        "asOf": "2026-03-01T12:00:00.000+00:00",
+    }
     assert event_message(sample_event()).id == "acme:evt-1"
     assert isinstance(world.webhooks.answer, Delivered)

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from notifications.bus.topology import EVENTS_TOPIC, NOTIFY_EMAIL, NOTIFY_WEBHOOK
+from notifications.bus.topology import CONSUMERS, EVENTS_TOPIC, NOTIFY_EMAIL, NOTIFY_WEBHOOK
 from notifications.deliveries import Delivered, Failed, Parked, Skipped
 from notifications.errors import StoreUnavailable
 from notifications.events import Channel, Event
@@ -744,7 +744,7 @@ async def test_outcomes_in_hand_are_written_when_the_database_is_back(one_file: 
     assert world.states() == {}
     world.faulty.back()
     await world.live_until(lambda: world.states() == {"delivered": 3})
-    await world.until_quiet()
+    await world.live_until(lambda: world.one("SELECT count(*) FROM bus_messages") == 0)
     assert len(world.webhooks.tries) == 3
     assert world.rows("SELECT DISTINCT first_at, attempt FROM deliveries") == [(began, 1)]
     assert world.dead() == []
@@ -812,6 +812,73 @@ async def test_a_waiting_handler_asks_once_a_second(world: HeartWorld) -> None:
     came_back = world.clock.now()
     await world.live_until(lambda: world.states() == {"delivered": 20})
     assert world.clock.now() - came_back <= 30 * SECOND
+
+
+async def test_all_consumers_of_a_process_ask_together_once_a_second(tmp_path: Path) -> None:
+    """However many consumers wait for the database, it is asked once a second, not once each."""
+    async with heart_world(tmp_path, channels=ALL) as world:
+        world.faulty.away()
+        for number, consumer in enumerate(tuple(CONSUMERS) * 3):
+            body = orjson.dumps(document(f"evt-{number}"))
+            await world.put(stranger(body, f"s{number}", hubConsumer=consumer))
+            await world.until(lambda number=number: world.faulty.calls["look"] > number)
+        asked = world.faulty.calls["look"]
+        for _ in range(20):
+            await world.pass_time(SECOND)
+        assert 10 <= world.faulty.calls["look"] - asked <= 21
+        world.faulty.back()
+        await world.live_until(lambda: world.states() == {"delivered": 9})
+
+
+async def test_outcomes_in_hand_are_written_again_one_a_second(tmp_path: Path) -> None:
+    """However many outcomes wait to be written, one of them asks each second for all."""
+    async with heart_world(tmp_path) as world:
+        gate = world.webhooks.hold("ep_1")
+        await world.publish(*numbered(40))
+        await world.until_tried(40)
+        await world.until_states(pending=40)
+        world.faulty.away("record")
+        gate.set()
+        await world.until(lambda: world.faulty.calls["record"] >= 40)
+        asked = world.faulty.calls["record"]
+        for _ in range(10):
+            await world.pass_time(SECOND)
+        assert world.faulty.calls["record"] - asked <= 11
+        world.faulty.back()
+        await world.live_until(lambda: world.states() == {"delivered": 40})
+        assert len(world.webhooks.tries) == 40
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["quick", "slow"])
+async def test_what_is_in_hand_when_its_claim_runs_out_is_not_sent_again(
+    world: HeartWorld, slow: bool
+) -> None:
+    """An outcome that could not be written for longer than its claim costs no second POST."""
+    world.webhooks.script("ep_1", REFUSED)
+    await world.publish(sample_event())
+    await world.until_states(pending=1)
+    await world.until_quiet()
+    gate = world.webhooks.hold("ep_1")
+    if not slow:
+        gate.set()
+        world.faulty.away("record")
+    await world.pass_to_next_drain()
+    await world.until_tried(2)
+    if slow:  # it goes on without its drain
+        await world.until_quiet()
+        world.faulty.away("record")
+        gate.set()
+    for _ in range(60):
+        await world.pass_time(SECOND)
+    claims = world.faulty.calls["claim"]
+    await world.sweep.sweep()
+    await world.until(lambda: world.faulty.calls["claim"] > claims)
+    await world.pass_time(SECOND)
+    world.faulty.back()
+    await world.live_until(lambda: world.states() == {"delivered": 1})
+    await world.live_until(lambda: world.one("SELECT count(*) FROM bus_messages") == 0)
+    assert [each.number for each in world.webhooks.tries] == [1, 2]
+    assert world.audit().clean
 
 
 async def test_a_claim_that_meets_an_outage_is_made_when_it_is_over(world: HeartWorld) -> None:

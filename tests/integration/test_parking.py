@@ -37,7 +37,9 @@ class RecordingSender:
     answer: Outcome = field(default_factory=lambda: Delivered(status=200))
     posts: list[Mapping[str, str]] = field(default_factory=list)
 
-    async def post(self, endpoint_url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+    async def post(
+        self, endpoint_url: str, headers: Mapping[str, str], body: bytes, *, owner: str = ""
+    ) -> Outcome:
         self.posts.append(headers)
         return self.answer
 

@@ -24,7 +24,7 @@ from notifications.retries import DAY, HOUR, MINUTE, SECOND
 from notifications.routing import addressed, event_message
 from notifications.stores.lost import SETTLED_MS
 from notifications.stores.on_bus import PASSED
-from notifications.sweep import EVERY, PAGE, Sweep
+from notifications.sweep import EVERY, PAGE, Sweep, upkeep_steps
 from notifications.timing import Numbers
 from tests.heart_world import STORES, HeartWorld, document, heart_world, new_file, sample_event
 
@@ -374,7 +374,7 @@ async def test_a_lost_event_is_sent_once(still: HeartWorld) -> None:
     await swept(still, resent=4)
     await still.write("DELETE FROM bus_messages")
     await swept(still)
-    marks = dict(still.rows("SELECT name, value FROM marks"))
+    marks = dict(still.rows("SELECT name, value FROM marks WHERE name LIKE 'lost:%'"))
     assert set(marks) == {"lost:realtime", "lost:email", "lost:webhook", "lost:metrics"}
     assert min(marks.values()) >= still.one("SELECT key FROM events")
 
@@ -470,7 +470,7 @@ async def test_a_step_that_breaks_leaves_the_others_at_work(
 ) -> None:
     """Whatever one step raises, the others run; the age of the last whole sweep shows it."""
     broken = Broken(RuntimeError("surprise"))
-    sweep = Sweep(broken, still.clock)
+    sweep = Sweep(upkeep_steps(broken), still.clock)
     with caplog.at_level(logging.WARNING, "huntaze"):
         assert await sweep.sweep() == {"unparked": 0, "woken": 0, "forgotten": 0}
     assert sorted(broken.ran) == ["end", "forget", "unpark", "wake"]
@@ -576,6 +576,7 @@ def steps(world: HeartWorld) -> Steps:
         ("forget", lambda: upkeep.forget(limit=PAGE)),
         ("claim", lambda: world.ledger.claim(BACKLOG, limit=128, until=world.clock.now() + MINUTE)),
         ("resend", lambda: world.lost.resend(limit=PAGE)),
+        ("tidy", lambda: world.leftovers.tidy(limit=PAGE)),
     ]
 
 
@@ -637,7 +638,7 @@ async def test_looking_for_lost_events_does_not_hold_the_loop(big: HeartWorld) -
     assert longest < 0.25
     before = time.perf_counter()
     await big.lost.resend(limit=PAGE)
-    assert time.perf_counter() - before < 0.2
+    assert time.perf_counter() - before < took / 2  # it goes on where it was
 
 
 HELD = 150_000

@@ -4,18 +4,25 @@ import asyncio
 import gzip
 import os
 import resource
+import socket
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.abc import ResolveResult
 
 from notifications.channels.webhooks.answers import readable
-from notifications.channels.webhooks.connections import MAX_LOOKUPS, ThreadedLookups
+from notifications.channels.webhooks.connections import (
+    MAX_LOOKUPS,
+    OWNERS_LOOKUPS,
+    ThreadedLookups,
+)
 from notifications.channels.webhooks.guard import Network
 from notifications.channels.webhooks.sender import READ_AT_MOST, WebhookSender
-from notifications.deliveries import Delivered, Failed
+from notifications.deliveries import Delivered, Failed, Outcome
 from notifications.errors import ConfigurationError, Unavailable
 from notifications.retries import DAY
 from tests.webhook_receivers import (
@@ -489,6 +496,44 @@ async def test_more_lookups_than_threads() -> None:
     assert all({"127.0.0.1", "::1"} & {each["host"] for each in answers} for answers in found)
     with pytest.raises(OSError):
         await lookups.resolve("nothing.invalid", 443)
+
+
+async def test_one_tenants_names_that_hang_leave_threads_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tenant whose names never answer holds its share of the lookups, and nobody else waits."""
+    gate, hanging = threading.Event(), []
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, *rest: Any, **named: Any) -> Any:
+        if host.endswith(".hangs.example"):
+            hanging.append(host)
+            gate.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return real("localhost", *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    async with receiver(answer()) as target, sender(timeout=20.0) as sends:
+
+        async def post(host: str, owner: str) -> Outcome:
+            return await sends.post(f"http://{host}:{target.port}/", HEADERS, BODY, owner=owner)
+
+        stuck = [
+            asyncio.create_task(post(f"n{number}.hangs.example", "hung"))
+            for number in range(2 * MAX_LOOKUPS)
+        ]
+        try:
+            async with asyncio.timeout(15):
+                while len(hanging) < OWNERS_LOOKUPS:
+                    await asyncio.sleep(0.005)
+                assert await post("answers.example", "other") == Delivered(status=200)
+            assert len(hanging) == OWNERS_LOOKUPS
+        finally:
+            gate.set()
+        async with asyncio.timeout(15):
+            outcomes = await asyncio.gather(*stuck)
+        assert {outcome.reason for outcome in outcomes if isinstance(outcome, Failed)} == {"dns"}
+        assert len(hanging) == 2 * MAX_LOOKUPS
 
 
 # --------------------------------------------------------------------------- TLS

@@ -56,6 +56,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.sweep",
         "notifications.hub",
         "notifications.endpoints",
+        "notifications.outage",
         "notifications.tally",
     ),
     # One folder per port, one file per way to do it.

@@ -43,7 +43,9 @@ class RecordingSender:
     outcome: Outcome = Delivered(status=200)  # noqa: RUF009  # a frozen value
     posts: list[tuple[str, Mapping[str, str], bytes]] = field(default_factory=list)
 
-    async def post(self, endpoint_url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+    async def post(
+        self, endpoint_url: str, headers: Mapping[str, str], body: bytes, *, owner: str = ""
+    ) -> Outcome:
         self.posts.append((endpoint_url, headers, body))
         return self.outcome
 

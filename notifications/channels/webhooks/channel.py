@@ -51,7 +51,9 @@ log = logging.getLogger("huntaze")
 class Sender(Protocol):
     """What makes the POST: `WebhookSender`, or what stands in for it."""
 
-    async def post(self, endpoint_url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+    async def post(
+        self, endpoint_url: str, headers: Mapping[str, str], body: bytes, *, owner: str = ""
+    ) -> Outcome:
         """One request; everything that the receiver does is in the outcome."""
         ...
 
@@ -92,7 +94,9 @@ class WebhookChannel:
         if endpoint.state is not EndpointState.ACTIVE:
             return Attempted(outcome=Parked(reason=f"endpoint-{endpoint.state}"))
         headers = self._headers(endpoint, event)
-        outcome = await self._sender.post(endpoint.url, headers, event.body)
+        outcome = await self._sender.post(
+            endpoint.url, headers, event.body, owner=endpoint.tenant_id
+        )
         if isinstance(outcome, Failed) and outcome.reason == "gone":
             await self._disable(endpoint)
         return Attempted(outcome=outcome)

@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
@@ -21,6 +21,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from notifications.channels.webhooks.guard import ALLOWED_SETTING, Network, is_allowed, refusal
 
 MAX_LOOKUPS = 64
+"""Names looked up at once, a thread each."""
+
+OWNERS_LOOKUPS = MAX_LOOKUPS // 4
+"""The most of them that one tenant's names may hold, so that names that hang leave room."""
 
 
 class AddressRefusedError(OSError):
@@ -33,12 +37,14 @@ class Exchange:
 
     Attributes:
         plain: It is http, which only goes to allowed networks.
+        owner: Whose endpoint it goes to: lookups are shared out by it.
         opened: Sockets opened for it; 0 while it uses a connection that was there already.
         refused: Why the guard refused an address, where it did.
         status: What the receiver answered, once it has.
     """
 
     plain: bool
+    owner: str = ""
     opened: int = 0
     refused: str | None = None
     status: int | None = None
@@ -107,11 +113,13 @@ class ThreadedLookups(AbstractResolver):
 
     The event loop's pool has a handful of threads for everything; a few names whose servers do not
     answer would take them all. These threads are daemons: a lookup that hangs does not hold up the
-    end of the process either.
+    end of the process either. They are shared out by the owner of the exchange under way, so that
+    one tenant's names that hang leave threads for the others'.
     """
 
     def __init__(self) -> None:
         self._room = asyncio.Semaphore(MAX_LOOKUPS)
+        self._rooms: dict[str, _OwnersRoom] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -140,12 +148,14 @@ class ThreadedLookups(AbstractResolver):
         """Nothing to close: threads end with their lookup."""
 
     async def _lookup(self, host: str, port: int, family: int) -> list[Any]:
-        await self._room.acquire()
+        exchange = current_exchange.get(None)
+        owner = exchange.owner if exchange is not None else ""
+        await self._enter(owner)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Any]] = loop.create_future()
 
         def settle(found: list[Any], error: OSError | None) -> None:
-            self._room.release()  # when the thread ends, not when its caller gives up
+            self._leave(owner)  # when the thread ends, not when its caller gives up
             if answer.done():
                 return
             if error is None:
@@ -167,6 +177,42 @@ class ThreadedLookups(AbstractResolver):
         try:
             threading.Thread(target=work, name="webhook-lookup", daemon=True).start()
         except RuntimeError as error:
-            self._room.release()
+            self._leave(owner)
             raise OSError(errno.EAGAIN, str(error)) from error
         return await answer
+
+    async def _enter(self, owner: str) -> None:
+        """Wait for a thread: first for one of the owner's share, so that who has used it up does
+        not stand in the others' way."""
+        room = self._rooms.setdefault(owner, _OwnersRoom())
+        room.users += 1
+        try:
+            await room.places.acquire()
+        except BaseException:
+            self._forget(owner)
+            raise
+        try:
+            await self._room.acquire()
+        except BaseException:
+            room.places.release()
+            self._forget(owner)
+            raise
+
+    def _leave(self, owner: str) -> None:
+        self._room.release()
+        self._rooms[owner].places.release()
+        self._forget(owner)
+
+    def _forget(self, owner: str) -> None:
+        room = self._rooms[owner]
+        room.users -= 1
+        if not room.users:
+            del self._rooms[owner]
+
+
+@dataclass(slots=True)
+class _OwnersRoom:
+    """One owner's share of the threads, and how many hold or want one."""
+
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OWNERS_LOOKUPS))
+    users: int = 0

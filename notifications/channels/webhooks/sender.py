@@ -134,13 +134,16 @@ class WebhookSender:
     ) -> None:
         await self.close()
 
-    async def post(self, endpoint_url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+    async def post(
+        self, endpoint_url: str, headers: Mapping[str, str], body: bytes, *, owner: str = ""
+    ) -> Outcome:
         """POST once, within the time limit; redirects are not followed.
 
         Args:
             endpoint_url: An endpoint's URL, as `check_url` let it pass.
             headers: All that is to be sent beside the sender's own and HTTP's.
             body: Sent as it is.
+            owner: Whose endpoint it is: what is scarce in here is shared out by it.
 
         Raises:
             Unavailable: We are out of sockets or being closed: the receiver has no part in it.
@@ -149,7 +152,7 @@ class WebhookSender:
             url = _parse(endpoint_url)
         except ValueError as error:
             return invalid_url(error)
-        exchange = Exchange(plain=url.scheme != "https")
+        exchange = Exchange(plain=url.scheme != "https", owner=owner)
         token = current_exchange.set(exchange)
         self._under_way += 1
         try:

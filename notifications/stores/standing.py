@@ -1,0 +1,101 @@
+"""What the ledger says of itself to who reads it without its process: its time, and the retries.
+
+Both are marks. The time is that of the last sweep, or of an orderly end: it is what due times are
+to be held against, since the wall clock runs on while a hub is stopped or its machine asleep. A
+number of attempts is marked with when it was last in force, so that what ended by another table
+than today's is held against its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from notifications.database import Database, Transaction
+from notifications.retries import RetryTable
+from notifications.stores import codes, tables
+
+_CLOCK = "clock"
+_ATTEMPTS = "attempts:notifications:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """A number of attempts that a round had.
+
+    Attributes:
+        attempts: How many.
+        until: When that was last so; None where it is so now.
+    """
+
+    attempts: int
+    until: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a ledger says of itself.
+
+    Attributes:
+        at: Its time, ms since the epoch; None where it never said.
+        in_force: The numbers of attempts it went by, the present one first; empty as above.
+    """
+
+    at: int | None
+    in_force: Sequence[InForce]
+
+
+class SqlStanding:
+    """Writes it down. Implements `sweep.Standing`."""
+
+    def __init__(self, database: Database, table: RetryTable) -> None:
+        self._database = database
+        self._table = _ATTEMPTS + str(table.attempts)
+
+    async def begin(self) -> None:
+        """Say which table is in force; what time it is is said once things have been seen to."""
+        await self._database.write(lambda tx: _mark(tx, self._table))
+
+    async def keep(self) -> None:
+        """See `sweep.Standing.keep`."""
+        await self._database.write(lambda tx: _mark(tx, self._table, _CLOCK))
+
+
+def _mark(tx: Transaction, *names: str) -> None:
+    statement = codes.upsert(tx.connection, tables.marks)
+    tx.connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["name"], set_={"value": statement.excluded.value}
+        ),
+        [{"name": name, "value": tx.now} for name in names],
+    )
+
+
+def read_standing(connection: sa.Connection) -> Standing:
+    """What the ledger that a connection sees says of itself."""
+    marks = {row.name: row.value for row in connection.execute(_MARKS)}
+    tables_by_end = sorted(
+        (
+            (value, int(name.removeprefix(_ATTEMPTS)))
+            for name, value in marks.items()
+            if name.startswith(_ATTEMPTS)
+        ),
+        reverse=True,
+    )
+    return Standing(
+        at=marks.get(_CLOCK),
+        in_force=[
+            InForce(attempts=attempts, until=end if place else None)
+            for place, (end, attempts) in enumerate(tables_by_end)
+        ],
+    )
+
+
+_m = tables.marks.c
+_MARKS = sa.select(_m.name, _m.value).where(
+    sa.or_(
+        _m.name == _CLOCK,
+        # All that begin with it, by the key: ";" follows ":".
+        sa.and_(_m.name >= _ATTEMPTS, _m.name < _ATTEMPTS[:-1] + ";"),
+    )
+)
