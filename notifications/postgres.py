@@ -64,11 +64,15 @@ _AWAY = frozenset({"25006", "55P03", "57014"})
 T = TypeVar("T")
 
 
+def driver_url(url: str) -> sa.URL:
+    """A `postgresql://` URL with the driver that the hub uses."""
+    return sa.make_url(url).set(drivername="postgresql+psycopg")
+
+
 def engine(url: str) -> AsyncEngine:
     """Connections to the database of a `postgresql://` URL; none is made before it is needed."""
-    made = sa.make_url(url).set(drivername="postgresql+psycopg")
     return create_async_engine(
-        made,
+        driver_url(url),
         pool_size=WRITERS + READERS,
         max_overflow=0,
         pool_timeout=CONNECT_S,

@@ -51,7 +51,8 @@ from notifications.records import (
 )
 from notifications.retries import DAY, NOTIFICATIONS, SECOND, RetryTable
 from notifications.sqlite_file import SqliteDatabase
-from notifications.stores.audit import AuditReport, Expectations, run_audit
+from notifications.stores.audit import AuditReport, Expectations
+from notifications.stores.audit_sources import run_audit, run_shared_audit
 from notifications.stores.ledger import SqlLedger
 from notifications.stores.leftovers import SqlLeftovers
 from notifications.stores.lost import SqlLostEvents
@@ -450,7 +451,10 @@ class HeartWorld:
 
     def audit(self) -> AuditReport:
         """What the audit says now."""
-        return run_audit(self.path, expectations(self.clock.now(), self.policy.table))
+        expected = expectations(self.clock.now(), self.policy.table)
+        if self.store == SQLITE:
+            return run_audit(self.path, expected)
+        return run_shared_audit(self.store, [self.path], expected)
 
     def picture(self) -> str:
         """What there is, for whoever reads a failure."""

@@ -1,5 +1,6 @@
 """`huntaze audit`: proves the ledger. The proof itself is `notifications.stores.audit`."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
 from notifications.bootstrap import expectations
-from notifications.cli.access import data_option, read_settings
+from notifications.cli.access import DEFAULT_DATA, read_settings
 from notifications.cli.complaints import Hindrance
 from notifications.cli.looks import RIGHT, WRONG, terminal
 from notifications.owner import DataFolder
 from notifications.retries import MINUTE
-from notifications.stores.audit import COLUMNS, AuditReport, figures, run_audit
+from notifications.stores.audit import COLUMNS, AuditReport, figures
+from notifications.stores.audit_sources import run_audit, run_shared_audit
 from notifications.timing import SystemClock
 
 _HEADINGS = {"deadLettered": "dead letters"}
@@ -25,18 +27,24 @@ _WORTH_SAYING_MS = 5 * MINUTE
 
 
 @click.command()
-@data_option
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=(DEFAULT_DATA,),
+    multiple=True,
+    show_default=True,
+    help="The data folder; of each hub, where several share the database of HUNTAZE_DATABASE_URL.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
-def audit(context: click.Context, data: Path, as_json: bool) -> None:
+def audit(context: click.Context, data: Sequence[Path], as_json: bool) -> None:
     """Prove that no event was lost and no row says what is not so.
 
-    Reads the data folder and changes nothing; a hub may run on it meanwhile. Prints deliveries by
-    state, and what is wrong. Exits with 1 if anything is missing or wrong, and with 2 if the data
-    could not be read.
+    Reads the data folder, and the database of HUNTAZE_DATABASE_URL where that is set, and changes
+    nothing; a hub may run on them meanwhile. Prints deliveries by state, and what is wrong. Exits
+    with 1 if anything is missing or wrong, and with 2 if the data could not be read.
     """
-    read_settings(context)  # a hub that would not start with them is told so first
-    report = _audit(data)
+    report = _audit(data, read_settings(context).database_url)
     if as_json:
         click.echo(orjson.dumps(figures(report), option=orjson.OPT_INDENT_2))
     else:
@@ -45,16 +53,25 @@ def audit(context: click.Context, data: Path, as_json: bool) -> None:
         context.exit(1)
 
 
-def _audit(data: Path) -> AuditReport:
-    database = DataFolder(data).database
+def _audit(folders: Sequence[Path], url: str | None) -> AuditReport:
+    files = [DataFolder(folder).database for folder in folders]
+    expected = expectations(SystemClock().now())
     try:
-        return run_audit(database, expectations(SystemClock().now()))
-    except FileNotFoundError:
+        if url is not None:
+            return run_shared_audit(url, files, expected)
+        if len(files) > 1:
+            raise Hindrance(
+                "several data folders belong together only where their hubs share a database:"
+                " set HUNTAZE_DATABASE_URL, or audit each folder by itself"
+            )
+        return run_audit(files[0], expected)
+    except FileNotFoundError as error:
         raise Hindrance(
-            f"there is no hub's data at {data}: point --data at a hub's data folder"
+            f"there is no hub's data ({error}): point --data at a hub's data folder"
         ) from None
     except DBAPIError as error:
-        raise Hindrance(f"{database} cannot be read: {error.orig}") from error
+        what = "the database of HUNTAZE_DATABASE_URL" if url is not None else files[0]
+        raise Hindrance(f"{what} cannot be read: {error.orig}") from error
 
 
 def _print(report: AuditReport) -> None:

@@ -1,14 +1,15 @@
 """The audit: proves that nothing is lost and no row says what is not so (design 6).
 
-Reads one snapshot of the database file, beside a running hub or of a stopped one, and changes
-nothing. On one machine bus and ledger are one file, so the snapshot holds both.
+Reads snapshots (`audit_sources` opens them), beside running hubs or of stopped ones, and changes
+nothing.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -17,8 +18,8 @@ from notifications.ids import public_number
 from notifications.lanes import LAST_PROBE
 from notifications.retries import MINUTE, NOTIFICATIONS, RetryTable
 from notifications.stores.codes import BITS
-from notifications.stores.on_bus import OnBus
 from notifications.stores.standing import InForce, read_standing
+from notifications.timing import Numbers
 
 STALE_MS = 10 * MINUTE
 """How long past its time something pending may be before it counts as stuck."""
@@ -34,6 +35,11 @@ COLUMNS = (
     "deadLettered",
     "missing",
 )
+
+METRICS = "metrics"
+"""The consumer that counts every event, beside the channels."""
+
+_EVERYTHING = (1 << 63) - 1
 
 _SHOWN = 1_000
 """Violations that are spelled out; the others are counted."""
@@ -93,38 +99,50 @@ class Expectations:
     subscriptions: Mapping[str, str]
 
 
-def run_audit(database: Path, expected: Expectations) -> AuditReport:
-    """Audit a database file, opened read-only.
+class Bus(Protocol):
+    """Where an event may be that has nothing to show yet."""
 
-    Raises:
-        FileNotFoundError: There is no such file.
-        sqlalchemy.exc.DBAPIError: It cannot be read.
+    def where(self, name: str, consumer: str) -> str | None:
+        """`outbox`, `bus`, `deadLettered`, or None; `name` is `<tenant id>:<event id>`."""
+        ...
+
+
+def audit(
+    connection: sa.Connection,
+    bus: Bus,
+    expected: Expectations,
+    *,
+    settled_ms: int = 0,
+    again: Callable[[], AbstractContextManager[sa.Connection]] | None = None,
+) -> AuditReport:
+    """Audit the snapshot that a connection sees.
+
+    Args:
+        connection: The ledger.
+        bus: What is on its way.
+        expected: What the ledger is held against.
+        settled_ms: Events younger than this are left out: where ledger and bus are not seen in one
+            moment, they may be anywhere between.
+        again: Opens the ledger once more, for a second look at what is in neither: it may have
+            moved from one to the other between the looks. None where both are one snapshot.
     """
-    if not database.is_file():
-        raise FileNotFoundError(f"no database at {database}")
-    engine = sa.create_engine(
-        f"sqlite:///file:{database}?mode=ro&uri=true",
-        poolclass=sa.NullPool,
-        connect_args={"isolation_level": None},
-    )
-    with engine.connect() as connection:
-        # The driver itself begins none for reading: every statement would see another moment.
-        connection.exec_driver_sql("BEGIN")
-        return audit(connection, expected)
-
-
-def audit(connection: sa.Connection, expected: Expectations) -> AuditReport:
-    """Audit the snapshot that a connection sees."""
     standing = read_standing(connection)
     if standing.at is not None:
         expected = replace(expected, now=standing.at)
     in_force = standing.in_force or [InForce(attempts=expected.table.attempts, until=None)]
     report = AuditReport(as_of=expected.now)
-    bus = OnBus(connection, expected.topic, expected.subscriptions)
+    below = Numbers.at(expected.now - settled_ms) if settled_ms else _EVERYTHING
     _count_states(connection, report)
-    for event in _incomplete_events(connection):
-        _check_event(event, bus, report)
-    _check_uncounted(connection, bus, report)
+    suspects = list(_incomplete_events(connection, below))
+    nowhere = [event for event in suspects if not _is_on_its_way(event, bus, report)]
+    for event in _still(nowhere, again):
+        _missing(event, report)
+    uncounted = _uncounted(connection, bus, below)
+    for event in _still(uncounted, again):
+        report.wrong(
+            f"event {event.id} of tenant {event.tenant_id}: not counted by metrics,"
+            " and no message of it is on its way there"
+        )
     for sentence in _exhausted(connection, expected, in_force):
         report.wrong(sentence)
     for check in (_delivered, _parked, _pending):
@@ -146,58 +164,96 @@ def _count_states(connection: sa.Connection, report: AuditReport) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Event:
+    """An event and one of its consumers."""
+
+    key: int
     tenant_id: str
     id: str
-    channel: Channel
+    consumer: str
     rows: int
     routed: int
 
+    @property
+    def name(self) -> str:
+        return f"{self.tenant_id}:{self.id}"
 
-def _incomplete_events(connection: sa.Connection) -> Iterator[_Event]:
+
+def _incomplete_events(connection: sa.Connection, below: int) -> Iterator[_Event]:
     """Events x channels whose deliveries are not all there."""
     for channel, bit in BITS.items():
-        rows = connection.execution_options(yield_per=1000).execute(
-            sa.text(
-                "SELECT e.tenant_id, e.id, count(d.id) AS number, coalesce(max(d.routed), 0)"
-                " AS routed FROM events e LEFT JOIN deliveries d"
-                " ON d.event_key = e.key AND d.channel = :channel"
-                " WHERE e.channels & :bit GROUP BY e.key HAVING number = 0 OR number < routed"
-            ),
-            {"channel": channel.value, "bit": bit},
-        )
-        for row in rows:
-            yield _Event(row.tenant_id, row.id, channel, row.number, row.routed)
+        query = {"channel": channel.value, "bit": bit, "below": below}
+        yield from _incomplete(connection, channel, "e.key < :below", query)
 
 
-def _check_event(event: _Event, bus: OnBus, report: AuditReport) -> None:
-    channel = event.channel
+def _incomplete(
+    connection: sa.Connection, channel: Channel, where: str, query: Mapping[str, object]
+) -> Iterator[_Event]:
+    rows = connection.execution_options(yield_per=1000).execute(
+        sa.text(
+            "SELECT e.key, e.tenant_id, e.id, count(d.id) AS number, coalesce(max(d.routed), 0)"  # noqa: S608 - constant
+            " AS routed FROM events e LEFT JOIN deliveries d"
+            " ON d.event_key = e.key AND d.channel = :channel"
+            f" WHERE (e.channels & :bit) <> 0 AND {where} GROUP BY e.key, e.tenant_id, e.id"
+            " HAVING count(d.id) = 0 OR count(d.id) < max(d.routed)"
+        ),
+        dict(query),
+    )
+    for row in rows:
+        yield _Event(row.key, row.tenant_id, row.id, channel.value, row.number, row.routed)
+
+
+def _is_on_its_way(event: _Event, bus: Bus, report: AuditReport) -> bool:
     if event.rows:
-        report.missing += 1
-        report.count(event.tenant_id, channel.value, "missing")
+        return False  # they are written together: the others will not come
+    where = bus.where(event.name, event.consumer)
+    if where is None:
+        return False
+    report.count(event.tenant_id, event.consumer, where)
+    return True
+
+
+def _still(
+    events: Sequence[_Event], again: Callable[[], AbstractContextManager[sa.Connection]] | None
+) -> Sequence[_Event]:
+    """Those that have nothing to show at a second look either."""
+    if again is None or not events:
+        return events
+    with again() as connection:
+        return [event for event in events if _has_nothing(connection, event)]
+
+
+def _has_nothing(connection: sa.Connection, event: _Event) -> bool:
+    if event.consumer not in frozenset(Channel):
+        uncounted = sa.text("SELECT 1 FROM events WHERE key = :key AND counted = 0")
+        return connection.execute(uncounted, {"key": event.key}).first() is not None
+    channel = Channel(event.consumer)
+    query = {"channel": channel.value, "bit": BITS[channel], "key": event.key}
+    return any(_incomplete(connection, channel, "e.key = :key", query))
+
+
+def _missing(event: _Event, report: AuditReport) -> None:
+    report.missing += 1
+    report.count(event.tenant_id, event.consumer, "missing")
+    if event.rows:
         report.wrong(
             f"event {event.id} of tenant {event.tenant_id}: {event.rows} of"
-            f" {event.routed} {channel} deliveries are there"
+            f" {event.routed} {event.consumer} deliveries are there"
         )
-        return
-    message_id = f"{event.tenant_id}:{event.id}"
-    where = bus.where(message_id, channel.value) or "missing"
-    report.count(event.tenant_id, channel.value, where)
-    if where == "missing":
-        report.missing += 1
+    else:
         report.wrong(
-            f"event {event.id} of tenant {event.tenant_id}: no {channel} delivery,"
+            f"event {event.id} of tenant {event.tenant_id}: no {event.consumer} delivery,"
             " and no message on the bus or in its dead letters"
         )
 
 
-def _check_uncounted(connection: sa.Connection, bus: OnBus, report: AuditReport) -> None:
-    rows = connection.execute(sa.text("SELECT tenant_id, id FROM events WHERE counted = 0"))
-    for row in rows:
-        if bus.where(f"{row.tenant_id}:{row.id}", "metrics") is None:
-            report.wrong(
-                f"event {row.id} of tenant {row.tenant_id}: not counted by metrics,"
-                " and no message of it is on its way there"
-            )
+def _uncounted(connection: sa.Connection, bus: Bus, below: int) -> list[_Event]:
+    """Events that metrics has not counted and will not."""
+    rows = connection.execute(
+        sa.text("SELECT key, tenant_id, id FROM events WHERE counted = 0 AND key < :below"),
+        {"below": below},
+    )
+    events = (_Event(row.key, row.tenant_id, row.id, METRICS, 0, 0) for row in rows)
+    return [event for event in events if bus.where(event.name, METRICS) is None]
 
 
 def _sentences(
@@ -243,8 +299,8 @@ def _exhausted(
         "d.state = 'exhausted' AND NOT coalesce(CASE d.reason"
         f" WHEN 'attempts-used' THEN {used} OR d.deadline <= :now"
         " WHEN 'deadline' THEN d.updated_at >= d.deadline - :slack"
-        " WHEN 'parked-too-long' THEN 1 WHEN 'bounced' THEN 1 WHEN 'purged' THEN 1"
-        f" ELSE {_HAS.format('d.reason')} END, 0)",
+        " WHEN 'parked-too-long' THEN TRUE WHEN 'bounced' THEN TRUE WHEN 'purged' THEN TRUE"
+        f" ELSE {_HAS.format('d.reason')} END, FALSE)",
         {"now": expected.now, "slack": MINUTE},
     )
 

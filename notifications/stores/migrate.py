@@ -29,7 +29,7 @@ def migrate_server(url: str) -> None:
     Raises:
         ConfigurationError: It cannot be reached, or refuses the tables; names the setting.
     """
-    made = sa.make_url(url).set(drivername="postgresql+psycopg")
+    made = postgres.driver_url(url)
     engine = sa.create_engine(
         made, poolclass=sa.NullPool, connect_args={"connect_timeout": postgres.CONNECT_S}
     )

@@ -18,9 +18,11 @@ from notifications.messages import Message
 from notifications.records import Route
 from notifications.retries import DAY, HOUR, MINUTE, SECOND, RetryTable
 from notifications.routing import drain_message, event_message
-from notifications.stores.audit import COLUMNS, AuditReport, figures, run_audit
+from notifications.stores.audit import COLUMNS, AuditReport, figures
+from notifications.stores.audit_sources import run_audit
 from notifications.testing import ManualClock
 from tests.heart_world import (
+    STORES,
     HeartWorld,
     document,
     expectations,
@@ -33,10 +35,10 @@ REFUSED = Failed(reason="http-500", status=500)
 NONE = dict.fromkeys(COLUMNS, 0)
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[HeartWorld]:
+@pytest.fixture(params=STORES)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[HeartWorld]:
     """A heart that carries everything by webhook."""
-    async with heart_world(tmp_path) as world:
+    async with heart_world(tmp_path, store=request.param) as world:
         yield world
 
 
