@@ -29,7 +29,13 @@ from notifications.bus.topology import (
 from notifications.database import Database
 from notifications.deliveries import Delivered, Delivery, Outcome
 from notifications.dispatcher import Dispatcher
-from notifications.errors import FieldError, InvalidEvent, StoreUnavailable
+from notifications.errors import (
+    FieldError,
+    InvalidEvent,
+    InvalidInput,
+    StoreUnavailable,
+    Unavailable,
+)
 from notifications.events import Channel, Event, Known, read_event
 from notifications.hub import Hub
 from notifications.intake import Intake
@@ -297,6 +303,32 @@ class FaultyLedger:
             raise self.faults[method]
 
 
+@dataclass(slots=True)
+class Carrier:
+    """Puts messages on the topic, unless it is told that the bus is away, or to refuse some.
+
+    Attributes:
+        bus: The real one.
+        away: Whether it is.
+        refuses: Ids of messages that it will never take.
+        lots: How many messages each call carried.
+    """
+
+    bus: EmbeddedBus
+    away: bool = False
+    refuses: set[str] = field(default_factory=set)
+    lots: list[int] = field(default_factory=list)
+
+    async def __call__(self, messages: Sequence[Message]) -> None:
+        if self.away:
+            raise Unavailable("the bus is away")
+        for message in messages:
+            if message.id in self.refuses:
+                raise InvalidInput([FieldError("", f"{message.id} is refused for good")])
+        await self.bus.publish(EVENTS_TOPIC, messages)
+        self.lots.append(len(messages))
+
+
 @dataclass(slots=True, kw_only=True)
 class HeartWorld:
     """Everything between the bus and the channels."""
@@ -307,6 +339,7 @@ class HeartWorld:
     dice: SeededDice
     database: Database
     bus_database: SqliteDatabase
+    carrier: Carrier
     outbox: SqlOutbox | None
     bus: EmbeddedBus
     ledger: SqlLedger
@@ -484,6 +517,7 @@ def expectations(now: int, table: RetryTable = NOTIFICATIONS) -> Expectations:
 
 def new_file(path: Path) -> None:
     """A database of this release, made by its migrations once per test run."""
+    path.parent.mkdir(exist_ok=True)
     if "hub" not in _templates:
         migrate(path)
         with closing(sqlite3.connect(path)) as connection:
@@ -549,9 +583,7 @@ async def _build(
     bus = EmbeddedBus(file, TOPOLOGY, clock)
     await bus.start(CONSUMERS.values())
     numbers = Numbers(clock, dice)
-
-    async def publish(messages: Sequence[Message]) -> None:
-        await bus.publish(EVENTS_TOPIC, messages)
+    publish = Carrier(bus)
 
     database: Database = file
     outbox = None
@@ -615,6 +647,7 @@ async def _build(
         dice=dice,
         database=database,
         bus_database=file,
+        carrier=publish,
         outbox=outbox,
         bus=bus,
         ledger=ledger,

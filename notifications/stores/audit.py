@@ -228,7 +228,7 @@ def _has_nothing(connection: sa.Connection, event: _Event) -> bool:
         return connection.execute(uncounted, {"key": event.key}).first() is not None
     channel = Channel(event.consumer)
     query = {"channel": channel.value, "bit": BITS[channel], "key": event.key}
-    return any(_incomplete(connection, channel, "e.key = :key", query))
+    return bool(list(_incomplete(connection, channel, "e.key = :key", query)))
 
 
 def _missing(event: _Event, report: AuditReport) -> None:

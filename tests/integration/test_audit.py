@@ -42,6 +42,13 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield world
 
 
+@pytest.fixture
+async def one_file(tmp_path: Path) -> AsyncIterator[HeartWorld]:
+    """The same, its ledger in one file with the bus: one snapshot shows both."""
+    async with heart_world(tmp_path) as world:
+        yield world
+
+
 async def delivered(world: HeartWorld, *targets: str) -> None:
     """One event, delivered to everybody."""
     world.webhooks.targets = targets or ("ep_1",)
@@ -167,8 +174,9 @@ async def test_an_event_on_the_bus_is_not_missing(tmp_path: Path) -> None:
         assert webhook(report) == {"bus": 1}
 
 
-async def test_an_event_in_hand_is_not_missing(world: HeartWorld) -> None:
+async def test_an_event_in_hand_is_not_missing(one_file: HeartWorld) -> None:
     """While its first attempt is under way and nothing is written, an event is on the bus."""
+    world = one_file
     world.faulty.away("record")
     await world.publish(sample_event())
     await world.until_tried(1)
@@ -177,8 +185,9 @@ async def test_an_event_in_hand_is_not_missing(world: HeartWorld) -> None:
     assert webhook(report) == {"bus": 1}
 
 
-async def test_an_event_that_comes_again_later_is_not_missing(world: HeartWorld) -> None:
+async def test_an_event_that_comes_again_later_is_not_missing(one_file: HeartWorld) -> None:
     """What met a fault of ours and is sent again, waiting or visible, is on the bus."""
+    world = one_file
 
     def broken(_event: Event) -> Route:
         raise RuntimeError("surprise")
@@ -317,8 +326,9 @@ async def test_another_tenants_event_does_not_hide_what_is_missing(tmp_path: Pat
         assert webhook(report, "zeta") == {"bus": 1}
 
 
-async def test_one_of_several_deliveries_that_is_not_there_is_missing(world: HeartWorld) -> None:
+async def test_one_of_several_deliveries_that_is_not_there_is_missing(one_file: HeartWorld) -> None:
     """Rows say how many were routed together: one that vanished is found."""
+    world = one_file
     await delivered(world, "ep_1", "ep_2", "ep_3")
     await world.write("DELETE FROM deliveries WHERE target = 'ep_2'")
     report = world.audit()
@@ -406,8 +416,9 @@ async def test_a_claim_that_ran_out_long_ago_is_wrong(world: HeartWorld) -> None
     only(world.audit(), "pending")
 
 
-async def test_an_event_that_metrics_never_sees_is_wrong(world: HeartWorld) -> None:
+async def test_an_event_that_metrics_never_sees_is_wrong(one_file: HeartWorld) -> None:
     """An event that is not counted, with no message on its way to metrics, is named."""
+    world = one_file
     await delivered(world)
     await world.write("UPDATE events SET counted = 0")
     report = world.audit()
@@ -541,8 +552,9 @@ def test_no_database_is_told(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_audit_does_not_block_the_hub(world: HeartWorld) -> None:
+async def test_the_audit_does_not_block_the_hub(one_file: HeartWorld) -> None:
     """While an audit holds its snapshot, the hub goes on writing."""
+    world = one_file
     await delivered(world)
     with closing(sqlite3.connect(f"file:{world.path}?mode=ro", uri=True)) as connection:
         connection.execute("BEGIN")
