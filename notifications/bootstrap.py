@@ -64,7 +64,7 @@ from notifications.stores.lost import SqlLostEvents
 from notifications.stores.on_bus import EmbeddedBusLook
 from notifications.stores.queries import SqlQueries
 from notifications.stores.standing import SqlStanding
-from notifications.stores.upkeep import Keeping, SqlUpkeep
+from notifications.stores.upkeep import OVERDUE_MS, Keeping, SqlUpkeep
 from notifications.sweep import Step, Sweep, upkeep_steps
 from notifications.tally import Tally
 from notifications.timing import Numbers, SystemDice
@@ -213,6 +213,7 @@ async def open_local_hub(
         ConfigurationError: A secret that the stored data needs is missing.
     """
     dice = SystemDice()
+    policy = policy or local_policy(settings)
     catalogue = load_catalogue()
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(open_storage(settings, folder, dice, APPETITES))
@@ -235,7 +236,7 @@ async def open_local_hub(
                 sender=sender,
             ),
             catalogue,
-            policy or local_policy(settings),
+            policy,
             settings,
             publish=lambda messages: bus.publish(EVENTS_TOPIC, messages),
             clock=clock,
@@ -244,7 +245,12 @@ async def open_local_hub(
         )
         standing = SqlStanding(database, settings.retry_notifications)
         await standing.begin()
-        sweep = Sweep(_sweep_steps(storage, upkeep, settings), clock, standing)
+        sweep = Sweep(
+            _sweep_steps(storage, upkeep, settings),
+            clock,
+            standing,
+            first_pause=policy.claim + OVERDUE_MS + SECOND,
+        )
         await stack.enter_async_context(_at_work(pipeline, bus, sweep, settings, clock))
         yield LocalHub(
             hub=Hub(tally, catalogue, clock),

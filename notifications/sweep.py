@@ -52,7 +52,12 @@ class Sweep:
     """Runs at start, then every minute, or when nudged."""
 
     def __init__(
-        self, steps: Mapping[str, Step], clock: Clock, standing: Standing | None = None
+        self,
+        steps: Mapping[str, Step],
+        clock: Clock,
+        standing: Standing | None = None,
+        *,
+        first_pause: int = EVERY,
     ) -> None:
         """Put it together.
 
@@ -60,10 +65,13 @@ class Sweep:
             steps: What is looked for, in this order, by what was done to it.
             clock: Says when a minute is over.
             standing: Where each sweep is noted; None where nobody reads it.
+            first_pause: How long after the first sweep the second one comes, ms, where that is less
+                than a minute: when what the run before had claimed is free again.
         """
         self._steps = dict(steps)
         self._clock = clock
         self._standing = standing
+        self._first_pause = first_pause
         self._swept = False
         self._nudged = asyncio.Event()
         self.last_at: int | None = None
@@ -73,9 +81,11 @@ class Sweep:
 
     async def run(self) -> None:
         """Sweep until cancelled."""
+        pause = min(self._first_pause, EVERY)
         while True:
             await self.sweep()
-            await self._until_next()
+            await self._until_next(pause)
+            pause = EVERY
 
     def nudge(self) -> None:
         """Sweep soon: something was made due that no wake-up tells of."""
@@ -114,9 +124,9 @@ class Sweep:
         except Exception as error:
             log.warning("sweep.not_noted", exc_info=error)
 
-    async def _until_next(self) -> None:
+    async def _until_next(self, pause: int) -> None:
         waits = {
-            asyncio.ensure_future(self._clock.sleep_until(self._clock.now() + EVERY)),
+            asyncio.ensure_future(self._clock.sleep_until(self._clock.now() + pause)),
             asyncio.ensure_future(self._nudge()),
         }
         try:

@@ -65,8 +65,9 @@ class HubProcess:
 
     @property
     def admin_key(self) -> str:
-        """The generated admin key."""
-        return (self.data / "admin.key").read_text().strip()
+        """The admin key that is set, else the generated one."""
+        set_one = self._settings.get("HUNTAZE_ADMIN_KEY")
+        return set_one or (self.data / "admin.key").read_text().strip()
 
     @property
     def admin(self) -> dict[str, str]:
