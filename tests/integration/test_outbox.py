@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from notifications.postgres import PostgresDatabase
 from notifications.retries import SECOND
 from notifications.stores.outbox import LEASE_MS, SqlOutbox
 from tests.heart_world import POSTGRESQL, HeartWorld, heart_world, sample_event
@@ -78,7 +79,13 @@ async def test_relays_that_race_send_each_message_once(still: HeartWorld) -> Non
     await still.until(lambda: left(still) == 200)
     still.carrier.away = False
     await still.pass_time(LEASE_MS + 1)
-    counts = await asyncio.gather(*(relay_of(still).relay(limit=70) for _ in range(6)))
+    others = [PostgresDatabase(still.store, still.clock) for _ in range(6)]
+    for other in others:
+        await other.start()
+    relays = [SqlOutbox(other, still.numbers, still.carrier) for other in others]
+    counts = await asyncio.gather(*(relay.relay(limit=70) for relay in relays))
+    for other in others:
+        await other.close()
     assert sum(counts) == 200
     assert left(still) == 0
     assert still.one("SELECT count(*) FROM bus_messages") == 200
