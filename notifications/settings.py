@@ -19,6 +19,7 @@ from notifications.errors import ConfigurationError
 from notifications.ports import Dice
 from notifications.retries import MINUTE, NOTIFICATIONS, RetryTable
 from notifications.setting_forms import Network
+from notifications.smtp_url import Relay, read_relay
 from notifications.timing import SystemDice
 
 log = logging.getLogger("huntaze")
@@ -49,6 +50,7 @@ class Settings:
         realtime_hub: The name under which clients reach it.
         email: What carries the mails.
         email_from: Who mails come from.
+        smtp: The mail server that takes them, where `email` is `smtp`.
         app_url: Where the app is: what paths in mails lead to; None leaves such links out.
         webhook_allowed_networks: What the address guard lets through.
         webhook_timeout: Seconds for one attempt, everything included.
@@ -74,6 +76,7 @@ class Settings:
     realtime_hub: str = "huntaze"
     email: str = "folder"
     email_from: str = "Huntaze <notifications@huntaze.example>"
+    smtp: Relay | None = None
     app_url: str | None = None
     webhook_allowed_networks: tuple[Network, ...] = ()
     webhook_timeout: float = 15.0
@@ -150,8 +153,9 @@ VARIABLES: Sequence[Variable] = (
     Variable("HUNTAZE_BUS", ("bus",), forms.one_of("embedded")),
     Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local")),
     Variable("HUNTAZE_REALTIME_HUB", ("realtime_hub",), forms.hub_name),
-    Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder")),
+    Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder", "smtp")),
     Variable("HUNTAZE_EMAIL_FROM", ("email_from",), forms.mailbox),
+    Variable("HUNTAZE_SMTP_URL", ("smtp",), read_relay),
     Variable("HUNTAZE_APP_URL", ("app_url",), forms.origin),
     Variable(
         "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS",
@@ -179,6 +183,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             f"HUNTAZE_PARK_DAYS: deliveries cannot wait {settings.park_days} days when events are"
             f" kept {settings.retention_days} (HUNTAZE_RETENTION_DAYS):"
             f" set it to at most {settings.retention_days}"
+        )
+    if settings.email == "smtp" and settings.smtp is None:
+        yield (
+            "HUNTAZE_SMTP_URL: is needed where HUNTAZE_EMAIL is smtp, such as"
+            " smtp://user:password@mail.example.com:587"
         )
 
 
