@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ssl
 import struct
+import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,14 @@ def mail(operation_id: str = "dlv_0000000015lk7", **changes: Any) -> Mail:
         "created_at": 1_769_857_200_000,
     }
     return Mail(operation_id=operation_id, **fields | changes)
+
+
+async def eventually(condition: Callable[[], object], *, within_s: float = 10.0) -> None:
+    """Return when a condition is true; fail when it is not within the limit."""
+    give_up = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < give_up, f"not within {within_s} s"
+        await asyncio.sleep(0.005)
 
 
 # --------------------------------------------------------------------------- a real server
@@ -299,6 +308,11 @@ async def scripted(
 async def never(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
     """No answer, until the server is closed."""
     await asyncio.Event().wait()
+
+
+async def hear(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    """Wait until something is said."""
+    await reader.readexactly(1)
 
 
 async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

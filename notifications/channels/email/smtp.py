@@ -35,13 +35,14 @@ class SmtpMailer:
     Use as an async context manager, or call `start` and `close`.
     """
 
-    def __init__(self, relay: Relay, sender: str, clock: Clock) -> None:
+    def __init__(self, relay: Relay, sender: str, clock: Clock, *, wait: float = WAIT_S) -> None:
         """Configure; nothing is opened before the first mail.
 
         Args:
             relay: The mail server.
             sender: `notify@example.com` or `Name <notify@example.com>`.
             clock: For pauses and idle connections.
+            wait: Seconds that an attempt waits for a connection that is free.
 
         Raises:
             InvalidInput: The sender's address is none.
@@ -50,6 +51,7 @@ class SmtpMailer:
         _, address = read_sender(sender)
         self._relay = relay
         self._sender = sender
+        self._wait = wait
         self._bounces = relay.bounces or address
         tls = ssl_context(relay)
         self._gate = Gate(clock)
@@ -99,7 +101,7 @@ class SmtpMailer:
 
     async def _attempt(self, envelope: Envelope) -> Delivered | Postponed | Verdict:
         try:
-            async with self._pool.place(WAIT_S) as place:
+            async with self._pool.place(self._wait) as place:
                 verdict = await self._in_time(place, envelope)
         except Unavailable as error:
             return Postponed(reason=str(error))
