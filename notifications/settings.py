@@ -243,6 +243,32 @@ def load_or_create_secrets(data_dir: Path, settings: Settings, dice: Dice | None
     )
 
 
+def read_secrets(data_dir: Path, settings: Settings) -> tuple[bytes, ...]:
+    """Look at the secrets that a start would use, without making any; the encryption keys.
+
+    Raises:
+        ConfigurationError: Files that cannot be read or are damaged; one line each.
+    """
+    files = _SecretFiles(data_dir, SystemDice())
+    problems: list[str] = []
+
+    def look(name: str, form: Callable[[str], T], given: tuple[T, ...]) -> tuple[T, ...]:
+        if given or not (data_dir / name).exists():
+            return given
+        try:
+            return files.read(name, form)
+        except ConfigurationError as error:
+            problems.append(str(error))
+            return ()
+
+    look(ADMIN_KEY_FILE, forms.admin_key, settings.admin_keys)
+    keys = look(ENCRYPTION_KEYS_FILE, forms.encryption_key, settings.encryption_keys)
+    look(USER_TOKEN_SECRET_FILE, forms.token_secret, settings.user_token_secrets)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return keys
+
+
 def _new_admin_key(dice: Dice) -> str:
     return "hz_admin_" + dice.token(_SECRET_BYTES).hex()
 
@@ -266,6 +292,14 @@ class _SecretFiles:
             if not path.exists():
                 self._create(path, fresh(self.dice))
             _tighten(path)
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error.strerror}") from error
+        return self.read(name, form)
+
+    def read(self, name: str, form: Callable[[str], T]) -> tuple[T, ...]:
+        """What is in a file that is there."""
+        path = self.folder / name
+        try:
             text = path.read_text("utf-8", errors="replace").strip()
             return forms.each_of(form, secret=True)(text)
         except OSError as error:
