@@ -15,7 +15,7 @@ from notifications.smtp_url import SETTING, Relay
 def examine_mail(folder: DataFolder, settings: Settings) -> Iterator[Finding]:
     """Where mails go, and whether that takes them."""
     if settings.email == "smtp" and settings.smtp is not None:
-        yield _server(settings.smtp)
+        yield _server(settings.smtp, settings.email_from)
         return
     detail = f"each is a file in {folder.mail}"
     if settings.smtp is None:
@@ -25,9 +25,9 @@ def examine_mail(folder: DataFolder, settings: Settings) -> Iterator[Finding]:
         yield Finding(Mark.DOUBTFUL, "mail", f"{detail}, although {SETTING} is set", advice)
 
 
-def _server(relay: Relay) -> Finding:
+def _server(relay: Relay, sender: str) -> Finding:
     try:
-        found = asyncio.run(examine(relay))
+        found = asyncio.run(examine(relay, sender))
     except HuntazeError as error:
         return Finding(Mark.WRONG, "mail", str(error), f"correct {SETTING}")
     if isinstance(found, str):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from notifications.channels.email.smtp import SmtpMailer
+from notifications.channels.email.smtp import SmtpMailer, examine
 from notifications.channels.email.smtp_pool import IDLE_MS, MAILS_PER_SESSION
 from notifications.deliveries import Delivered, Failed, Outcome, Postponed
 from notifications.smtp_url import Relay, Tls
@@ -223,6 +223,22 @@ async def test_a_sender_that_is_refused_is_ours_to_mend() -> None:
         assert reason(await mailer.send(mail())) == ("postponed", "smtp-553")
 
 
+@pytest.mark.parametrize(
+    ("answers", "found"),
+    [
+        ([], "unencrypted, signed in, takes mails of up to 32,768 KiB"),
+        (["553 5.7.1 not owned by you"], "smtp-553"),
+    ],
+)
+async def test_the_server_can_be_tried_without_a_mail(answers: list[str], found: str) -> None:
+    """Signing in and the sender are tried as for a mail, and nothing is sent."""
+    async with mail_server(accounts=ACCOUNTS, answers={"MAIL": answers}) as server:
+        relay = Relay(host="127.0.0.1", port=server.port, tls=Tls.NONE, **SIGNED_IN)
+        verdict = await examine(relay, SENDER)
+    assert (verdict if isinstance(verdict, str) else verdict.reason) == found
+    assert server.mails == []
+
+
 # --------------------------------------------------------------------------- refusals
 
 
@@ -248,12 +264,16 @@ async def test_a_sender_that_is_refused_is_ours_to_mend() -> None:
         ("DATA", "451 4.3.0 try again", "retried", "smtp-451"),
     ],
 )
-async def test_refusals_are_told_apart(command: str, answer: str, kind: str, why: str) -> None:
+async def test_refusals_are_told_apart(
+    command: str, answer: str, kind: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Final, to be retried, or ours to mend: by what was refused and how."""
     async with mail_server(answers={command: [answer]}) as server, mailer_of(server) as mailer:
         outcome = await mailer.send(mail())
     assert reason(outcome) == (kind, why)
     assert server.mails == []
+    logged = [each.message for each in caplog.records if each.levelname == "ERROR"]
+    assert ("mail.not_relayed" in logged) == (why == "smtp-relay-denied")
     if why[5:].isdigit() and isinstance(outcome, Failed):
         assert outcome.status == int(why[5:])
         assert outcome.detail == answer[4:]

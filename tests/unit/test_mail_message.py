@@ -180,6 +180,7 @@ def test_what_is_no_address_is_refused(address):
 def test_a_domain_in_another_script_is_written_in_ascii():
     """An international domain goes out in the form that every server knows."""
     assert read_address("sam@exämple.com", "/to") == "sam@xn--exmple-cua.com"
+    assert read_address("sam@straße.example", "/to") == "sam@xn--strae-oqa.example"
     assert (
         read_address("Sam.O'Neil+tag@Mail.Example.com", "/to") == "Sam.O'Neil+tag@Mail.Example.com"
     )

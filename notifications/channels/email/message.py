@@ -16,6 +16,8 @@ from email.utils import format_datetime, parseaddr
 from functools import lru_cache
 from typing import cast
 
+import idna
+
 from notifications.errors import FieldError, InvalidInput
 from notifications.records import Mail
 from notifications.text import one_line
@@ -33,7 +35,9 @@ _ATOMS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL_PART = re.compile(rf"{_ATOMS}(?:\.{_ATOMS})*")
 _LOCAL_PART_BYTES = 64
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
-_DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]+)*")
+_DOMAIN = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9-]{1,63})*"
+)
 _PLAIN = re.compile(r"[A-Za-z0-9 .,:;!?'()/&+_-]{1,60}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9 '_-]{1,60}")
 
@@ -97,10 +101,8 @@ def read_address(text: str, pointer: str, *, international: bool = False) -> str
     local, _, domain = text.rpartition("@")
     if international:
         local = unicodedata.normalize("NFC", local)
-    try:
-        domain = domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        domain = ""
+    if not domain.isascii():
+        domain = _in_ascii(domain)
     if not _is_local_part(local, international) or not _DOMAIN.fullmatch(domain):
         raise InvalidInput([FieldError(pointer, "must be one e-mail address, name@example.com")])
     return f"{local}@{domain}"
@@ -114,6 +116,14 @@ def _is_local_part(text: str, international: bool) -> bool:
             return False
         text = _FOREIGN.sub("x", text)
     return len(text) <= _LOCAL_PART_BYTES and _LOCAL_PART.fullmatch(text) is not None
+
+
+def _in_ascii(domain: str) -> str:
+    """As registries write it today. Python's own codec makes strasse.de of straße.de: another's."""
+    try:
+        return idna.encode(domain, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        return ""
 
 
 def _is_letter(character: str) -> bool:

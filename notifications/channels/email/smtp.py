@@ -6,6 +6,7 @@ be with the server; after that the attempt is not repeated, for the server may h
 """
 
 import asyncio
+import logging
 import ssl
 from types import TracebackType
 from typing import Self
@@ -22,8 +23,14 @@ from notifications.ports import Clock
 from notifications.records import Mail
 from notifications.smtp_url import SETTING, Relay
 
+log = logging.getLogger("huntaze")
+
 WAIT_S = 5.0
 """How long an attempt waits for a connection that is free; not part of its time limit."""
+
+_SAMPLE = bytes(1024)  # its size is told, and nothing of it is sent
+
+_MAY_RELAY = f"check user name and password in {SETTING}, or what the server lets them send to"
 
 _PROMPT_S = 5.0
 """How long a kept connection may take to show that it lives, before another is opened."""
@@ -107,6 +114,8 @@ class SmtpMailer:
             return Postponed(reason=str(error))
         if self._pool.closed and not isinstance(verdict, Delivered):
             return Postponed(reason="the mailer was closed meanwhile")
+        if isinstance(verdict, Failed) and verdict.reason == answers.RELAY_DENIED:
+            log.error("mail.not_relayed", extra={"detail": verdict.detail, "advice": _MAY_RELAY})
         return verdict
 
     async def _in_time(self, place: Place, envelope: Envelope) -> Delivered | Verdict:
@@ -164,13 +173,19 @@ def _unfit(session: Session, envelope: Envelope) -> Failed | None:
     return None
 
 
-async def examine(relay: Relay) -> str | Verdict:
-    """Connect, encrypt and sign in as for a mail, without sending one; what was found.
+async def examine(relay: Relay, sender: str) -> str | Verdict:
+    """All of a mail but its recipient and content, so that none is sent; what was found.
+
+    Args:
+        relay: The mail server.
+        sender: Who mails come from.
 
     Raises:
+        InvalidInput: The sender's address is none.
         ConfigurationError: The CA file cannot be used.
         Unavailable: There is no socket left.
     """
+    bounces = relay.bounces or read_sender(sender)[1]
     session = Session(relay, ssl_context(relay))
     try:
         async with asyncio.timeout(relay.timeout):
@@ -179,6 +194,7 @@ async def examine(relay: Relay) -> str | Verdict:
             found.append("no sign-in asked for" if relay.username is None else "signed in")
             if (limit := session.size_limit) is not None:
                 found.append(f"takes mails of up to {limit >> 10:,} KiB")
+            await session.begin(Envelope(sender=bounces, recipient="", content=_SAMPLE))
     except TimeoutError:
         return answers.timed_out(session.step, relay.timeout)
     except SessionError as error:

@@ -61,6 +61,9 @@ Verdict = Failed | Trouble
 _NOT_SIGNED_IN = frozenset({530, 534, 535, 538})
 _TOO_LARGE = frozenset({523, 552})
 _UNKNOWN_PARAMETER = 555
+RELAY_DENIED = "smtp-relay-denied"
+"""The reason where the server would take a mail for others, but not for this addressee."""
+
 _MAY_NOT_RELAY = re.compile(
     r"relay(?:ing)?\b.{0,20}\b(?:denied|prohibited|not (?:permitted|allowed))"
     r"|(?:unable|not (?:permitted|allowed|authori[sz]ed)) to relay",
@@ -94,8 +97,8 @@ def refused(step: Step, code: int, text: str, *, relay: Relay, unusual: bool = F
     """
     detail = readable(text, relay)
     if not 400 <= code <= 599:
-        said = f"answered the {step} with {code} {detail}".rstrip()
-        return Failed(reason="smtp-protocol", detail=f"the server does not speak SMTP: it {said}")
+        said = f"{code} {detail}".rstrip() if code >= 0 else detail
+        return Failed(reason="smtp-protocol", detail=f"no SMTP, at the {step}: {said}")
     reason = f"smtp-{code}"
     if code < 500:
         return Failed(reason=reason, status=code, detail=detail)
@@ -104,7 +107,7 @@ def refused(step: Step, code: int, text: str, *, relay: Relay, unusual: bool = F
         return Trouble(reason=reason, detail=what, advice=_ADVICE[step])
     if step is Step.RECIPIENT and _MAY_NOT_RELAY.search(text):
         # Ours too, but perhaps for this domain alone: no reason to hold up every mail.
-        return Failed(reason="smtp-relay-denied", status=code, detail=detail)
+        return Failed(reason=RELAY_DENIED, status=code, detail=detail)
     return Failed(reason=reason, retryable=False, status=code, detail=detail)
 
 
