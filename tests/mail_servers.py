@@ -77,6 +77,7 @@ class MailServer:
         accounts: User names and their passwords; where there are any, nobody else is let in.
         attempts: Passwords that were shown, with the mechanism.
         accepted: How many connections were made.
+        connections: Their protocols.
     """
 
     answers: dict[str, list[str]] = field(default_factory=dict)
@@ -88,8 +89,8 @@ class MailServer:
     attempts: list[tuple[str, str]] = field(default_factory=list)
     accepted: int = 0
     port: int = 0
+    connections: list["_Counted"] = field(default_factory=list)
     _server: asyncio.Server | None = None
-    _connections: list["_Counted"] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -102,12 +103,12 @@ class MailServer:
         assert self._server is not None
         self._server.close()
         self.hang_up()
-        tasks = [each._handler_coroutine for each in self._connections if each._handler_coroutine]
+        tasks = [each._handler_coroutine for each in self.connections if each._handler_coroutine]
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def hang_up(self) -> None:
         """End every connection."""
-        for each in self._connections:
+        for each in self.connections:
             if each.transport is not None:
                 each.transport.abort()
 
@@ -127,7 +128,7 @@ class MailServer:
                 **{"enable_SMTPUTF8": True, **self.options},
             )
         made.number = self.accepted
-        self._connections.append(made)
+        self.connections.append(made)
         return made
 
     def _authenticate(
@@ -223,6 +224,7 @@ class ScriptedServer:
     port: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
+    _readers: list[asyncio.StreamReader] = field(default_factory=list)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
@@ -239,12 +241,18 @@ class ScriptedServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    @property
+    def open_connections(self) -> int:
+        """Connections that the client has not closed."""
+        return sum(not each.at_eof() for each in self._readers)
+
     def said(self, connection: int = 1) -> list[str]:
         """The words that a connection's lines began with."""
         return [line.split(b" ")[0].decode() for number, line in self.heard if number == connection]
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
+        self._readers.append(reader)
         number = self.accepted
         script = self.script[min(number, len(self.script)) - 1]
         task = asyncio.current_task()

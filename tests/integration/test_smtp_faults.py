@@ -422,6 +422,17 @@ async def test_a_server_that_repeats_our_password_does_not_get_it_into_the_log(
 # --------------------------------------------------------------------------- the end
 
 
+async def test_an_attempt_that_is_given_up_leaves_no_connection() -> None:
+    """Whoever stops waiting for a mail frees its place, and the connection is closed at once."""
+    async with scripted({"RCPT": never}, {}) as server, mailer_of(server, connections=1) as mailer:
+        given_up = asyncio.create_task(mailer.send(mail("dlv_1")))
+        await eventually(lambda: "RCPT" in server.said())
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        await eventually(lambda: server.open_connections == 0)
+        assert isinstance(await mailer.send(mail("dlv_2")), Delivered)
+
+
 async def test_closing_breaks_off_what_is_under_way() -> None:
     """A mail that is under way when the hub stops is postponed, and nothing stays open."""
     async with scripted({".": never}) as server, mailer_of(server) as mailer:

@@ -355,6 +355,15 @@ async def test_a_connection_that_died_is_replaced() -> None:
     assert [each.connection for each in server.mails] == [1, 2]
 
 
+async def test_a_dead_connection_says_nothing_of_what_the_server_takes() -> None:
+    """What a server can is asked of a connection that lives, not of one that was closed."""
+    async with mail_server() as server, mailer_of(server) as mailer:
+        await mailer.send(mail("dlv_1"))
+        server.hang_up()
+        await eventually(lambda: all(each.transport is None for each in server.connections))
+        assert isinstance(await mailer.send(mail("dlv_2", to="zoé@example.com")), Delivered)
+
+
 async def test_a_mailer_that_is_closed_leaves_nothing_open() -> None:
     """Closing ends every connection, and a mail after it is postponed."""
     async with mail_server() as server:

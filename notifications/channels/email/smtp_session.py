@@ -153,13 +153,11 @@ class Session:
         Raises:
             SessionError: It was refused, or the connection broke.
         """
-        self._unclean = True
         encoding = "utf-8" if envelope.international else "ascii"
         with self._at(Step.RECIPIENT):
             await self._client.rcpt(envelope.recipient, encoding=encoding)
         with self._at(Step.CONTENT):
             answer = await self._client.data(envelope.content)
-        self._unclean = False
         return answers.readable(answer.message, self._relay)
 
     async def leave(self) -> None:
