@@ -10,7 +10,7 @@ from notifications.cli.findings import Finding, Mark
 from notifications.errors import ConfigurationError
 from notifications.owner import DataFolder
 from notifications.settings import SECRET_FILES, Settings, read_secrets
-from notifications.stores.migrate import GO_ON, RESTORE, newer, revisions
+from notifications.stores.migrate import GO_ON, RESTORE, newer, revisions, server_revision
 from notifications.timing import SystemDice
 from notifications.vault import SETTING, Vault
 
@@ -22,6 +22,8 @@ def examine_data(folder: DataFolder, settings: Settings) -> Iterator[Finding]:
     yield from _folder(folder)
     yield from _secrets(folder, settings)
     yield _database(folder)
+    if settings.database_url is not None:
+        yield _server(settings.database_url)
 
 
 def _folder(folder: DataFolder) -> Iterator[Finding]:
@@ -67,7 +69,7 @@ def _secrets(folder: DataFolder, settings: Settings) -> Iterator[Finding]:
             advice = "put the former file back from a backup of the data folder"
             yield Finding(Mark.WRONG, "secrets", problem, advice)
         return
-    missing = _missing_keys(folder, keys)
+    missing = _missing_keys(folder, keys) if settings.database_url is None else ()
     if missing:
         named = ", ".join(missing)
         detail = f"stored webhook secrets are encrypted with key {named}, which is gone"
@@ -105,12 +107,27 @@ def _database(folder: DataFolder) -> Finding:
     if answers != ["ok"]:
         return Finding(Mark.WRONG, "database", "; ".join(answers), RESTORE)
     whole = f"whole ({path.stat().st_size >> 10:,} KiB)"
+    return _compared(str(path), whole, at)
+
+
+def _server(url: str) -> Finding:
+    try:
+        at = server_revision(url)
+    except ConfigurationError as error:
+        advice = "start its server, or correct the setting"
+        return Finding(Mark.WRONG, "database", str(error), advice)
+    name = "the database of HUNTAZE_DATABASE_URL"
+    return _compared(name, f"{name} answers", at)
+
+
+def _compared(name: str, well: str, at: str | None) -> Finding:
+    """Whether the tables are those of this release, or will be."""
     known = revisions()
-    if at is None or at == known[-1]:
-        return Finding(Mark.RIGHT, "database", whole)
-    if at not in known:
-        return Finding(Mark.WRONG, "database", newer(path, at), GO_ON)
-    return Finding(Mark.RIGHT, "database", f"{whole}; `huntaze up` brings it to this release")
+    if at == known[-1]:
+        return Finding(Mark.RIGHT, "database", well)
+    if at is None or at in known:
+        return Finding(Mark.RIGHT, "database", f"{well}; `huntaze up` brings it to this release")
+    return Finding(Mark.WRONG, "database", newer(name, at), GO_ON)
 
 
 def _revision(connection: sqlite3.Connection) -> str | None:

@@ -1,6 +1,8 @@
 """Bringing a database to this release's tables."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -14,7 +16,7 @@ from notifications.errors import ConfigurationError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-GO_ON = "start that release again, or put a backup from before it in place of the data folder"
+GO_ON = "start that release again, or put a backup from before it in its place"
 """What to do about a file that a newer release has written to."""
 
 RESTORE = "keep it aside, and put a backup of the data folder in its place"
@@ -43,9 +45,7 @@ def migrate(path: Path) -> None:
     try:
         path.touch(mode=0o600)  # SQLite gives its other files the mode of this one
         with engine.begin() as connection:
-            at = MigrationContext.configure(connection).get_current_revision()
-            if at is not None and at not in revisions():
-                raise ConfigurationError(f"{newer(path, at)}: {GO_ON}")
+            _check_known(connection, str(path))
             command.upgrade(_config(connection), "head")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written to: {error.strerror}") from error
@@ -60,10 +60,16 @@ def revisions() -> tuple[str, ...]:
     return tuple(script.revision for script in scripts.walk_revisions())[::-1]
 
 
-def newer(path: Path, at: str) -> str:
+def _check_known(connection: sa.Connection, name: str) -> None:
+    at = MigrationContext.configure(connection).get_current_revision()
+    if at is not None and at not in revisions():
+        raise ConfigurationError(f"{newer(name, at)}: {GO_ON}")
+
+
+def newer(name: str, at: str) -> str:
     """What to say of a database whose tables are of a state that this release does not know."""
     latest = revisions()[-1]
-    return f"{path} was written by a newer release: its tables are at {at}, this one's at {latest}"
+    return f"{name} was written by a newer release: its tables are at {at}, this one's at {latest}"
 
 
 def migrate_server(url: str) -> None:
@@ -72,14 +78,32 @@ def migrate_server(url: str) -> None:
     Raises:
         ConfigurationError: It cannot be reached, or refuses the tables; names the setting.
     """
+    with _server(url) as (connection, name):
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        _check_known(connection, name)
+        command.upgrade(_config(connection), "head")
+
+
+def server_revision(url: str) -> str | None:
+    """The state of the tables of a `postgresql://` URL's database; None where it has none yet.
+
+    Raises:
+        ConfigurationError: It cannot be reached; names the setting.
+    """
+    with _server(url) as (connection, _):
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+@contextmanager
+def _server(url: str) -> Iterator[tuple[sa.Connection, str]]:
+    """A transaction, and the database's name for people."""
     made = postgres.driver_url(url)
     engine = sa.create_engine(
         made, poolclass=sa.NullPool, connect_args={"connect_timeout": postgres.CONNECT_S}
     )
     try:
         with engine.begin() as connection:
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            command.upgrade(_config(connection), "head")
+            yield connection, f"the database {made.database} of HUNTAZE_DATABASE_URL"
     except sa.exc.DBAPIError as error:
         why = str(error.orig).strip().splitlines()
         raise ConfigurationError(

@@ -4,11 +4,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from notifications.errors import ConfigurationError
 from notifications.stores.migrate import migrate, revisions
 from tests.hub_process import run_huntaze
+from tests.postgres_server import migrated_database
 
 
 def set_revision(path: Path, revision: str) -> None:
@@ -66,6 +68,23 @@ def test_the_doctor_tells_of_a_database_that_is_to_be_brought_here(tmp_path: Pat
     looked = run_huntaze(["doctor", "--data", str(tmp_path)])
     assert looked.returncode == 0, looked.stdout
     assert ("`huntaze up` brings it to this release" in looked.stdout) == (len(revisions()) > 1)
+
+
+def test_a_server_database_of_a_newer_release_is_refused(tmp_path: Path):
+    """On PostgreSQL, too, one line says which release wrote it, at a start and by the doctor."""
+    url = migrated_database()
+    settings = {"HUNTAZE_DATABASE_URL": url}
+    well = run_huntaze(["doctor", "--data", str(tmp_path)], settings)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    done = run_huntaze(["migrate"], settings)
+    looked = run_huntaze(["doctor", "--data", str(tmp_path)], settings)
+    assert (well.returncode, "HUNTAZE_DATABASE_URL answers" in well.stdout) == (0, True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "of HUNTAZE_DATABASE_URL was written by a newer release" in line
+    assert looked.returncode == 1
+    assert "its tables are at 9999" in looked.stdout
 
 
 def test_a_database_that_somebody_else_holds_is_told_as_such(tmp_path: Path):
