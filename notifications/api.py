@@ -66,6 +66,7 @@ def create_app(hub: LocalHub) -> FastAPI:
                 probes={"database": database_answers(hub.database)},
                 sweep_at=lambda: hub.sweep.last_at or hub.sweep.began_at,
                 sockets=hub.sockets.count,
+                degraded=lambda: {"email": why} if (why := hub.mailer.trouble()) else {},
             ),
             admin_keys=hub.secrets.admin_keys,
             allowed_origins=hub.settings.allowed_origins,

@@ -22,7 +22,7 @@ from notifications.bus.topology import (
 )
 from notifications.catalogue import Catalogue
 from notifications.channels.email.channel import EmailChannel
-from notifications.channels.email.folder import FolderMailer
+from notifications.channels.email.mailers import mail_time_limit, open_mailer
 from notifications.channels.realtime.channel import RealtimeChannel
 from notifications.channels.realtime.sockets import Sockets
 from notifications.channels.realtime.tokens import ClientTokens
@@ -140,7 +140,13 @@ class Pipeline:
         lanes, outage = Lanes(), Outage(clock)
         adapters: Mapping[Channel, ChannelAdapter] = {
             Channel.REALTIME: RealtimeChannel(store.directory, gateways.push, renderer, clock),
-            Channel.EMAIL: EmailChannel(store.directory, renderer, gateways.mailer, clock),
+            Channel.EMAIL: EmailChannel(
+                store.directory,
+                renderer,
+                gateways.mailer,
+                clock,
+                time_limit=mail_time_limit(settings),
+            ),
             Channel.WEBHOOK: WebhookChannel(store.directory, gateways.sender, clock),
         }
         self.dispatchers = {
@@ -191,6 +197,7 @@ class LocalHub:
     queries: SqlQueries
     sweep: Sweep
     sockets: Sockets
+    mailer: Mailer
     client_tokens: ClientTokens
     pipeline: Pipeline
     clock: Clock
@@ -228,13 +235,10 @@ async def open_local_hub(
         sockets = Sockets(tokens, dice)
         stack.push_async_callback(sockets.close)
         sender = await stack.enter_async_context(_sender(settings, clock))
+        mailer = await stack.enter_async_context(open_mailer(settings, folder.mail, clock))
         pipeline = Pipeline(
             Store(ledger=tally, counts=ledger, directory=directory),
-            Gateways(
-                push=sockets,
-                mailer=FolderMailer(folder.mail, settings.email_from),
-                sender=sender,
-            ),
+            Gateways(push=sockets, mailer=mailer, sender=sender),
             catalogue,
             policy,
             settings,
@@ -271,6 +275,7 @@ async def open_local_hub(
             queries=SqlQueries(database),
             sweep=sweep,
             sockets=sockets,
+            mailer=mailer,
             client_tokens=tokens,
             pipeline=pipeline,
             clock=clock,
@@ -297,7 +302,10 @@ def local_policy(settings: Settings) -> Policy:
     return Policy(
         table=settings.retry_notifications,
         grace=IN_HAND_S,
-        claim=int(settings.webhook_timeout * SECOND) + _CLAIM_MARGIN_MS,
+        claim=max(
+            int(settings.webhook_timeout * SECOND) + _CLAIM_MARGIN_MS,
+            int(mail_time_limit(settings) * SECOND) + _CLAIM_MARGIN_MS // 2,
+        ),
         patience=DAY / SECOND,
         shared=settings.database_url is not None,
     )

@@ -14,7 +14,7 @@ from notifications.events import Channel
 from notifications.retries import SECOND, RetryTable
 
 POSTPONED_FOR = 5 * SECOND
-"""When it is tried again after a fault of ours."""
+"""When it is tried again after a fault of ours that does not say how long it lasts."""
 
 
 class State(StrEnum):
@@ -80,9 +80,15 @@ class Parked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postponed:
-    """A fault of ours kept it from being tried, e.g. no file descriptor: no attempt was made."""
+    """A fault of ours kept it from being tried, e.g. no file descriptor: no attempt was made.
+
+    Attributes:
+        reason: What kept it.
+        again_in: Milliseconds after which trying again is sensible, where that is known.
+    """
 
     reason: str
+    again_in: int | None = None
 
 
 Outcome = Delivered | Failed | Skipped | Parked | Postponed
@@ -180,7 +186,7 @@ def attempted(
     if isinstance(outcome, Parked):
         return parked(delivery, outcome.reason)
     if isinstance(outcome, Postponed):
-        again_at = now + POSTPONED_FOR
+        again_at = now + (outcome.again_in or POSTPONED_FOR)
         in_time = now < delivery.deadline
         return waiting(delivery, due_at=min(again_at, delivery.deadline) if in_time else again_at)
     if not outcome.retryable:

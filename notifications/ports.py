@@ -354,5 +354,15 @@ class Mailer(Protocol):
     """Hands mails to whatever carries them."""
 
     async def send(self, mail: Mail) -> Outcome:
-        """`Delivered` = the mailer took it. The same operation id again is harmless."""
+        """`Delivered` = the mailer took it. The same operation id again is harmless.
+
+        A `Failed` that is not retryable is the mail's or the addressee's fault. What keeps every
+        mail from going out, such as a password that is refused, is `Postponed`: it uses up
+        nobody's attempts. Returns within its own time limit and never raises for what a mail, an
+        addressee or a server does.
+        """
+        ...
+
+    def trouble(self) -> str | None:
+        """Why no mail goes out at present, where that is ours to mend: short and constant."""
         ...

@@ -19,6 +19,7 @@ from notifications.errors import ConfigurationError
 from notifications.ports import Dice
 from notifications.retries import MINUTE, NOTIFICATIONS, RetryTable
 from notifications.setting_forms import Network
+from notifications.smtp_url import Relay, read_relay
 from notifications.timing import SystemDice
 
 log = logging.getLogger("huntaze")
@@ -49,6 +50,7 @@ class Settings:
         realtime_hub: The name under which clients reach it.
         email: What carries the mails.
         email_from: Who mails come from.
+        smtp: The mail server that takes them, where `email` is `smtp`.
         app_url: Where the app is: what paths in mails lead to; None leaves such links out.
         webhook_allowed_networks: What the address guard lets through.
         webhook_timeout: Seconds for one attempt, everything included.
@@ -74,6 +76,7 @@ class Settings:
     realtime_hub: str = "huntaze"
     email: str = "folder"
     email_from: str = "Huntaze <notifications@huntaze.example>"
+    smtp: Relay | None = None
     app_url: str | None = None
     webhook_allowed_networks: tuple[Network, ...] = ()
     webhook_timeout: float = 15.0
@@ -150,8 +153,9 @@ VARIABLES: Sequence[Variable] = (
     Variable("HUNTAZE_BUS", ("bus",), forms.one_of("embedded")),
     Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local")),
     Variable("HUNTAZE_REALTIME_HUB", ("realtime_hub",), forms.hub_name),
-    Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder")),
+    Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder", "smtp")),
     Variable("HUNTAZE_EMAIL_FROM", ("email_from",), forms.mailbox),
+    Variable("HUNTAZE_SMTP_URL", ("smtp",), read_relay),
     Variable("HUNTAZE_APP_URL", ("app_url",), forms.origin),
     Variable(
         "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS",
@@ -179,6 +183,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             f"HUNTAZE_PARK_DAYS: deliveries cannot wait {settings.park_days} days when events are"
             f" kept {settings.retention_days} (HUNTAZE_RETENTION_DAYS):"
             f" set it to at most {settings.retention_days}"
+        )
+    if settings.email == "smtp" and settings.smtp is None:
+        yield (
+            "HUNTAZE_SMTP_URL: is needed where HUNTAZE_EMAIL is smtp, such as"
+            " smtp://user:password@mail.example.com:587"
         )
 
 
@@ -234,6 +243,32 @@ def load_or_create_secrets(data_dir: Path, settings: Settings, dice: Dice | None
     )
 
 
+def read_secrets(data_dir: Path, settings: Settings) -> tuple[bytes, ...]:
+    """Look at the secrets that a start would use, without making any; the encryption keys.
+
+    Raises:
+        ConfigurationError: Files that cannot be read or are damaged; one line each.
+    """
+    files = _SecretFiles(data_dir, SystemDice())
+    problems: list[str] = []
+
+    def look(name: str, form: Callable[[str], T], given: tuple[T, ...]) -> tuple[T, ...]:
+        if given or not (data_dir / name).exists():
+            return given
+        try:
+            return files.read(name, form)
+        except ConfigurationError as error:
+            problems.append(str(error))
+            return ()
+
+    look(ADMIN_KEY_FILE, forms.admin_key, settings.admin_keys)
+    keys = look(ENCRYPTION_KEYS_FILE, forms.encryption_key, settings.encryption_keys)
+    look(USER_TOKEN_SECRET_FILE, forms.token_secret, settings.user_token_secrets)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return keys
+
+
 def _new_admin_key(dice: Dice) -> str:
     return "hz_admin_" + dice.token(_SECRET_BYTES).hex()
 
@@ -257,6 +292,14 @@ class _SecretFiles:
             if not path.exists():
                 self._create(path, fresh(self.dice))
             _tighten(path)
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error.strerror}") from error
+        return self.read(name, form)
+
+    def read(self, name: str, form: Callable[[str], T]) -> tuple[T, ...]:
+        """What is in a file that is there."""
+        path = self.folder / name
+        try:
             text = path.read_text("utf-8", errors="replace").strip()
             return forms.each_of(form, secret=True)(text)
         except OSError as error:

@@ -71,7 +71,7 @@ def demo(context: click.Context, once: bool, port: int, data: Path | None) -> No
     since the request that published it began. Retries come after a second here, not five. Then
     it stays up, so that you can try it yourself.
     """
-    settings = _settings(read_settings(context))
+    settings = demo_settings(read_settings(context))
     set_up_logging(settings)
     # The usual port may be taken, and nobody has asked for it.
     asked = context.get_parameter_source("port") is not ParameterSource.DEFAULT
@@ -80,10 +80,11 @@ def demo(context: click.Context, once: bool, port: int, data: Path | None) -> No
         run(_demo(settings, folder, place, once=once))
 
 
-def _settings(settings: Settings) -> Settings:
+def demo_settings(settings: Settings) -> Settings:
     """The settings, changed so that there is something to see at once."""
     return replace(
         settings,
+        email="folder",  # its users are made up: no server gets mails for them
         webhook_allowed_networks=(*settings.webhook_allowed_networks, ip_network("127.0.0.0/8")),
         retry_notifications=_RETRIES,
         drain_seconds=min(settings.drain_seconds, 3),

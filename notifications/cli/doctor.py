@@ -1,14 +1,10 @@
 """`huntaze doctor`: what is configured, and what answers."""
 
-import os
 import platform
-import shutil
 import socket
 import sqlite3
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from threading import Thread
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -19,45 +15,22 @@ from rich.text import Text
 
 from notifications.bootstrap import TEMPLATES, load_catalogue
 from notifications.cli.access import data_option
-from notifications.cli.looks import DOUBTFUL, RIGHT, WRONG, terminal
+from notifications.cli.doctor_data import examine_data
+from notifications.cli.doctor_mail import examine_mail
+from notifications.cli.findings import Finding, Mark
+from notifications.cli.looks import terminal
 from notifications.errors import ConfigurationError
 from notifications.owner import DataFolder
 from notifications.rendering import Renderer
-from notifications.settings import SECRET_FILES, Settings
+from notifications.settings import Settings
 
 PYTHON = (3, 11)
 SQLITE = (3, 38)
 """The oldest that have all that the hub's statements use."""
 
-_LITTLE_SPACE = 1 << 30
 _PATIENCE_S = 5.0
 _A_PUBLIC_NAME = "example.com"
 _A_ZONE = "Europe/Paris"
-
-
-class Mark(Enum):
-    """How it is."""
-
-    RIGHT = RIGHT
-    DOUBTFUL = DOUBTFUL
-    WRONG = WRONG
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        mark: How it is.
-        subject: What was looked at.
-        detail: What was found.
-        advice: What to do about it, where it is not right.
-    """
-
-    mark: Mark
-    subject: str
-    detail: str
-    advice: str = ""
 
 
 @click.command()
@@ -81,13 +54,13 @@ def doctor(context: click.Context, data: Path) -> None:
 
 def _examine(context: click.Context, folder: DataFolder) -> Iterator[Finding]:
     yield from _versions()
-    yield from _settings(context)
+    settings, findings = _settings(context)
+    yield from findings
     yield from _catalogue()
     yield _time_zones()
-    yield from _folder(folder)
-    yield from _secrets(folder)
-    yield _database(folder)
+    yield from examine_data(folder, settings)
     yield _names()
+    yield from examine_mail(folder, settings)
     yield _hub(folder)
 
 
@@ -104,17 +77,20 @@ def _versions() -> Iterator[Finding]:
             yield Finding(Mark.WRONG, subject, shown, f"use {subject} {needed} or newer")
 
 
-def _settings(context: click.Context) -> Iterator[Finding]:
+def _settings(context: click.Context) -> tuple[Settings, list[Finding]]:
+    """What is set; the defaults, where it is wrong, so that the rest can be looked at."""
     try:
         settings = Settings.read(context.find_root().obj)
     except ConfigurationError as error:
-        for problem in str(error).splitlines():
-            yield Finding(Mark.WRONG, "settings", problem, "docs/settings.md says what it takes")
-        return
+        advice = "docs/settings.md says what it takes"
+        problems = str(error).splitlines()
+        return Settings(), [Finding(Mark.WRONG, "settings", each, advice) for each in problems]
     if not settings.warnings:
-        yield Finding(Mark.RIGHT, "settings", "each that is set is right")
-    for warning in settings.warnings:
-        yield Finding(Mark.DOUBTFUL, "settings", warning, "correct its name, or remove it")
+        return settings, [Finding(Mark.RIGHT, "settings", "each that is set is right")]
+    advice = "correct its name, or remove it"
+    return settings, [
+        Finding(Mark.DOUBTFUL, "settings", warning, advice) for warning in settings.warnings
+    ]
 
 
 def _catalogue() -> Iterator[Finding]:
@@ -140,60 +116,6 @@ def _time_zones() -> Finding:
         advice = "install the system's time zones (Debian: tzdata)"
         return Finding(Mark.WRONG, "time zones", "this machine has none", advice)
     return Finding(Mark.RIGHT, "time zones", "this machine has them")
-
-
-def _folder(folder: DataFolder) -> Iterator[Finding]:
-    path = folder.path
-    if not path.exists():
-        detail = f"{path} is not there yet; `huntaze up` makes it"
-        parent = path.resolve().parent
-        if os.access(parent, os.W_OK):
-            yield Finding(Mark.RIGHT, "data folder", detail)
-        else:
-            advice = f"give your user the right to write to {parent}, or use another --data"
-            yield Finding(Mark.WRONG, "data folder", f"{parent} cannot be written to", advice)
-        return
-    if not path.is_dir() or not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        advice = f"give your user all rights on {path}, or use another --data"
-        yield Finding(Mark.WRONG, "data folder", f"{path} cannot be written to", advice)
-        return
-    owner = folder.owner()
-    by = "no hub runs on it" if owner is None else f"process {owner} is the hub that owns it"
-    yield Finding(Mark.RIGHT, "data folder", f"{path.resolve()}: {by}")
-    free = shutil.disk_usage(path).free
-    if free < _LITTLE_SPACE:
-        detail = f"{free >> 20} MiB are free"
-        yield Finding(Mark.DOUBTFUL, "disk", detail, "make room: a full disk stops the hub")
-
-
-def _secrets(folder: DataFolder) -> Iterator[Finding]:
-    for name in SECRET_FILES:
-        path = folder.path / name
-        try:
-            open_to_others = path.stat().st_mode & 0o077
-        except OSError:
-            continue
-        if open_to_others:
-            detail = f"{path} can be read by other users of this machine"
-            yield Finding(Mark.WRONG, "secrets", detail, f"run `chmod 600 {path}`")
-
-
-def _database(folder: DataFolder) -> Finding:
-    path = folder.database
-    if not path.exists():
-        return Finding(Mark.RIGHT, "database", "not there yet; `huntaze up` makes it")
-    restore = "stop the hub, and put a backup of the data folder in its place"
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        try:
-            answers = [row[0] for row in connection.execute("PRAGMA quick_check(5)")]
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        return Finding(Mark.WRONG, "database", f"{path}: {error}", restore)
-    if answers != ["ok"]:
-        return Finding(Mark.WRONG, "database", "; ".join(answers), restore)
-    return Finding(Mark.RIGHT, "database", f"whole ({path.stat().st_size >> 10:,} KiB)")
 
 
 def _names() -> Finding:
@@ -237,4 +159,17 @@ def _hub(folder: DataFolder) -> Finding:
     if not answer.is_success:
         detail = f"{running.url}/readyz answers {answer.status_code}: {answer.text[:500]}"
         return Finding(Mark.WRONG, "hub", detail, advice)
-    return Finding(Mark.RIGHT, "hub", f"{running.url} is ready (process {owner})")
+    ready = f"{running.url} is ready (process {owner})"
+    degraded = _degraded(answer)
+    if degraded:
+        return Finding(Mark.DOUBTFUL, "hub", f"{ready}, but for {degraded}", advice)
+    return Finding(Mark.RIGHT, "hub", ready)
+
+
+def _degraded(answer: httpx.Response) -> str:
+    """What does not work meanwhile, and why: `email (smtp-535)`."""
+    try:
+        parts = answer.json().get("degraded") or {}
+        return ", ".join(f"{part} ({reason})" for part, reason in sorted(parts.items()))
+    except (ValueError, AttributeError):
+        return ""  # a hub of another release

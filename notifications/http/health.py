@@ -33,6 +33,7 @@ class Ready(View):
 
     status: Literal["ready"] = "ready"
     checks: list[str]
+    degraded: dict[str, str]
     sweep_age_seconds: float | None
 
 
@@ -49,7 +50,10 @@ async def healthz() -> Alive:
     responses=problem_responses(503),
 )
 async def readyz(request: Request) -> Any:
-    """Asks what the hub cannot do without, and looks at the age of the last sweep."""
+    """Asks what the hub cannot do without, and looks at the age of the last sweep.
+
+    `degraded` names what does not work meanwhile, and why: what it should have carried waits.
+    """
     services = services_of(request)
     failing = [name async for name in _failing(services)]
     age = _sweep_age(services)
@@ -60,7 +64,11 @@ async def readyz(request: Request) -> Any:
         problem = Problem(status=503, detail=detail, headers={"retry-after": "5"})
         return problem.response(request.url.path)
     seconds = None if age is None else age / 1000
-    return Ready(checks=sorted(services.vitals.probes), sweep_age_seconds=seconds)
+    return Ready(
+        checks=sorted(services.vitals.probes),
+        degraded=dict(services.vitals.degraded()),
+        sweep_age_seconds=seconds,
+    )
 
 
 @router.get(
@@ -143,6 +151,15 @@ def _families(request: Request) -> Iterator[_Family]:
     )
     yield _Family(
         "huntaze_sockets", "gauge", "Realtime clients connected.", (({}, vitals.sockets()),)
+    )
+    yield _Family(
+        "huntaze_degraded",
+        "gauge",
+        "What does not work at present, and why.",
+        tuple(
+            ({"part": part, "reason": reason}, 1)
+            for part, reason in sorted(vitals.degraded().items())
+        ),
     )
     age = _sweep_age(services)
     yield _Family(

@@ -1,26 +1,75 @@
 """Bringing a database to this release's tables."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from notifications import postgres
+from notifications import postgres, sqlite
 from notifications.errors import ConfigurationError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+GO_ON = "start that release again, or put a backup from before it in its place"
+"""What to do about a file that a newer release has written to."""
+
+RESTORE = "keep it aside, and put a backup of the data folder in its place"
+"""What to do about a file that cannot be read."""
+
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "another program holds it, end that",
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_IOERR: "the disk does not read or write as it should",
+    sqlite3.SQLITE_READONLY: "give your user the right to write to it",
+    sqlite3.SQLITE_CANTOPEN: "give your user the right to open it and to write to its folder",
+}
 
 _LOCK = 0x6875_6E74_617A_65
 """The number of the lock that one hub holds while it migrates: others that start wait for it."""
 
 
 def migrate(path: Path) -> None:
-    """Create the SQLite file or bring it to this release; does nothing where it is there."""
-    path.touch(mode=0o600)  # SQLite gives its other files the mode of this one
+    """Create the SQLite file or bring it to this release; does nothing where it is there.
+
+    Raises:
+        ConfigurationError: It is damaged, of a newer release, or cannot be written; says what to
+            do. The file is left as it is.
+    """
     engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool)
-    with engine.begin() as connection:
-        command.upgrade(_config(connection), "head")
+    try:
+        path.touch(mode=0o600)  # SQLite gives its other files the mode of this one
+        with engine.begin() as connection:
+            _check_known(connection, str(path))
+            command.upgrade(_config(connection), "head")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written to: {error.strerror}") from error
+    except sa.exc.DBAPIError as error:
+        advice = _ADVICE.get(sqlite.code(error), RESTORE)
+        raise ConfigurationError(f"{path} cannot be used ({error.orig}): {advice}") from error
+
+
+def revisions() -> tuple[str, ...]:
+    """The states of the tables that this release knows, oldest first."""
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    return tuple(script.revision for script in scripts.walk_revisions())[::-1]
+
+
+def _check_known(connection: sa.Connection, name: str) -> None:
+    at = MigrationContext.configure(connection).get_current_revision()
+    if at is not None and at not in revisions():
+        raise ConfigurationError(f"{newer(name, at)}: {GO_ON}")
+
+
+def newer(name: str, at: str) -> str:
+    """What to say of a database whose tables are of a state that this release does not know."""
+    latest = revisions()[-1]
+    return f"{name} was written by a newer release: its tables are at {at}, this one's at {latest}"
 
 
 def migrate_server(url: str) -> None:
@@ -29,14 +78,32 @@ def migrate_server(url: str) -> None:
     Raises:
         ConfigurationError: It cannot be reached, or refuses the tables; names the setting.
     """
+    with _server(url) as (connection, name):
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        _check_known(connection, name)
+        command.upgrade(_config(connection), "head")
+
+
+def server_revision(url: str) -> str | None:
+    """The state of the tables of a `postgresql://` URL's database; None where it has none yet.
+
+    Raises:
+        ConfigurationError: It cannot be reached; names the setting.
+    """
+    with _server(url) as (connection, _):
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+@contextmanager
+def _server(url: str) -> Iterator[tuple[sa.Connection, str]]:
+    """A transaction, and the database's name for people."""
     made = postgres.driver_url(url)
     engine = sa.create_engine(
         made, poolclass=sa.NullPool, connect_args={"connect_timeout": postgres.CONNECT_S}
     )
     try:
         with engine.begin() as connection:
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            command.upgrade(_config(connection), "head")
+            yield connection, f"the database {made.database} of HUNTAZE_DATABASE_URL"
     except sa.exc.DBAPIError as error:
         why = str(error.orig).strip().splitlines()
         raise ConfigurationError(

@@ -125,7 +125,7 @@ def test_the_doctor_finds_a_running_hub_well(tmp_path: Path):
     assert done.returncode == 0, done.stdout
     assert set(found) >= {
         "Python", "SQLite", "settings", "schemas", "templates", "time zones", "data folder",
-        "database", "DNS", "hub",
+        "secrets", "database", "DNS", "mail", "hub",
     }  # fmt: skip
     assert all(finding.startswith("✓") for name, finding in found.items() if name != "DNS")
     assert f"{hub.url} is ready" in found["hub"]
@@ -172,6 +172,37 @@ def test_the_doctor_looks_into_the_database(tmp_path: Path):
     done = run_huntaze(["doctor", "--data", str(tmp_path)])
     assert done.returncode == 1
     assert lines(done.stdout)["database"] == "✗ NULL value in sample.value"
+
+
+def test_the_doctor_reads_the_secrets(tmp_path: Path):
+    """A file that holds no secret is found before a start finds it, and no secret is shown."""
+    with hub_process(tmp_path, QUIET) as hub:
+        admin_key = hub.admin_key
+    whole = run_huntaze(["doctor", "--data", str(tmp_path)])
+    (tmp_path / "encryption.keys").write_text("c2FtcGxl\n")
+    damaged = run_huntaze(["doctor", "--data", str(tmp_path)])
+    assert lines(whole.stdout)["secrets"].startswith("✓")
+    assert damaged.returncode == 1
+    found = lines(damaged.stdout)["secrets"]
+    assert found.startswith(f"✗ {tmp_path / 'encryption.keys'} is damaged")
+    assert "c2FtcGxl" not in damaged.stdout
+    assert admin_key not in damaged.stdout + whole.stdout
+
+
+def test_the_doctor_misses_a_key_that_the_data_needs(tmp_path: Path):
+    """Where the key that stored secrets are encrypted with is gone, it is named."""
+    allowed = {**QUIET, "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8"}
+    with hub_process(tmp_path, allowed) as hub:
+        endpoint = {"url": "http://127.0.0.1:9/hook", "eventTypes": ["*"]}
+        answer = httpx.post(
+            f"{hub.url}/v1/webhook-endpoints", json=endpoint, headers=hub.tenant_headers("acme")
+        )
+        assert answer.status_code == 201, answer.text
+    (tmp_path / "encryption.keys").unlink()
+    done = run_huntaze(["doctor", "--data", str(tmp_path)])
+    assert done.returncode == 1
+    assert re.search("encrypted with key [0-9a-f]{8}, which is gone", done.stdout)
+    assert not (tmp_path / "encryption.keys").exists()
 
 
 @pytest.mark.parametrize("content", ["", '{"url": "http://127.0.0.1:9", "pid": 1}'])

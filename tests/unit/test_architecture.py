@@ -43,6 +43,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.template_files",
         "notifications.rendering",
         "notifications.setting_forms",
+        "notifications.smtp_url",
         "notifications.settings",
         "notifications.telemetry",
     ),

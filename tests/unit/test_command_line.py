@@ -14,11 +14,13 @@ import pytest
 from click.testing import CliRunner
 
 from notifications.cli.access import Access, find_hub
+from notifications.cli.demo import demo_settings
 from notifications.cli.logs import JsonLines, TextLines
 from notifications.cli.main import COMMANDS, huntaze
 from notifications.cli.serving import stop_signals, url_of
 from notifications.errors import AlreadyRunning, ConfigurationError, HuntazeError, Unavailable
 from notifications.settings import Settings
+from notifications.smtp_url import Relay
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("asyncio", "fastapi", "httpx", "pydantic", "rich", "sqlalchemy", "cryptography")
@@ -205,3 +207,9 @@ def test_a_log_line_in_text_stays_one_line():
     line = TextLines().format(record(eventId="a", detail="two\nlines", empty=""))
     assert line.endswith('info    event.accepted eventId=a detail="two\\nlines" empty=""')
     assert "\n" not in line
+
+
+def test_the_demo_mails_nobody():
+    """Whatever carries mails here, the demo's made-up users get theirs into its folder."""
+    relay = Relay(host="mail.example.com")
+    assert demo_settings(Settings(email="smtp", smtp=relay)).email == "folder"

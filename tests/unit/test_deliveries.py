@@ -133,6 +133,18 @@ def test_what_a_fault_of_ours_kept_back_is_postponed_without_an_attempt() -> Non
     assert later == replace(FRESH, due_at=NOON + 5 * SECOND)
 
 
+def test_what_is_known_to_last_is_postponed_for_that_long() -> None:
+    """A fault of ours that says how long it lasts is not looked at every five seconds."""
+    later = after(Postponed(reason="smtp-535", again_in=MINUTE))
+    assert later == replace(FRESH, due_at=NOON + MINUTE)
+
+
+def test_a_postponement_goes_to_the_deadline_at_most() -> None:
+    """What is postponed beyond the deadline is tried once more, at the deadline."""
+    later = after(Postponed(reason="smtp-535", again_in=2 * DAY))
+    assert later.due_at == FRESH.deadline
+
+
 def test_waiting_for_the_lane_costs_no_attempt() -> None:
     """A delivery that waits for its lane is due again, with the attempts it had, unclaimed."""
     held = claimed(replace(FRESH, attempt=3), until=NOON + MINUTE)

@@ -3,6 +3,7 @@
 import asyncio
 import email
 import email.policy
+import html
 import json
 import logging
 import shutil
@@ -186,6 +187,69 @@ async def test_a_template_that_fails_ends_the_delivery(tmp_path, caplog):
     assert record.__dict__["template"] == "email/payment.received/en/subject.txt"
     assert record.__dict__["eventId"] == "evt-1"
     assert "Camille" not in json.dumps(record.__dict__, default=str)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ''.__class__ }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{% for x in range(10 ** 9) %}x{% endfor %}",
+        "{{ data.payer.name }}{% include 'email/_base/layout.html' %}",
+        "{{ self }}{{ event.__init__.__globals__ }}",
+        "%(name)s {0.__class__} ${x} #{x}",
+    ],
+)
+async def test_what_a_stranger_calls_himself_is_never_run(tmp_path, text):
+    """What looks like a template in an event's data is shown as it is, in subject and bodies."""
+    event = example("payment.received", payer={"name": text})
+    outcome = (await channel(tmp_path, user()).attempt(delivery(), event)).outcome
+    assert isinstance(outcome, Delivered)
+    (file,) = tmp_path.iterdir()
+    arrived = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
+    shown = html.unescape(arrived.get_body(("html",)).get_content())
+    assert text in arrived["Subject"]
+    assert text in " ".join(arrived.get_body(("plain",)).get_content().split())
+    assert text in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r", "\x0b", "\x85", "\u2028", "\u2029"])
+async def test_a_name_that_ends_a_line_makes_no_header(tmp_path, end):
+    """A payer's and a user's name that would begin another header arrive on one line each."""
+    named = f"Eve{end}Bcc: all@example.com{end}{end}<p>"
+    mails = channel(tmp_path, user(name=named))
+    event = example("payment.received", payer={"name": named})
+    assert isinstance((await mails.attempt(delivery(), event)).outcome, Delivered)
+    (file,) = tmp_path.iterdir()
+    arrived = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
+    assert "Bcc" not in arrived
+    assert "Eve Bcc: all@example.com" in arrived["Subject"]
+    assert [each.addr_spec for each in arrived["To"].addresses] == ["sam.sample@example.com"]
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ range(10 ** 9) | list }}",
+        "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
+        "{{ data }}",
+        "{{ 1 // 0 }}",
+        "{{ data.payer.name.format_map(data) }}{{ data.payer.nothing }}",
+    ],
+)
+async def test_a_template_that_misbehaves_ends_the_delivery(tmp_path, subject):
+    """Whatever a template does, the delivery ends with the reason `render`; nothing is mailed."""
+    templates = tmp_path / "templates"
+    shutil.copytree(TEMPLATES, templates)
+    (templates / "email/payment.received/en/subject.txt").write_text(subject)
+    mails = EmailChannel(
+        People(user()), Renderer(templates), FolderMailer(tmp_path / "m", "n@example.com"), Noon()
+    )
+    outcome = (await mails.attempt(delivery(), example("payment.received"))).outcome
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.retryable) == ("render", False)
+    assert not (tmp_path / "m").exists()
 
 
 async def test_a_mailer_that_never_answers_is_a_timeout():

@@ -144,6 +144,25 @@ async def test_a_sender_that_gives_up_stops_nobody(tmp_path):
     assert isinstance(await mailer.send(mail("dlv_4")), Delivered)
 
 
+async def test_what_a_kill_left_half_written_is_removed(tmp_path):
+    """At the start stale temporaries go; mails, and files that are not ours, stay."""
+    mailer = FolderMailer(tmp_path, SENDER)
+    await mailer.send(mail())
+    for name in (".dlv_1.eml.0.tmp", ".dlv_a-b_c.eml.4711.tmp"):
+        (tmp_path / name).write_text("half a ma")
+    others = (".notes.tmp", "dlv_2.eml.0.tmp", ".dlv_3.eml.x.tmp", ".dlv_4.eml")
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    await FolderMailer(tmp_path, SENDER).tidy()
+    assert {path.name for path in tmp_path.iterdir()} == {"dlv_0000000015lk7.eml", *others}
+
+
+async def test_tidying_a_folder_that_is_not_there_makes_none(tmp_path):
+    """Before the first mail there is nothing to tidy, and nothing is made."""
+    await FolderMailer(tmp_path / "mail", SENDER).tidy()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "operation_id",
     ["../../etc/cron.d/x", "a/b", "a\\b", "..", ".", "", "a\x00b", "é", "x" * 500, "con:1", "a b"],

@@ -180,9 +180,50 @@ def test_what_is_no_address_is_refused(address):
 def test_a_domain_in_another_script_is_written_in_ascii():
     """An international domain goes out in the form that every server knows."""
     assert read_address("sam@exämple.com", "/to") == "sam@xn--exmple-cua.com"
+    assert read_address("sam@straße.example", "/to") == "sam@xn--strae-oqa.example"
     assert (
         read_address("Sam.O'Neil+tag@Mail.Example.com", "/to") == "Sam.O'Neil+tag@Mail.Example.com"
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "written"),
+    [
+        ("zoé@example.com", "zoé@example.com"),
+        ("zoe\u0301@example.com", "zoé@example.com"),
+        ("用户.a@example.com", "用户.a@example.com"),
+        ("कमल@example.com", "कमल@example.com"),
+        ("zoé@exämple.com", "zoé@xn--exmple-cua.com"),
+        ("sam@example.com", "sam@example.com"),
+    ],
+)
+def test_an_address_in_another_script_is_taken_where_it_can_be_sent(address, written):
+    """With `international`, letters of any script may stand before the @, as they are."""
+    assert read_address(address, "/to", international=True) == written
+    message = to_message(mail(to=address, to_name=None), SENDER, international=True)
+    assert f"\r\nTo: {written}\r\n".encode() in to_bytes(message)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "zoé\u202e@example.com",
+        "zoé\u200b@example.com",
+        "zoé\u2028@example.com",
+        "zoé\x85@example.com",
+        "zo\u00a0é@example.com",
+        "zoé\ud800@example.com",
+        "zoé<@example.com",
+        "\uff1c@example.com",
+        "é" * 33 + "@example.com",
+        ".é@example.com",
+        "zoé",
+    ],
+)
+def test_what_is_no_letter_is_refused_in_any_script(address):
+    """Spaces, marks that reorder, halves of characters and symbols are in no address."""
+    with pytest.raises(InvalidInput):
+        read_address(address, "/to", international=True)
 
 
 def test_the_sender_may_have_a_name():

@@ -270,6 +270,21 @@ def test_a_template_cannot_leave_the_sandbox(templates, body):
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        "{% macro again(n) %}{{ again(n + 1) }}{% endmacro %}{{ again(0) }}",
+        "{{ range(10 ** 6) | list | length }}",
+        "{% for a in range(10 ** 9) %}x{% endfor %}",
+    ],
+)
+def test_a_template_that_never_ends_is_ended(templates, body):
+    """Recursion without end and huge ranges are errors that name their template."""
+    with pytest.raises(RenderError) as caught:
+        toast_of(templates, example("payment.received"), body=body)
+    assert caught.value.template == "toast/payment.received/en.json#body"
+
+
+@pytest.mark.parametrize(
     ("file", "content", "says"),
     [
         ("toast/payment.received/en.json", "{", "toast/payment.received/en.json"),

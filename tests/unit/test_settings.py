@@ -26,6 +26,7 @@ from notifications.settings import (
     Settings,
     load_or_create_secrets,
 )
+from notifications.smtp_url import Relay, Tls
 from notifications.vault import key_id
 
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -81,6 +82,7 @@ def test_every_variable_fills_its_fields(tmp_path: Path):
             "HUNTAZE_REALTIME_HUB": "toasts_2",
             "HUNTAZE_EMAIL": "folder",
             "HUNTAZE_EMAIL_FROM": "Sample <a@sample.example>",
+            "HUNTAZE_SMTP_URL": "smtp://localhost:1025",
             "HUNTAZE_APP_URL": "https://App.example.com",
             "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS": "10.0.0.0/8, fd00::/8,192.0.2.7",
             "HUNTAZE_WEBHOOK_TIMEOUT": "1500ms",
@@ -102,6 +104,7 @@ def test_every_variable_fills_its_fields(tmp_path: Path):
         database_url="postgresql://hub@db.example.com/hub",
         realtime_hub="toasts_2",
         email_from="Sample <a@sample.example>",
+        smtp=Relay(host="localhost", port=1025, tls=Tls.NONE),
         app_url="https://app.example.com",
         webhook_allowed_networks=tuple(
             ipaddress.ip_network(each) for each in ("10.0.0.0/8", "fd00::/8", "192.0.2.7/32")
@@ -138,9 +141,10 @@ WRONG = [
     ("HUNTAZE_REALTIME", "webpubsub", "this release takes only local"),
     ("HUNTAZE_REALTIME_HUB", "1st", "is no hub name"),
     ("HUNTAZE_REALTIME_HUB", "h" * 129, "at most 128"),
-    ("HUNTAZE_EMAIL", "smtp", "this release takes only folder"),
+    ("HUNTAZE_EMAIL", "pigeon", "this release takes one of folder, smtp"),
     ("HUNTAZE_EMAIL_FROM", "Nobody", "Name <name@example.com>"),
     ("HUNTAZE_EMAIL_FROM", "a@b.example, c@d.example", "is no sender"),
+    ("HUNTAZE_SMTP_URL", "mail.example.com", "is no URL such as smtp://"),
     ("HUNTAZE_APP_URL", "https://app.example.com/page", "is no origin"),
     ("HUNTAZE_WEBHOOK_ALLOWED_NETWORKS", "10.1.0.0/8", "write 10.0.0.0/8"),
     ("HUNTAZE_WEBHOOK_ALLOWED_NETWORKS", "intranet", "'intranet' is no network"),
@@ -196,6 +200,7 @@ def test_everything_wrong_is_said_at_once():
         ("HUNTAZE_ENCRYPTION_KEYS", "leakedleakedleakedleaked"),
         ("HUNTAZE_USER_TOKEN_SECRET", "leaked"),
         ("HUNTAZE_API_KEY", "leaked leaked"),
+        ("HUNTAZE_SMTP_URL", "smtp://user:leaked@mail.example.com:587x"),
         ("HUNTAZE_URL", "https://admin:leaked@hub.example.com"),
     ],
 )

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from notifications.deliveries import Delivered, Failed, Outcome
 from notifications.errors import InvalidInput
 from notifications.records import Mail
 
+log = logging.getLogger("huntaze")
+
 BATCH = 64
 """Mails at most that are written together: bounds how long the first of them waits."""
 
@@ -26,6 +29,7 @@ SYNCS = 8
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME = 100
+_STALE = re.compile(r"\..+\.eml\.[0-9]+\.tmp")
 
 
 @dataclass(slots=True)
@@ -69,6 +73,14 @@ class FolderMailer:
         outcomes = await asyncio.shield(batch.written)
         return outcomes[place]
 
+    def trouble(self) -> str | None:
+        """None: whatever keeps a file from being written is the outcome of its mail."""
+        return None
+
+    async def tidy(self) -> None:
+        """Remove what a process that was killed left half-written. For before the first mail."""
+        await asyncio.to_thread(self._folder.tidy)
+
     async def _write(self, batch: _Batch) -> Sequence[Outcome]:
         async with self._turn:
             if self._filling is batch:
@@ -92,6 +104,17 @@ class _Folder:
         self._numbers = count()
         self._syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="mail-folder")
 
+    def tidy(self) -> None:
+        try:
+            found = [each for each in self._path.iterdir() if _STALE.fullmatch(each.name)]
+        except OSError:
+            return  # no folder yet; whatever else it is, the first mail will say
+        for path in found:
+            with suppress(OSError):
+                path.unlink()
+        if found:
+            log.info("mail.tidied", extra={"files": len(found)})
+
     def write(self, mails: Sequence[Mail]) -> Sequence[Outcome]:
         try:
             self._path.mkdir(parents=True, exist_ok=True)
@@ -106,7 +129,7 @@ class _Folder:
     def _open(self, mail: Mail, streams: ExitStack) -> _File | Failed:
         """Write a file under a passing name. The disk is not waited for yet."""
         try:
-            content = to_bytes(to_message(mail, self._sender))
+            content = to_bytes(to_message(mail, self._sender, international=True))
         except InvalidInput as error:
             return Failed(reason="invalid-address", retryable=False, detail=str(error))
         name = file_name(mail.operation_id)

@@ -1,8 +1,13 @@
-"""A rendered mail as a message of RFC 5322, the same bytes every time."""
+"""A rendered mail as a message of RFC 5322, the same bytes every time.
+
+Seven bits throughout, with one exception: an address whose part before the @ is not ASCII stands in
+its header as it is (RFC 6532), for nothing else names that mailbox.
+"""
 
 import binascii
 import hashlib
 import re
+import unicodedata
 from datetime import UTC, datetime
 from email import base64mime
 from email.message import EmailMessage, MIMEPart
@@ -10,6 +15,8 @@ from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from functools import lru_cache
 from typing import cast
+
+import idna
 
 from notifications.errors import FieldError, InvalidInput
 from notifications.records import Mail
@@ -26,13 +33,17 @@ _WORD = 39
 """Bytes in an encoded word: keeps lines with its header's name within 76 characters."""
 _ATOMS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL_PART = re.compile(rf"{_ATOMS}(?:\.{_ATOMS})*")
-_DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]+)*")
+_LOCAL_PART_BYTES = 64
+_FOREIGN = re.compile(r"[^\x00-\x7f]")
+_DOMAIN = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9-]{1,63})*"
+)
 _PLAIN = re.compile(r"[A-Za-z0-9 .,:;!?'()/&+_-]{1,60}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9 '_-]{1,60}")
 
 
-def to_message(mail: Mail, sender: str) -> EmailMessage:
-    """The message: text and HTML as alternatives, quoted-printable, 7 bit throughout.
+def to_message(mail: Mail, sender: str, *, international: bool = False) -> EmailMessage:
+    """The message: text and HTML as alternatives, quoted-printable.
 
     Ids, date and boundary come from the mail, so that the same mail gives the same bytes. Nothing
     in it can begin another header: what becomes one is put on one line and encoded.
@@ -40,17 +51,19 @@ def to_message(mail: Mail, sender: str) -> EmailMessage:
     Args:
         mail: What to send.
         sender: `notify@example.com` or `Name <notify@example.com>`.
+        international: Take addresses that are not ASCII before the @.
 
     Raises:
         InvalidInput: An address is not one that a mail server takes; says which.
     """
     name, address = read_sender(sender)
+    to = read_address(mail.to, "/to", international=international)
     reference = re.sub(r"[^A-Za-z0-9._-]", "_", mail.operation_id)
     boundary = "=_" + hashlib.sha256(mail.operation_id.encode()).hexdigest()[:32]
     message = EmailMessage(policy=_POLICY)
     for header, value in (
         ("From", _mailbox(name, address)),
-        ("To", _mailbox(mail.to_name, read_address(mail.to, "/to"))),
+        ("To", _mailbox(mail.to_name, to)),
         ("Subject", _text(mail.subject)),
         ("Date", format_datetime(datetime.fromtimestamp(mail.created_at // 1000, UTC))),
         ("Message-ID", f"<{reference}@{address.rpartition('@')[2]}>"),
@@ -71,23 +84,50 @@ def to_bytes(message: EmailMessage) -> bytes:
     text = _headers(message)
     for part in cast("list[MIMEPart]", message.get_payload()):
         text += f"--{boundary}{_LINE}{_headers(part)}{part.get_payload()}{_LINE}"
-    return f"{text}--{boundary}--{_LINE}".encode("ascii")
+    return f"{text}--{boundary}--{_LINE}".encode()
 
 
-def read_address(text: str, pointer: str) -> str:
+def read_address(text: str, pointer: str, *, international: bool = False) -> str:
     """One address with nothing around it; its domain in ASCII.
+
+    Args:
+        text: The address.
+        pointer: Where it stands, for the error.
+        international: Take letters, marks and digits of any script before the @.
 
     Raises:
         InvalidInput: It is none, or more than one, or its local part is not ASCII.
     """
     local, _, domain = text.rpartition("@")
-    try:
-        domain = domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        domain = ""
-    if len(local) > 64 or not _LOCAL_PART.fullmatch(local) or not _DOMAIN.fullmatch(domain):
+    if international:
+        local = unicodedata.normalize("NFC", local)
+    if not domain.isascii():
+        domain = _in_ascii(domain)
+    if not _is_local_part(local, international) or not _DOMAIN.fullmatch(domain):
         raise InvalidInput([FieldError(pointer, "must be one e-mail address, name@example.com")])
     return f"{local}@{domain}"
+
+
+def _is_local_part(text: str, international: bool) -> bool:
+    if not text.isascii():
+        if not international or any(not _is_letter(each) for each in _FOREIGN.findall(text)):
+            return False
+        if len(text.encode()) > _LOCAL_PART_BYTES:
+            return False
+        text = _FOREIGN.sub("x", text)
+    return len(text) <= _LOCAL_PART_BYTES and _LOCAL_PART.fullmatch(text) is not None
+
+
+def _in_ascii(domain: str) -> str:
+    """As registries write it today. Python's own codec makes strasse.de of straße.de: another's."""
+    try:
+        return idna.encode(domain, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        return ""
+
+
+def _is_letter(character: str) -> bool:
+    return character.isalnum() or unicodedata.category(character) in ("Mn", "Mc")
 
 
 @lru_cache(maxsize=8)
