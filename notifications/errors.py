@@ -5,6 +5,7 @@
     │   └── InvalidEvent      an event's envelope or data
     ├── NotFound              absent, or another tenant's: the two look alike on purpose
     ├── Conflict              the same id or key with another content
+    ├── OverLimit             the tenant has used up what it may have: says when to try again
     ├── RejectedMessage       a bus message nobody can ever handle: goes to the dead letters
     ├── Unavailable           something of ours is away for now: try again later
     │   └── StoreUnavailable  the database cannot answer
@@ -57,6 +58,18 @@ class NotFound(HuntazeError):
 
 class Conflict(HuntazeError):
     """The id or key is taken, with another content."""
+
+
+class OverLimit(HuntazeError):
+    """The tenant has, or has done, as much as it may; nothing was done.
+
+    Attributes:
+        retry_after: Seconds after which trying again is sensible.
+    """
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class RejectedMessage(HuntazeError):

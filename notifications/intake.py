@@ -100,8 +100,6 @@ class Intake:
             event = decode_message(body, now=self._clock.wall())
         except RejectedMessage as error:
             return DeadLetter(error.reason, error.description)
-        except TypeError as error:  # nested more deeply than can be written again
-            return DeadLetter("envelope", str(error))
         if found is not None and found.event.fingerprint() == event.fingerprint():
             return None
         return await self._admit(event)

@@ -44,6 +44,8 @@ reading = APIRouter(prefix="/v1/events", tags=["events"], route_class=KeyRoute)
 _TYPES = frozenset(MEDIA_TYPES)
 _CURSOR = "e"
 _LONGEST_ID = 128
+_ERRORS_OF_AN_ITEM = 5
+"""So that the answer to 1,000 events that are wrong all over is no larger than they are."""
 
 
 # --------------------------------------------------------------------------- publishing
@@ -63,13 +65,13 @@ async def publish(request: Request) -> Response:
     was. Sending an event again with the same id and content is harmless: it is a duplicate.
     """
     body = await wire.read_body(request, _TYPES)
+    if len(body) > MAX_EVENT_BYTES and not body.lstrip().startswith(b"["):
+        raise _too_large()  # before anything is spent on decoding it
     document = wire.decode(body)
     tenant_id = principal_of(request).tenant_id
     hub = services_of(request).hub
     if isinstance(document, list):
         return await _publish_batch(hub, body, document, tenant_id)
-    if len(body) > MAX_EVENT_BYTES:
-        raise _too_large()
     (answer,) = await hub.publish((document,), tenant_id=tenant_id)
     if isinstance(answer, HuntazeError):
         raise answer
@@ -83,9 +85,8 @@ async def _publish_batch(
         raise Refused(413, f"At most {MAX_BATCH:,} events at once.")
     answers: list[Published | HuntazeError | None] = [None] * len(documents)
     if len(body) > MAX_EVENT_BYTES:
-        for index, size in enumerate(wire.item_sizes(body)):
-            if size > MAX_EVENT_BYTES:
-                answers[index] = _too_large()
+        for index in wire.oversized(body, documents, MAX_EVENT_BYTES):
+            answers[index] = _too_large()
     offered = [index for index, answer in enumerate(answers) if answer is None]
     published = await hub.publish([documents[index] for index in offered], tenant_id=tenant_id)
     for index, answer in zip(offered, published, strict=True):
@@ -105,7 +106,7 @@ def _item(document: object, answer: Published | HuntazeError | None) -> dict[str
     return {
         "id": named if isinstance(named, str) and len(named) <= _LONGEST_ID else None,
         "status": problem.status,
-        "problem": problem.document("/v1/events"),
+        "problem": problem.document("/v1/events", most_errors=_ERRORS_OF_AN_ITEM),
     }
 
 

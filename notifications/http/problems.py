@@ -4,6 +4,7 @@ refused by HTTP itself      Refused            its own status
 InvalidInput                422                what is wrong, each with its place
 NotFound                    404
 Conflict                    409
+OverLimit                   429, Retry-After
 Unavailable                 503, Retry-After
 anything else               500, nothing of what happened inside
 """
@@ -23,12 +24,21 @@ from notifications.errors import (
     HuntazeError,
     InvalidInput,
     NotFound,
+    OverLimit,
     Unavailable,
 )
+from notifications.text import shorten
 
 log = logging.getLogger("huntaze")
 
 MEDIA_TYPE = "application/problem+json"
+
+MAX_ERRORS = 50
+"""Errors that a problem lists; `detail` says how many there are in all."""
+
+_LONGEST_DETAIL = 500
+_LONGEST_POINTER = 256
+_LONGEST_INSTANCE = 1_024
 
 TITLES: Mapping[int, tuple[str, str]] = {
     400: ("not-json", "The body is not the JSON that the hub takes"),
@@ -79,19 +89,23 @@ class Problem:
     errors: Sequence[FieldError] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def document(self, instance: str) -> dict[str, Any]:
-        """The problem as JSON; `instance` is the path that was asked for."""
+    def document(self, instance: str, *, most_errors: int = MAX_ERRORS) -> dict[str, Any]:
+        """The problem as JSON, bounded whatever was sent; `instance` is the path asked for."""
         name, title = TITLES[self.status]
         document: dict[str, Any] = {
             "type": f"urn:huntaze:problem:{name}",
             "title": title,
             "status": self.status,
-            "detail": self.detail,
-            "instance": instance,
+            "detail": shorten(self.detail, _LONGEST_DETAIL),
+            "instance": shorten(instance, _LONGEST_INSTANCE),
         }
         if self.errors:
             document["errors"] = [
-                {"pointer": each.pointer, "detail": each.detail} for each in self.errors
+                {
+                    "pointer": shorten(each.pointer, _LONGEST_POINTER),
+                    "detail": shorten(each.detail, _LONGEST_DETAIL),
+                }
+                for each in self.errors[:most_errors]
             ]
         return document
 
@@ -116,6 +130,9 @@ def problem_of(error: Exception) -> Problem:
             return Problem(status=404, detail=str(error))
         case Conflict():
             return Problem(status=409, detail=str(error))
+        case OverLimit():
+            seconds = str(max(1, math.ceil(error.retry_after)))
+            return Problem(status=429, detail=str(error), headers={"retry-after": seconds})
         case Unavailable():
             return unavailable(error.retry_after)
         case _:

@@ -13,33 +13,9 @@ from notifications.directory import User
 from notifications.events import Event
 from notifications.ports import Clock, Directory, PushGateway
 from notifications.records import Attempted, InboxEntry, Placed, Route
-from notifications.rendering import RenderError
+from notifications.rendering import RenderError, Toast
 
 log = logging.getLogger("huntaze")
-
-
-class Toast(Protocol):
-    """A notification in its user's language."""
-
-    @property
-    def title(self) -> str:
-        """One line."""
-        ...
-
-    @property
-    def body(self) -> str:
-        """One or two sentences, or empty."""
-        ...
-
-    @property
-    def url(self) -> str | None:
-        """Where a click leads, or None."""
-        ...
-
-    @property
-    def progress(self) -> int | None:
-        """0-100 for a job under way, else None."""
-        ...
 
 
 class ToastRenderer(Protocol):
