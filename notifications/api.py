@@ -21,8 +21,10 @@ from notifications.directory import SigningSecret
 from notifications.endpoints import Endpoints
 from notifications.errors import FieldError
 from notifications.http.app import build_app
+from notifications.http.limits import Publishes
 from notifications.http.services import ClientUrl, Probe, Services, Vitals
 from notifications.ports import Dice
+from notifications.rates import Rates
 from notifications.records import InboxItem
 from notifications.retries import SECOND
 
@@ -52,6 +54,7 @@ def create_app(hub: LocalHub) -> FastAPI:
                 dice=hub.dice,
                 nudge=hub.sweep.nudge,
                 attempt_limit=int(hub.settings.webhook_timeout * SECOND),
+                most=hub.settings.limit_endpoints,
             ),
             keys=hub.keys,
             inbox=hub.inbox,
@@ -68,6 +71,8 @@ def create_app(hub: LocalHub) -> FastAPI:
                 sockets=hub.sockets.count,
                 degraded=lambda: {"email": why} if (why := hub.mailer.trouble()) else {},
             ),
+            publishes=Publishes(Rates(hub.settings.limit_publishes), hub.clock),
+            most_keys=hub.settings.limit_keys,
             admin_keys=hub.secrets.admin_keys,
             allowed_origins=hub.settings.allowed_origins,
         )

@@ -11,7 +11,14 @@ from typing import Protocol, TypeVar
 
 from notifications.deliveries import State
 from notifications.directory import Endpoint, EndpointState, SigningSecret
-from notifications.errors import FieldError, HuntazeError, InvalidInput, NotFound, Unavailable
+from notifications.errors import (
+    FieldError,
+    HuntazeError,
+    InvalidInput,
+    NotFound,
+    OverLimit,
+    Unavailable,
+)
 from notifications.events import Channel
 from notifications.hub import Hub
 from notifications.ports import Clock, Dice, Directory, EndpointRegistry, Queries
@@ -23,6 +30,9 @@ PAUSED_BY_HAND = "paused-by-hand"
 
 TEST_MARGIN = 5 * SECOND
 """How much longer than an attempt can take `test` waits for its outcome."""
+
+ROOM_AGAIN_S = 60.0
+"""When it is sensible to ask again for what a tenant has enough of: somebody must act first."""
 
 _LOOK_AGAIN = 50
 _TEST_MESSAGE = "This is a test event from Huntaze."
@@ -118,11 +128,12 @@ class Endpoints:
         dice: Dice,
         nudge: Callable[[], None],
         attempt_limit: int,
+        most: int,
     ) -> None:
         """Wire it.
 
         `nudge` asks for a sweep, which begins again with what was parked; `attempt_limit` is the
-        longest an attempt can take, ms.
+        longest an attempt can take, ms; `most` is how many endpoints a tenant may have.
         """
         self._registry = registry
         self._directory = directory
@@ -134,6 +145,7 @@ class Endpoints:
         self._dice = dice
         self._nudge = nudge
         self._test_patience = attempt_limit + TEST_MARGIN
+        self._most = most
 
     async def of(self, tenant_id: str) -> Sequence[Endpoint]:
         """A tenant's endpoints, oldest first."""
@@ -156,6 +168,7 @@ class Endpoints:
 
         Raises:
             InvalidInput: Something that was entered is wrong.
+            OverLimit: The tenant has as many as it may.
         """
         endpoint = Endpoint(
             tenant_id=tenant_id,
@@ -166,7 +179,11 @@ class Endpoints:
         )
         endpoint = _granted(endpoint, wishes)
         self._check(endpoint, wishes)
-        await self._registry.save_endpoint(endpoint)
+        if not await self._registry.save_endpoint(endpoint, most=self._most):
+            raise OverLimit(
+                f"A tenant has at most {self._most} endpoints: delete one that is not needed.",
+                retry_after=ROOM_AGAIN_S,
+            )
         return endpoint
 
     async def change(self, tenant_id: str, endpoint_id: str, wishes: Wishes) -> Endpoint:

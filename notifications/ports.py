@@ -224,8 +224,12 @@ class Registry(Protocol):
 class EndpointRegistry(Protocol):
     """Changes to endpoints; they show in `Directory` at once."""
 
-    async def save_endpoint(self, endpoint: Endpoint) -> None:
-        """Create or replace an endpoint; secrets are sealed before they are written."""
+    async def save_endpoint(self, endpoint: Endpoint, *, most: int | None = None) -> bool:
+        """Create or replace an endpoint; secrets are sealed before they are written.
+
+        With `most` it is only created where its tenant has fewer, however many are made at once;
+        whether it was saved.
+        """
         ...
 
     async def change_endpoint(
@@ -246,8 +250,12 @@ class EndpointRegistry(Protocol):
 class Keys(Protocol):
     """API keys."""
 
-    async def add(self, key: ApiKey, digest: bytes) -> None:
-        """Keep a key under the SHA-256 of its text."""
+    async def add(self, key: ApiKey, digest: bytes, *, most: int | None = None) -> bool:
+        """Keep a key under the SHA-256 of its text.
+
+        With `most` only where its tenant has fewer, however many are made at once; whether it was
+        kept.
+        """
         ...
 
     async def find(self, digest: bytes) -> ApiKey | None:

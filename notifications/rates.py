@@ -10,7 +10,7 @@ BURST_S = 10
 """A bucket holds what comes in so many seconds: who was quiet may send that much at once."""
 
 MOST_BUCKETS = 10_000
-"""Buckets that are kept; of more tenants at once, those that were quiet longest start full again."""
+"""Buckets that are kept; of more tenants, those that were quiet longest start full again."""
 
 
 @dataclass(slots=True)
@@ -34,6 +34,10 @@ class Rates:
         self._most = most_buckets
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
+    def __len__(self) -> int:
+        """How many tenants are remembered."""
+        return len(self._buckets)
+
     def take(self, costs: Mapping[str, int], now: int) -> float | None:
         """Take from the tenants' buckets: all of it, or nothing where one of them lacks some.
 
@@ -45,20 +49,18 @@ class Rates:
             None where it was taken; else after how many seconds it could be.
         """
         buckets = {tenant: self._filled(tenant, now) for tenant in costs}
-        missing = max(
-            (cost - buckets[tenant].left for tenant, cost in costs.items()), default=0.0
-        )
+        missing = max((cost - buckets[tenant].left for tenant, cost in costs.items()), default=0.0)
         if missing > 0:
             return missing / self.per_second
         for tenant, cost in costs.items():
             buckets[tenant].left -= cost
-        while len(self._buckets) > self._most:
-            self._buckets.popitem(last=False)
         return None
 
     def _filled(self, tenant: str, now: int) -> _Bucket:
         bucket = self._buckets.setdefault(tenant, _Bucket(self.burst, now))
         self._buckets.move_to_end(tenant)
+        if len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
         came = (now - bucket.at) * self.per_second / SECOND
         bucket.left, bucket.at = min(self.burst, bucket.left + came), now
         return bucket

@@ -57,6 +57,9 @@ class Settings:
         webhook_ca_file: Certificates to trust beside the system's.
         retry_notifications: When toasts, mails and webhooks are tried again.
         allowed_origins: Web origins whose pages may call the API.
+        limit_publishes: Events that a tenant may publish each second, in the long run.
+        limit_endpoints: Endpoints that a tenant may have.
+        limit_keys: API keys that a tenant may have.
         retention_days: How long events and deliveries are kept.
         park_days: How long deliveries of a paused endpoint are kept for it.
         drain_seconds: How long a stopping hub finishes what it has in hand.
@@ -83,6 +86,9 @@ class Settings:
     webhook_ca_file: Path | None = None
     retry_notifications: RetryTable = NOTIFICATIONS
     allowed_origins: tuple[str, ...] = ()
+    limit_publishes: int = 2_000
+    limit_endpoints: int = 100
+    limit_keys: int = 100
     retention_days: int = 30
     park_days: int = 7
     drain_seconds: int = 20
@@ -166,6 +172,9 @@ VARIABLES: Sequence[Variable] = (
     Variable("HUNTAZE_WEBHOOK_CA_FILE", ("webhook_ca_file",), forms.certificates),
     Variable("HUNTAZE_RETRY_NOTIFICATIONS", ("retry_notifications",), forms.retry_table),
     Variable("HUNTAZE_ALLOWED_ORIGINS", ("allowed_origins",), forms.each_of(forms.origin)),
+    Variable("HUNTAZE_LIMIT_PUBLISHES", ("limit_publishes",), forms.whole(1, 1_000_000)),
+    Variable("HUNTAZE_LIMIT_ENDPOINTS", ("limit_endpoints",), forms.whole(1, 100_000)),
+    Variable("HUNTAZE_LIMIT_KEYS", ("limit_keys",), forms.whole(1, 100_000)),
     Variable("HUNTAZE_RETENTION_DAYS", ("retention_days",), forms.whole(1, 3650)),
     Variable("HUNTAZE_PARK_DAYS", ("park_days",), forms.whole(1, 3650)),
     Variable("HUNTAZE_DRAIN_SECONDS", ("drain_seconds",), forms.whole(0, 3600)),

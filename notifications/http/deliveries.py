@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 
 from notifications.deliveries import Delivery, State
 from notifications.errors import NotFound
-from notifications.http.forms import PathId, Tenant, View, moment, moment_or_none
+from notifications.http.forms import ActingTenant, PathId, Tenant, View, moment, moment_or_none
 from notifications.http.pagination import (
     DEFAULT_LIMIT,
     Cursor,
@@ -104,7 +104,9 @@ async def get_delivery(request: Request, tenant: Tenant, delivery_id: PathId) ->
     summary="Try a delivery again",
     responses=problem_responses(409),
 )
-async def retry_delivery(request: Request, tenant: Tenant, delivery_id: PathId) -> DeliveryOut:
+async def retry_delivery(
+    request: Request, tenant: ActingTenant, delivery_id: PathId
+) -> DeliveryOut:
     """A new round, at once, for a delivery that is exhausted, parked or pending."""
     number = _number(delivery_id)
     if await services_of(request).rounds.retry(tenant, number) is None:

@@ -12,6 +12,7 @@ from notifications.endpoints import EndpointHealth, Wishes
 from notifications.http.auth import principal_of
 from notifications.http.deliveries import DeliveryOut, delivery_out
 from notifications.http.forms import (
+    ActingTenant,
     Body,
     BodyTenant,
     PathId,
@@ -29,7 +30,7 @@ from notifications.http.pagination import (
     page_of,
     read_number,
 )
-from notifications.http.routing import KeyRoute
+from notifications.http.routing import KeyRoute, problem_responses
 from notifications.http.services import Services, services_of
 
 router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhook endpoints"], route_class=KeyRoute)
@@ -109,7 +110,7 @@ class EndpointPage(View):
     next_cursor: str | None
 
 
-@router.post("", status_code=201, summary="Create an endpoint")
+@router.post("", status_code=201, summary="Create an endpoint", responses=problem_responses(429))
 async def create_endpoint(request: Request, body: EndpointIn) -> EndpointWithSecret:
     """The answer holds the secret that verifies its webhooks; it is not shown again."""
     tenant = principal_of(request).tenant(body.tenant_id, place="/tenantId")
@@ -157,28 +158,36 @@ async def delete_endpoint(request: Request, tenant: Tenant, endpoint_id: PathId)
 
 @router.post("/{id}/rotate-secret", summary="Give an endpoint a new secret")
 async def rotate_secret(
-    request: Request, tenant: Tenant, endpoint_id: PathId
+    request: Request, tenant: ActingTenant, endpoint_id: PathId
 ) -> EndpointWithSecret:
     """For 24 hours both secrets sign."""
     services = services_of(request)
     return await _with_secret(services, await services.endpoints.rotate(tenant, endpoint_id))
 
 
-@router.post("/{id}/test", summary="Send a test event to an endpoint")
-async def test_endpoint(request: Request, tenant: Tenant, endpoint_id: PathId) -> DeliveryOut:
+@router.post(
+    "/{id}/test", summary="Send a test event to an endpoint", responses=problem_responses(429)
+)
+async def test_endpoint(request: Request, tenant: ActingTenant, endpoint_id: PathId) -> DeliveryOut:
     """Sends `webhook.test` to this endpoint alone; answers its delivery once it was tried."""
-    return delivery_out(await services_of(request).endpoints.test(tenant, endpoint_id))
+    services = services_of(request)
+    services.publishes.spend({tenant: 1})
+    return delivery_out(await services.endpoints.test(tenant, endpoint_id))
 
 
 @router.post("/{id}/pause", summary="Pause an endpoint")
-async def pause_endpoint(request: Request, tenant: Tenant, endpoint_id: PathId) -> EndpointOut:
+async def pause_endpoint(
+    request: Request, tenant: ActingTenant, endpoint_id: PathId
+) -> EndpointOut:
     """Its deliveries wait, for 7 days at most."""
     services = services_of(request)
     return await _out(services, await services.endpoints.pause(tenant, endpoint_id))
 
 
 @router.post("/{id}/resume", summary="Resume an endpoint")
-async def resume_endpoint(request: Request, tenant: Tenant, endpoint_id: PathId) -> EndpointOut:
+async def resume_endpoint(
+    request: Request, tenant: ActingTenant, endpoint_id: PathId
+) -> EndpointOut:
     """From paused and from disabled; what waited for it begins again."""
     services = services_of(request)
     return await _out(services, await services.endpoints.resume(tenant, endpoint_id))

@@ -55,7 +55,7 @@ _ERRORS_OF_AN_ITEM = 5
     "",
     status_code=202,
     summary="Publish one event, or up to 1,000",
-    responses=problem_responses(400, 409, 413, 415),
+    responses=problem_responses(400, 409, 413, 415, 429),
 )
 async def publish(request: Request) -> Response:
     """Accept events. Each is durable when the answer leaves.
@@ -69,7 +69,12 @@ async def publish(request: Request) -> Response:
         raise _too_large()  # before anything is spent on decoding it
     document = wire.decode(body)
     tenant_id = principal_of(request).tenant_id
-    hub = services_of(request).hub
+    services = services_of(request)
+    documents = document if isinstance(document, list) else [document]
+    if len(documents) > MAX_BATCH:
+        raise Refused(413, f"At most {MAX_BATCH:,} events at once.")
+    services.publishes.spend_on(documents, tenant_id)
+    hub = services.hub
     if isinstance(document, list):
         return await _publish_batch(hub, body, document, tenant_id)
     (answer,) = await hub.publish((document,), tenant_id=tenant_id)
@@ -81,8 +86,6 @@ async def publish(request: Request) -> Response:
 async def _publish_batch(
     hub: Hub, body: bytes, documents: Sequence[object], tenant_id: str | None
 ) -> Response:
-    if len(documents) > MAX_BATCH:
-        raise Refused(413, f"At most {MAX_BATCH:,} events at once.")
     answers: list[Published | HuntazeError | None] = [None] * len(documents)
     if len(body) > MAX_EVENT_BYTES:
         for index in wire.oversized(body, documents, MAX_EVENT_BYTES):

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+from fastapi import Body as JsonBody
 from fastapi import Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -92,6 +93,49 @@ async def _tenant(request: Request, tenant_id: QueryTenant = None) -> str:
     return principal_of(request).tenant(tenant_id)
 
 
+class ActionIn(Body):
+    """What an action that needs nothing else may be sent: whose thing it is about."""
+
+    tenant_id: BodyTenant = None
+
+
+class SubjectIn(ActionIn):
+    """The same, for an action in a user's inbox."""
+
+    user_id: Annotated[
+        UserId | None,
+        Field(description="With an API key: the user, here or in the query."),
+    ] = None
+
+
+async def _acting_tenant(
+    request: Request,
+    body: Annotated[ActionIn | None, JsonBody()] = None,
+    tenant_id: QueryTenant = None,
+) -> str:
+    named = _agreed("tenantId", None if body is None else body.tenant_id, tenant_id)
+    return principal_of(request).tenant(named)
+
+
+async def _acting_subject(
+    request: Request,
+    body: Annotated[SubjectIn | None, JsonBody()] = None,
+    tenant_id: QueryTenant = None,
+    user_id: QueryUser = None,
+) -> tuple[str, str]:
+    tenant = _agreed("tenantId", None if body is None else body.tenant_id, tenant_id)
+    user = _agreed("userId", None if body is None else body.user_id, user_id)
+    return await _subject(request, tenant, user)
+
+
+def _agreed(name: str, in_body: str | None, in_query: str | None) -> str | None:
+    if in_body is not None and in_query is not None and in_body != in_query:
+        raise InvalidInput(
+            [FieldError(f"/{name}", "is another one in the query: send one of them")]
+        )
+    return in_query if in_body is None else in_body
+
+
 async def _tenant_or_all(request: Request, tenant_id: QueryTenant = None) -> str | None:
     return principal_of(request).tenant_or_all(tenant_id)
 
@@ -113,6 +157,12 @@ async def _subject(
 
 Tenant = Annotated[str, Depends(_tenant)]
 """The tenant that a call without a body is about."""
+
+ActingTenant = Annotated[str, Depends(_acting_tenant)]
+"""The tenant of a POST that needs no other body: named in the body, or in the query."""
+
+ActingSubject = Annotated[tuple[str, str], Depends(_acting_subject)]
+"""The tenant and user of such a POST to an inbox."""
 
 TenantOrAll = Annotated[str | None, Depends(_tenant_or_all)]
 """The same; None is everybody, for the admin who named none."""

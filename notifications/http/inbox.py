@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 
 from notifications.errors import NotFound
-from notifications.http.forms import PathId, Subject, View
+from notifications.http.forms import ActingSubject, PathId, Subject, View
 from notifications.http.pagination import (
     DEFAULT_LIMIT,
     Cursor,
@@ -88,7 +88,7 @@ async def count_unread(request: Request, subject: Subject) -> UnreadOut:
 
 
 @router.post("/read-all", status_code=204, summary="Mark every item read")
-async def read_all(request: Request, subject: Subject, later: BackgroundTasks) -> None:
+async def read_all(request: Request, subject: ActingSubject, later: BackgroundTasks) -> None:
     """Those that are archived stay so."""
     services = services_of(request)
     if await services.inbox.read_all(*subject):
@@ -98,7 +98,7 @@ async def read_all(request: Request, subject: Subject, later: BackgroundTasks) -
 
 @router.post("/{id}/read", summary="Mark an item read")
 async def mark_read(
-    request: Request, subject: Subject, item_id: PathId, later: BackgroundTasks
+    request: Request, subject: ActingSubject, item_id: PathId, later: BackgroundTasks
 ) -> ItemOut:
     """The item as it is now."""
     return await _mark(services_of(request), subject, item_id, "read", later)
@@ -106,7 +106,7 @@ async def mark_read(
 
 @router.post("/{id}/unread", summary="Mark an item unread")
 async def mark_unread(
-    request: Request, subject: Subject, item_id: PathId, later: BackgroundTasks
+    request: Request, subject: ActingSubject, item_id: PathId, later: BackgroundTasks
 ) -> ItemOut:
     """The item as it is now."""
     return await _mark(services_of(request), subject, item_id, "unread", later)
@@ -114,7 +114,7 @@ async def mark_unread(
 
 @router.post("/{id}/archive", summary="Archive an item")
 async def archive(
-    request: Request, subject: Subject, item_id: PathId, later: BackgroundTasks
+    request: Request, subject: ActingSubject, item_id: PathId, later: BackgroundTasks
 ) -> ItemOut:
     """The item as it is now."""
     return await _mark(services_of(request), subject, item_id, "archived", later)

@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from notifications.endpoints import short_id
-from notifications.errors import NotFound
+from notifications.endpoints import ROOM_AGAIN_S, short_id
+from notifications.errors import NotFound, OverLimit
 from notifications.http.auth import KEY_PREFIX, principal_of
 from notifications.http.forms import (
     Body,
@@ -27,7 +27,7 @@ from notifications.http.pagination import (
     page_of,
     read_number,
 )
-from notifications.http.routing import KeyRoute
+from notifications.http.routing import KeyRoute, problem_responses
 from notifications.http.services import services_of
 from notifications.records import ApiKey
 
@@ -66,7 +66,7 @@ class KeyPage(View):
     next_cursor: str | None
 
 
-@router.post("", status_code=201, summary="Create a key")
+@router.post("", status_code=201, summary="Create a key", responses=problem_responses(429))
 async def create_key(request: Request, body: KeyIn) -> KeyWithText:
     """A key that opens one tenant; with a tenant's key, that tenant."""
     services = services_of(request)
@@ -78,7 +78,12 @@ async def create_key(request: Request, body: KeyIn) -> KeyWithText:
     )
     secret = base64.urlsafe_b64encode(services.dice.token(_KEY_BYTES)).decode().rstrip("=")
     text = KEY_PREFIX + secret
-    await services.keys.add(key, hashlib.sha256(text.encode()).digest())
+    digest = hashlib.sha256(text.encode()).digest()
+    if not await services.keys.add(key, digest, most=services.most_keys):
+        raise OverLimit(
+            f"A tenant has at most {services.most_keys} keys: revoke one that is not needed.",
+            retry_after=ROOM_AGAIN_S,
+        )
     return KeyWithText(**_shown(key), key=text)
 
 

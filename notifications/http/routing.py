@@ -76,13 +76,17 @@ class KeyRoute(APIRoute):
     ) -> Handle:
         """`handle`, for those who may call it."""
 
+        required = self.body_field is not None and self.body_field.field_info.is_required()
+
         async def guarded(request: Request) -> Response:
             gate = cast("Gate", request.app.state.gate)
             principal = await gate.principal(request.scope["headers"])
             if principal.caller not in self.callers:
                 raise Refused(403, "A user token opens the inbox and negotiate, and nothing else.")
             request.state.principal = principal
-            return await handle(await wire.read_json(request) if reads_json else request)
+            if reads_json:
+                request = await wire.read_json(request, required=required)
+            return await handle(request)
 
         return guarded
 

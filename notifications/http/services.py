@@ -13,6 +13,7 @@ from fastapi import Request
 
 from notifications.catalogue import Catalogue
 from notifications.endpoints import Endpoints, HealthQueries
+from notifications.http.limits import Publishes
 from notifications.hub import Hub
 from notifications.ports import (
     Clock,
@@ -85,6 +86,8 @@ class Services:
     """Everything that the API talks to.
 
     Attributes:
+        publishes: How fast tenants may publish.
+        most_keys: How many API keys a tenant may have.
         admin_keys: Open everything; newest first.
         client_url: Where a realtime client connects.
         allowed_origins: Web origins whose pages may call the inbox routes.
@@ -107,6 +110,8 @@ class Services:
     clock: Clock
     dice: Dice
     vitals: Vitals
+    publishes: Publishes
+    most_keys: int
     admin_keys: tuple[str, ...] = field(repr=False)
     allowed_origins: tuple[str, ...] = ()
 

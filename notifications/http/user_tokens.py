@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from notifications.http.auth import principal_of
-from notifications.http.forms import Body, BodyTenant, Subject, UserId, View, stamp
+from notifications.http.forms import ActingSubject, Body, BodyTenant, UserId, View, stamp
 from notifications.http.routing import KeyRoute, UserRoute
 from notifications.http.services import services_of
 
@@ -47,7 +47,7 @@ async def create_token(request: Request, body: TokenIn) -> TokenOut:
 
 
 @realtime.post("/negotiate", summary="Where a realtime client connects")
-async def negotiate(request: Request, subject: Subject) -> ClientOut:
+async def negotiate(request: Request, subject: ActingSubject) -> ClientOut:
     """A URL for an unmodified Web PubSub client; it carries its own access token."""
     base_url = f"{request.url.scheme}://{request.url.netloc}"
     url, protocol = await services_of(request).client_url(*subject, base_url)

@@ -73,7 +73,9 @@ def decode(body: bytes) -> Any:
     # Each costs up to half a microsecond, on the loop that serves everybody. Those within strings
     # are counted, too: telling them apart costs as much as decoding.
     if len(body) > MAX_BRACKETS and body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
-        raise Refused(413, f"A request opens at most {MAX_BRACKETS:,} arrays and objects: send less.")
+        raise Refused(
+            413, f"A request opens at most {MAX_BRACKETS:,} arrays and objects: send less."
+        )
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -131,12 +133,14 @@ class JsonRequest(Request):
         return self._document
 
 
-async def read_json(request: Request) -> JsonRequest:
-    """Read and decode a request's body.
+async def read_json(request: Request, *, required: bool = True) -> JsonRequest:
+    """Read and decode a request's body; where it is not required, there may be none.
 
     Raises:
         Refused: 400, 413 or 415.
     """
+    if not required and not _announces_body(request.scope["headers"]):
+        return JsonRequest(request, b"", None)
     body = await read_body(request)
     return JsonRequest(request, body, decode(body))
 
@@ -155,6 +159,13 @@ def _check_type(headers: Iterable[tuple[bytes, bytes]], types: Collection[str]) 
             f"Send Content-Type: {' or '.join(sorted(types))}.",
             headers={"accept": ", ".join(sorted(types))},
         )
+
+
+def _announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
+        for name, value in headers
+    )
 
 
 def _is_over(value: bytes) -> bool:

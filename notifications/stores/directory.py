@@ -25,6 +25,7 @@ from notifications.errors import ConfigurationError
 from notifications.ports import Clock
 from notifications.records import ApiKey
 from notifications.stores import codes, tables
+from notifications.stores.turns import has_room
 from notifications.vault import SETTING, Vault
 
 FRESH_MS = 5_000
@@ -159,13 +160,19 @@ class SqlDirectory:
         self._forget_user(tenant_id, user_id)
         return was_there
 
-    async def save_endpoint(self, endpoint: Endpoint) -> None:
+    async def save_endpoint(self, endpoint: Endpoint, *, most: int | None = None) -> bool:
         """See `ports.EndpointRegistry.save_endpoint`."""
         row = self._endpoint_row(endpoint)
-        await self._database.write(
-            lambda tx: _replace(tx, tables.endpoints, row, ("tenant_id", "id"))
-        )
+
+        def save(tx: Transaction) -> bool:
+            if most is not None and not has_room(tx, tables.endpoints, endpoint.tenant_id, most):
+                return False
+            _replace(tx, tables.endpoints, row, ("tenant_id", "id"))
+            return True
+
+        saved = await self._database.write(save)
         self._endpoints.forget(endpoint.tenant_id)
+        return saved
 
     async def change_endpoint(
         self, tenant_id: str, endpoint_id: str, change: Callable[[Endpoint], Endpoint]
@@ -262,13 +269,19 @@ class SqlKeys:
         self._database = database
         self._found: _Cache[ApiKey | None] = _Cache(clock)
 
-    async def add(self, key: ApiKey, digest: bytes) -> None:
+    async def add(self, key: ApiKey, digest: bytes, *, most: int | None = None) -> bool:
         """See `ports.Keys.add`."""
         row = {**asdict(key), "hash": digest}
-        await self._database.write(
-            lambda tx: tx.connection.execute(sa.insert(tables.api_keys), row)
-        )
+
+        def add(tx: Transaction) -> bool:
+            if most is not None and not has_room(tx, tables.api_keys, key.tenant_id, most):
+                return False
+            tx.connection.execute(sa.insert(tables.api_keys), row)
+            return True
+
+        added = await self._database.write(add)
         self._found.forget(digest)
+        return added
 
     async def find(self, digest: bytes) -> ApiKey | None:
         """See `ports.Keys.find`."""

@@ -197,7 +197,8 @@ marks = sa.Table(
     "marks",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("value", sa.BigInteger, nullable=False),  # how far the sweep has come
+    # How far the sweep has come; of `turn/…`, when a tenant last added something (stores.turns).
+    sa.Column("value", sa.BigInteger, nullable=False),
 )
 
 outbox = sa.Table(

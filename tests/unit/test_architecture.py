@@ -28,6 +28,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.text",
         "notifications.formats",
         "notifications.json_limits",
+        "notifications.rates",
     ),
     # What the adapters share: the clock, the file, the vault, the templates, the settings.
     "ground": (

@@ -1,0 +1,25 @@
+"""Counting before adding, exactly: transactions of one tenant that both do so take turns."""
+
+import sqlalchemy as sa
+
+from notifications.database import Transaction
+from notifications.stores import codes, tables
+
+
+def has_room(tx: Transaction, table: sa.Table, tenant_id: str, most: int) -> bool:
+    """Whether a tenant has fewer than `most` rows; nobody adds another before this is committed.
+
+    What is counted is what is committed, so whoever asks first writes the tenant's row of turns:
+    on PostgreSQL another transaction waits there until it sees what this one added. SQLite has one
+    writer anyway.
+    """
+    turns = codes.upsert(tx.connection, tables.marks)
+    tx.connection.execute(
+        turns.on_conflict_do_update(
+            index_elements=["name"], set_={"value": turns.excluded["value"]}
+        ),
+        {"name": f"turn/{table.name}/{tenant_id}", "value": tx.now},
+    )
+    column = table.c.tenant_id
+    counted = sa.select(sa.func.count()).where(column == tenant_id)
+    return int(tx.connection.execute(counted).scalar_one()) < most
