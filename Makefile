@@ -4,6 +4,7 @@
 #   make demo      see it work; ONCE=1 ends by itself
 #   make test      every check and test
 #   make lint      the checks alone
+#   make fuzz      hold the API against its OpenAPI document for longer; FUZZ_EXAMPLES=500 says how long
 #   make bench     measure this machine
 #
 # VENV=… puts the environment elsewhere, PYTHON=… makes it with another Python,
@@ -13,6 +14,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 PYTEST_ARGS ?=
+FUZZ_EXAMPLES ?= 200
+FUZZ_SEED ?= $(shell date +%s)
 BENCHES := latency webhooks
 
 # The first that runs, is new enough and can make virtual environments; a name alone proves nothing.
@@ -26,7 +29,7 @@ STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-for-tests
 
 .DELETE_ON_ERROR:
-.PHONY: install demo test lint bench clean python
+.PHONY: install demo test lint fuzz bench clean python
 
 install: $(STAMP)
 	@echo "$(BIN)/huntaze is ready"
@@ -39,6 +42,10 @@ test: $(TEST_STAMP)
 
 lint: $(TEST_STAMP)
 	@sh scripts/checks.sh $(BIN) ruff format mypy
+
+fuzz: $(TEST_STAMP)
+	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_SEED=$(FUZZ_SEED) \
+		$(BIN)/pytest -q tests/acceptance/test_openapi_fuzz.py
 
 bench: $(STAMP)
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(BIN)/python bench/$$bench.py; done
