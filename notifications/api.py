@@ -27,6 +27,7 @@ from notifications.ports import Dice
 from notifications.rates import Rates
 from notifications.records import InboxItem
 from notifications.retries import SECOND
+from notifications.stores.writable import WriteProbe
 
 _CLIENT_TOKEN_S = 3_600
 """How long a client may take to connect with the URL that negotiate gave it, and to come back."""
@@ -66,7 +67,10 @@ def create_app(hub: LocalHub) -> FastAPI:
             dice=hub.dice,
             vitals=Vitals(
                 tally=hub.tally,
-                probes={"database": database_answers(hub.database)},
+                probes={
+                    "database": database_answers(hub.database),
+                    "database-writes": WriteProbe(hub.database, hub.clock),
+                },
                 sweep_at=lambda: hub.sweep.last_at or hub.sweep.began_at,
                 sockets=hub.sockets.count,
                 degraded=lambda: {"email": why} if (why := hub.mailer.trouble()) else {},

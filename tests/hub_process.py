@@ -45,6 +45,12 @@ class HubProcess:
                 return
         raise AssertionError(f"the hub ended with {self._process.wait(END_WITHIN_S)}")
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process
+        return self._process.pid
+
     def kill(self) -> None:
         """Kill -9."""
         self._end(signal.SIGKILL)

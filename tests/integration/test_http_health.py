@@ -8,8 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
+from notifications.errors import StoreUnavailable
 from notifications.retries import MINUTE
+from notifications.stores import tables
+from notifications.stores.writable import FRESH_MS, WriteProbe
+from notifications.testing import ManualClock
+from tests.bus_worlds import held
 from tests.hub_world import World, document, hub_world, until
 
 ORIGIN = "https://app.huntaze.example"
@@ -34,7 +40,7 @@ async def test_a_hub_at_work_is_alive_and_ready(world: World) -> None:
 
     assert alive.json() == {"status": "ok"}
     assert ready.json()["status"] == "ready"
-    assert ready.json()["checks"] == ["database"]
+    assert ready.json()["checks"] == ["database", "database-writes"]
 
 
 async def test_without_its_database_a_hub_is_alive_and_not_ready(world: World) -> None:
@@ -45,8 +51,51 @@ async def test_without_its_database_a_hub_is_alive_and_not_ready(world: World) -
 
     assert alive.status_code == 200
     assert ready.status_code == 503
-    assert ready.json()["detail"] == "Not ready: database."
+    assert ready.json()["detail"] == "Not ready: database, database-writes."
     assert ready.headers["retry-after"]
+
+
+async def test_a_hub_that_can_read_and_not_write_is_not_ready(world: World) -> None:
+    """While somebody else holds the file's write lock, /readyz is 503 and says what fails; asked
+    again at once it does not write again; once the lock is gone, it is ready."""
+    clock = ManualClock()
+    probe = WriteProbe(world.hub.database, clock, patience_s=1.0)
+    services = world.app.state.services
+    probes = {**services.vitals.probes, "database-writes": probe}
+    vitals = replace(services.vitals, probes=probes)
+    world.app.state.services = replace(services, vitals=vitals)
+
+    with held(world.hub.database.path):
+        locked = await world.http.get("/readyz")
+    at_once = await world.http.get("/readyz")
+    await clock.advance(FRESH_MS)
+    later = await world.http.get("/readyz")
+
+    assert locked.status_code == 503
+    assert locked.json()["detail"] == "Not ready: database-writes."
+    assert (at_once.status_code, later.status_code) == (503, 200)
+
+
+async def test_asking_whether_it_can_be_written_leaves_nothing(world: World) -> None:
+    """The row that is written to find out is gone with the same commit."""
+    marks = sa.select(sa.func.count()).select_from(tables.marks)
+    before = await world.hub.database.read(lambda c: c.execute(marks).scalar_one())
+
+    await WriteProbe(world.hub.database, ManualClock())()
+
+    after = await world.hub.database.read(lambda c: c.execute(marks).scalar_one())
+    assert after == before
+
+
+async def test_a_hub_whose_file_may_not_grow_is_not_ready(world: World) -> None:
+    """A full file is found although there is room for a small row in it."""
+    database = world.hub.database
+    pages = await database.read(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
+    limit = "PRAGMA max_page_count = "
+    await database.write(lambda tx: tx.connection.exec_driver_sql(f"{limit}{pages}").close())
+
+    with pytest.raises(StoreUnavailable):
+        await WriteProbe(database, ManualClock())()
 
 
 async def test_a_hub_whose_sweep_is_late_is_not_ready(world: World) -> None:

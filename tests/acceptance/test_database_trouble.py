@@ -1,0 +1,174 @@
+"""A database that takes no writes for a while: the hub says so, loses nothing, and goes on."""
+
+import asyncio
+import resource
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tests.bus_worlds import held
+from tests.hub_process import HubProcess, hub_process, run_huntaze
+
+SETTINGS = {
+    "HUNTAZE_RETRY_NOTIFICATIONS": ",".join(["200ms"] * 10),
+    "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "HUNTAZE_LOG": "error",
+}
+PATIENCE_S = 60
+"""How long anything may take to be well again."""
+
+
+@contextmanager
+def locked(hub: HubProcess) -> Iterator[None]:
+    """Another process's transaction holds the write lock."""
+    with held(hub.data / "hub.db"):
+        yield
+
+
+@contextmanager
+def full(hub: HubProcess) -> Iterator[None]:
+    """No write of the hub's process finds room, in any file."""
+    before = resource.prlimit(hub.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(hub.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(hub.pid, resource.RLIMIT_FSIZE, before)
+
+
+Trouble = Callable[[HubProcess], AbstractContextManager[None]]
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="limits another process's files")
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[tuple[str, set[str]]]:
+    """A receiver's address, and the ids of the events that it took."""
+    taken: set[str] = set()
+
+    async def take(request: web.Request) -> web.Response:
+        taken.add((await request.json())["id"])
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/", take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/", taken
+    finally:
+        await runner.cleanup()
+
+
+class Caller:
+    """A tenant's calls; of each event that was answered 202, whether it was there before."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self.accepted: dict[str, bool] = {}
+
+    async def call(self, method: str, path: str, body: object = None) -> tuple[int, Any, Any]:
+        """Status, headers and document of an answer."""
+        async with self._session.request(method, self._url + path, json=body) as answer:
+            return answer.status, answer.headers, await answer.json()
+
+    async def publish(self, event_id: str) -> tuple[int, Any, Any]:
+        """Publish one event."""
+        answer = await self.call("POST", "/v1/events", event(event_id))
+        if answer[0] == 202:
+            self.accepted.setdefault(event_id, answer[2]["duplicate"])
+        return answer
+
+
+def event(event_id: str) -> dict[str, Any]:
+    """An event as it is sent."""
+    return {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": "/test",
+        "type": "message.received",
+        "userid": "ada",
+        "data": {"from": {"name": "Sample"}, "preview": "a message"},
+    }
+
+
+async def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait until a condition, awaited, gives something true."""
+    give_up = time.monotonic() + PATIENCE_S
+    while not (found := await condition()):
+        assert time.monotonic() < give_up, f"waited {PATIENCE_S} s for {what}"
+        await asyncio.sleep(0.05)
+    return found
+
+
+@pytest.mark.parametrize(
+    "trouble", [pytest.param(locked), pytest.param(full, marks=ON_LINUX)], ids=["locked", "full"]
+)
+async def test_a_database_that_cannot_be_written_answers_503_and_recovers_by_itself(
+    tmp_path: Path, trouble: Trouble
+) -> None:
+    """Publishing answers 503 with Retry-After and leaves nothing half-done, reading goes on; then
+    the same events are accepted as new, all that was accepted arrives, and the audit is clean."""
+    with hub_process(tmp_path, SETTINGS) as hub:
+        headers = await asyncio.to_thread(hub.tenant_headers, "acme")
+        async with receiving() as (url, taken), aiohttp.ClientSession(headers=headers) as session:
+            caller = Caller(session, hub.url)
+            await caller.call("POST", "/v1/webhook-endpoints", {"url": url})
+            await asyncio.gather(*(caller.publish(f"before-{n}") for n in range(20)))
+            assert len(caller.accepted) == 20
+            late = [f"late-{number}" for number in range(5)]
+
+            with trouble(hub):
+                refused = await asyncio.gather(
+                    *(caller.publish(each) for each in late),
+                    caller.call("POST", "/v1/events", [event("batch-1"), event("batch-2")]),
+                    caller.call("POST", "/v1/webhook-endpoints", {"url": url}),
+                )
+                ready = await caller.call("GET", "/readyz")
+                read = await caller.call("GET", "/v1/events/before-0")
+                missing = await caller.call("GET", "/v1/events/late-0")
+
+            for status, sent, problem in refused:
+                assert status == 503, problem
+                assert int(sent["retry-after"]) >= 1
+                assert sent["content-type"] == "application/problem+json"
+                assert problem["type"] == "urn:huntaze:problem:unavailable"
+                assert "Nothing was done" in problem["detail"]
+            assert ready[0] == 503
+            assert "database-writes" in ready[2]["detail"]
+            assert (read[0], missing[0]) == (200, 404)
+
+            async def accepted_again() -> bool:
+                answers = [await caller.publish(each) for each in late]
+                assert {status for status, *_ in answers} <= {202, 503}
+                return all(status == 202 for status, *_ in answers)
+
+            await until(accepted_again, "the hub to take events again")
+
+            async def is_ready() -> bool:
+                return (await caller.call("GET", "/readyz"))[0] == 200
+
+            async def arrived() -> bool:
+                return set(caller.accepted) <= taken
+
+            await until(is_ready, "the hub to be ready again")
+            await until(arrived, "all that was accepted")
+            assert not any(caller.accepted.values()), "something was half-done"
+            listed = (await caller.call("GET", "/v1/webhook-endpoints"))[2]["items"]
+            assert len(listed) == 1
+
+            async def audited() -> bool:
+                arguments = ["audit", "--data", str(tmp_path)]
+                audit = await asyncio.to_thread(run_huntaze, arguments, SETTINGS)
+                return audit.returncode == 0
+
+            await until(audited, "a clean audit")
+            assert taken == set(caller.accepted)
