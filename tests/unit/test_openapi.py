@@ -6,25 +6,12 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from notifications.bootstrap import load_catalogue
-from notifications.http import openapi
-from notifications.http.app import ROUTERS, HubApp
+from notifications.http.app import ROUTERS
 from notifications.http.routing import KeyRoute
+from tests.openapi_calls import CATALOGUE, DOCUMENT
 
-CATALOGUE = load_catalogue()
 OPEN = {"GET /healthz", "GET /readyz", "GET /metrics"}
 """What anybody may ask."""
-
-
-def build() -> dict[str, Any]:
-    """The document of the application's routes."""
-    app = HubApp(version="1.0")
-    for router in ROUTERS:
-        app.router.routes.extend(router.routes)
-    return openapi.document(app, CATALOGUE)
-
-
-DOCUMENT = build()
 
 
 def operations() -> Iterator[tuple[str, dict[str, Any]]]:
