@@ -23,6 +23,7 @@ from notifications.errors import FieldError
 from notifications.http.app import build_app
 from notifications.http.limits import Publishes
 from notifications.http.services import ClientUrl, Probe, Services, Vitals
+from notifications.http.wire import BODY_WITHIN_S
 from notifications.ports import Dice
 from notifications.rates import Rates
 from notifications.records import InboxItem
@@ -33,8 +34,8 @@ _CLIENT_TOKEN_S = 3_600
 """How long a client may take to connect with the URL that negotiate gave it, and to come back."""
 
 
-def create_app(hub: LocalHub) -> FastAPI:
-    """The API and the sockets of a hub."""
+def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAPI:
+    """The API and the sockets of a hub; a request's body may take so long to come."""
     app = build_app(
         Services(
             hub=hub.hub,
@@ -79,6 +80,7 @@ def create_app(hub: LocalHub) -> FastAPI:
             most_keys=hub.settings.limit_keys,
             admin_keys=hub.secrets.admin_keys,
             allowed_origins=hub.settings.allowed_origins,
+            body_within_s=body_within_s,
         )
     )
     app.router.routes.append(WebSocketRoute("/client/hubs/{hub}", hub.sockets.endpoint))

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from notifications.api import create_app
 from notifications.bootstrap import LocalHub, open_local_hub
 from notifications.channels.realtime.connection import Limits
+from notifications.cli.protocol import Patience, patient_protocol
 from notifications.errors import ConfigurationError, HuntazeError
 from notifications.owner import DataFolder
 from notifications.settings import Secrets, Settings
@@ -66,19 +67,28 @@ class Place:
 
 @asynccontextmanager
 async def serve_local_hub(
-    settings: Settings, secrets: Secrets, folder: DataFolder, place: Place
+    settings: Settings,
+    secrets: Secrets,
+    folder: DataFolder,
+    place: Place,
+    patience: Patience | None = None,
 ) -> AsyncIterator[ServedHub]:
     """Serve the hub of a data folder, which this process owns, until the block ends.
+
+    `patience` is what slow clients meet with.
 
     Raises:
         ConfigurationError: The place is taken or none of this machine's; or see `open_local_hub`.
     """
+    patience = patience or Patience()
     with _listening(place) as listener:
         url = url_of(place.host, listener.getsockname()[1])
         _calm_the_collector()
         async with (
             open_local_hub(settings, secrets, folder) as hub,
-            _answering(create_app(hub), listener) as serving,
+            _answering(
+                create_app(hub, body_within_s=patience.body_s), listener, patience
+            ) as serving,
         ):
             yield ServedHub(hub=hub, url=url, serving=serving)
 
@@ -228,9 +238,12 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _answering(app: ASGIApp, listener: socket.socket) -> AsyncIterator["asyncio.Task[None]"]:
+async def _answering(
+    app: ASGIApp, listener: socket.socket, patience: Patience
+) -> AsyncIterator["asyncio.Task[None]"]:
     config = uvicorn.Config(
         app,
+        http=patient_protocol(patience),
         ws="websockets-sansio",
         ws_max_size=Limits().frame_bytes,
         ws_per_message_deflate=False,

@@ -55,7 +55,7 @@ _ERRORS_OF_AN_ITEM = 5
     "",
     status_code=202,
     summary="Publish one event, or up to 1,000",
-    responses=problem_responses(400, 409, 413, 415, 429),
+    responses=problem_responses(400, 408, 409, 413, 415, 429),
 )
 async def publish(request: Request) -> Response:
     """Accept events. Each is durable when the answer leaves.
@@ -64,12 +64,12 @@ async def publish(request: Request) -> Response:
     for each event, in the order sent: 202 when all were accepted, 207 when some were, 422 when none
     was. Sending an event again with the same id and content is harmless: it is a duplicate.
     """
-    body = await wire.read_body(request, _TYPES)
+    services = services_of(request)
+    body = await wire.read_body(request, _TYPES, within_s=services.body_within_s)
     if len(body) > MAX_EVENT_BYTES and not body.lstrip().startswith(b"["):
         raise _too_large()  # before anything is spent on decoding it
     document = wire.decode(body)
     tenant_id = principal_of(request).tenant_id
-    services = services_of(request)
     documents = document if isinstance(document, list) else [document]
     if len(documents) > MAX_BATCH:
         raise Refused(413, f"At most {MAX_BATCH:,} events at once.")

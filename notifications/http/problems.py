@@ -41,16 +41,18 @@ _LONGEST_POINTER = 256
 _LONGEST_INSTANCE = 1_024
 
 TITLES: Mapping[int, tuple[str, str]] = {
-    400: ("not-json", "The body is not the JSON that the hub takes"),
+    400: ("not-json", "The request or its body is not what the hub can read"),
     401: ("unauthorized", "A valid key is needed"),
     403: ("forbidden", "This key or token does not open that"),
     404: ("not-found", "There is no such thing"),
     405: ("method-not-allowed", "This resource does not take that method"),
+    408: ("too-slow", "The request did not come in time"),
     409: ("conflict", "It is there already, or not in the right state"),
     413: ("too-large", "Over a limit"),
     415: ("unsupported-media-type", "The body's media type is not one that is taken here"),
     422: ("invalid", "What was sent is wrong"),
     429: ("too-many-requests", "Too many requests for now"),
+    431: ("head-too-large", "The request's head is over the limit"),
     500: ("internal", "Something went wrong in the hub"),
     503: ("unavailable", "Something that the hub needs is away for now"),
 }

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from notifications.http import wire
 from notifications.http.auth import Caller, Gate
 from notifications.http.problems import MEDIA_TYPE, TITLES, Refused
+from notifications.http.services import services_of
 
 API_KEY = "apiKey"
 USER_TOKEN = "userToken"  # noqa: S105 - a name
@@ -32,7 +33,7 @@ SCHEMES: Mapping[str, Mapping[str, str]] = {
 }
 
 _WITHOUT_BODY = (401, 403, 404, 422, 500, 503)
-_WITH_BODY = (400, 401, 403, 404, 413, 415, 422, 500, 503)
+_WITH_BODY = (400, 401, 403, 404, 408, 413, 415, 422, 500, 503)
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -85,7 +86,8 @@ class KeyRoute(APIRoute):
                 raise Refused(403, "A user token opens the inbox and negotiate, and nothing else.")
             request.state.principal = principal
             if reads_json:
-                request = await wire.read_json(request, required=required)
+                within_s = services_of(request).body_within_s
+                request = await wire.read_json(request, required=required, within_s=within_s)
             return await handle(request)
 
         return guarded

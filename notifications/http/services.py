@@ -14,6 +14,7 @@ from fastapi import Request
 from notifications.catalogue import Catalogue
 from notifications.endpoints import Endpoints, HealthQueries
 from notifications.http.limits import Publishes
+from notifications.http.wire import BODY_WITHIN_S
 from notifications.hub import Hub
 from notifications.ports import (
     Clock,
@@ -91,6 +92,7 @@ class Services:
         admin_keys: Open everything; newest first.
         client_url: Where a realtime client connects.
         allowed_origins: Web origins whose pages may call the inbox routes.
+        body_within_s: How long a request's body may take to come.
     """
 
     hub: Hub
@@ -114,6 +116,7 @@ class Services:
     most_keys: int
     admin_keys: tuple[str, ...] = field(repr=False)
     allowed_origins: tuple[str, ...] = ()
+    body_within_s: float = BODY_WITHIN_S
 
 
 def services_of(request: Request) -> Services:

@@ -4,6 +4,7 @@ What is no JSON at all, or JSON that could not be kept as it was sent, is a 400:
 half a surrogate pair, and what `json_limits` refuses.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -21,29 +22,49 @@ MAX_BRACKETS = 200_000
 """Arrays and objects that a request may open: they, not its bytes, are what decoding costs. Twice
 what the largest event can hold, and one for every 42 bytes of the largest request."""
 
+BODY_WITHIN_S = 60.0
+"""How long a body may take: what 1 Mbit/s brings in that time is nearly the largest request."""
+
+_AND_HANG_UP = {"connection": "close"}
+"""The rest of a body that is not wanted need not be sent."""
+
 JSON = frozenset(("application/json",))
 """What most routes take."""
 
+_CHARSETS = frozenset(("utf-8", "utf8", "us-ascii"))
 _GAP = re.compile(r"[ \t\r\n,]*")
 _decoder = json.JSONDecoder()
 
 
-async def read_body(request: Request, types: Collection[str] = JSON) -> bytes:
+async def read_body(
+    request: Request, types: Collection[str] = JSON, *, within_s: float = BODY_WITHIN_S
+) -> bytes:
     """A request's body, whole.
 
     Args:
         request: Not read yet.
         types: The media types that are taken.
+        within_s: How long it may take to come.
 
     Raises:
-        Refused: 415 for another media type or a coded body, 413 for one over the limit; what is
-            too large is not read to its end.
+        Refused: 415 for another media type or a coded body, 413 for one over the limit, 408 for
+            one that does not come; what is refused is not read to its end.
     """
     headers = request.scope["headers"]
     _check_type(headers, types)
     for name, value in headers:
         if name == b"content-length" and _is_over(value):
             raise _too_large()
+    try:
+        async with asyncio.timeout(within_s):
+            return await _read(request)
+    except TimeoutError:
+        raise Refused(
+            408, f"The body did not come whole within {within_s:g} s.", headers=_AND_HANG_UP
+        ) from None
+
+
+async def _read(request: Request) -> bytes:
     message = await request.receive()
     body: bytes = message.get("body", b"")
     if message["type"] == "http.request" and not message.get("more_body"):
@@ -133,15 +154,17 @@ class JsonRequest(Request):
         return self._document
 
 
-async def read_json(request: Request, *, required: bool = True) -> JsonRequest:
+async def read_json(
+    request: Request, *, required: bool = True, within_s: float = BODY_WITHIN_S
+) -> JsonRequest:
     """Read and decode a request's body; where it is not required, there may be none.
 
     Raises:
-        Refused: 400, 413 or 415.
+        Refused: 400, 408, 413 or 415.
     """
     if not required and not _announces_body(request.scope["headers"]):
         return JsonRequest(request, b"", None)
-    body = await read_body(request)
+    body = await read_body(request, within_s=within_s)
     return JsonRequest(request, body, decode(body))
 
 
@@ -152,13 +175,20 @@ def _check_type(headers: Iterable[tuple[bytes, bytes]], types: Collection[str]) 
             media_type = value.decode("latin-1")
         elif name == b"content-encoding" and value.lower() != b"identity":
             raise Refused(415, "Send the body as it is, without Content-Encoding.")
-    # Most senders write one of ours exactly.
-    if media_type not in types and media_type.partition(";")[0].strip().lower() not in types:
-        raise Refused(
-            415,
-            f"Send Content-Type: {' or '.join(sorted(types))}.",
-            headers={"accept": ", ".join(sorted(types))},
-        )
+    if media_type in types:
+        return  # as most senders write it
+    plain, _, parameters = media_type.partition(";")
+    accept = {"accept": ", ".join(sorted(types))}
+    if plain.strip().lower() not in types:
+        taken = f"Send Content-Type: {' or '.join(sorted(types))}."
+        raise Refused(415, taken, headers=accept)
+    if any(_is_other_charset(each) for each in parameters.split(";")):
+        raise Refused(415, "Send the body in UTF-8, and no other charset.", headers=accept)
+
+
+def _is_other_charset(parameter: str) -> bool:
+    name, _, value = parameter.partition("=")
+    return name.strip().lower() == "charset" and value.strip(' "').lower() not in _CHARSETS
 
 
 def _announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -176,7 +206,7 @@ def _too_large() -> Refused:
     return Refused(
         413,
         f"A request has at most {MAX_REQUEST_BYTES} bytes.",
-        headers={"connection": "close"},
+        headers=_AND_HANG_UP,
     )
 
 
