@@ -1,5 +1,8 @@
 """What bodies, queries and answers are made of. Pydantic ends here: inside there are values."""
 
+import difflib
+from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,13 +12,15 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
+from starlette.datastructures import QueryParams
 
 from notifications.errors import FieldError, InvalidInput, NotFound
 from notifications.events import is_user_id
 from notifications.http.auth import principal_of
-from notifications.text import clean
+from notifications.text import clean, shorten
 
 MAX_ERRORS = 50
+_SHOWN = 64
 
 
 class Body(BaseModel):
@@ -169,6 +174,31 @@ TenantOrAll = Annotated[str | None, Depends(_tenant_or_all)]
 
 Subject = Annotated[tuple[str, str], Depends(_subject)]
 """The tenant and user whose inbox it is."""
+
+
+def check_query(sent: QueryParams, asked: Collection[str]) -> None:
+    """Hold a query to the parameters that its route asks for, each at most once.
+
+    A filter that is misspelt and ignored would answer, or change, more than was meant.
+
+    Raises:
+        InvalidInput: Says which parameter is one too many.
+    """
+    errors = []
+    for name, count in Counter(name for name, _ in sent.multi_items()).items():
+        shown = shorten(name, _SHOWN) if name.isprintable() else "?"
+        if name not in asked:
+            close = difflib.get_close_matches(shown, asked, n=1, cutoff=0.6)
+            guess = f"did you mean {close[0]}?" if close else _taken(asked)
+            errors.append(FieldError("", f"there is no query parameter {shown!r} here; {guess}"))
+        elif count > 1:
+            errors.append(FieldError("", f"the query parameter {name} is there {count} times"))
+    if errors:
+        raise InvalidInput(errors[:MAX_ERRORS])
+
+
+def _taken(asked: Collection[str]) -> str:
+    return f"it takes {', '.join(sorted(asked))}" if asked else "it takes none"
 
 
 def _path_id(text: str) -> str:

@@ -7,12 +7,14 @@ framework.
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, ClassVar, cast
 
-from fastapi import Request
+from fastapi import Request, params
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from notifications.http import wire
 from notifications.http.auth import Caller, Gate
+from notifications.http.forms import check_query
 from notifications.http.problems import MEDIA_TYPE, TITLES, Refused
 from notifications.http.services import services_of
 
@@ -77,6 +79,11 @@ class KeyRoute(APIRoute):
     ) -> Handle:
         """`handle`, for those who may call it."""
 
+        asked = frozenset(
+            parameter.alias
+            for parameter in get_flat_params(self.dependant)
+            if isinstance(parameter.field_info, params.Query)
+        )
         required = self.body_field is not None and self.body_field.field_info.is_required()
 
         async def guarded(request: Request) -> Response:
@@ -85,6 +92,8 @@ class KeyRoute(APIRoute):
             if principal.caller not in self.callers:
                 raise Refused(403, "A user token opens the inbox and negotiate, and nothing else.")
             request.state.principal = principal
+            if request.scope["query_string"]:
+                check_query(request.query_params, asked)
             if reads_json:
                 within_s = services_of(request).body_within_s
                 request = await wire.read_json(request, required=required, within_s=within_s)

@@ -3,6 +3,7 @@ is answered or hung up on, and the hub takes the next good event."""
 
 import asyncio
 import itertools
+import select
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -290,7 +291,7 @@ async def test_who_sends_on_after_a_refusal_still_reads_it(wire: Wire) -> None:
     def send_all_then_read() -> bytes:
         with socket.create_connection((host, int(port)), timeout=20) as connection:
             connection.sendall(head)
-            time.sleep(0.1)  # by now the server has refused it
+            select.select([connection], [], [], 20)  # the server has refused it
             for _ in range(0, size, 65_536):
                 connection.sendall(b"x" * 65_536)
             return connection.recv(1_000)
