@@ -118,6 +118,6 @@ def _bearer(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     for name, value in headers:
         if name == b"authorization":
             scheme, _, token = value.partition(b" ")
-            if scheme.lower() == b"bearer" and token:
-                return token.strip()
+            if scheme.lower() == b"bearer" and (token := token.strip()):
+                return token
     raise unauthorized("Send Authorization: Bearer <key>.", given=False)

@@ -81,6 +81,7 @@ _32_BITS = 0xFFFF_FFFF
 _UNSAFE = re.compile(r"[\s\\\x00-\x1f\x7f]")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _PORT = re.compile(r":([^:\]]*)\Z")
+_WRONG_PORT = "must have a port from 1 to 65535, or none"
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 
 
@@ -176,19 +177,20 @@ def _complaint(url: str, allowed: Sequence[Network]) -> str | None:
         return f"must have 1-{MAX_URL_LENGTH} characters"
     if _UNSAFE.search(url) or not url.isprintable():
         return "must not contain spaces, backslashes or control characters"
+    authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
     try:
         parsed = URL(url)
     except ValueError:
-        return "is not a valid URL"
+        port = _PORT.search(authority)
+        return _WRONG_PORT if port and not _is_port(port[1]) else "is not a valid URL"
     if parsed.scheme not in ("https", "http"):
         return "must begin with https://"
-    authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
     if "@" in authority:
         return "must not contain credentials; use a header of the endpoint instead"
     if not parsed.raw_host:
         return "must name a host"
     if (port := _PORT.search(authority)) and not _is_port(port[1]):
-        return "must have a port from 1 to 65535, or none"
+        return _WRONG_PORT
     return _host_complaint(parsed.raw_host, parsed.scheme == "http", "[" in authority, allowed)
 
 
