@@ -13,6 +13,7 @@ from notifications.errors import (
     InvalidEvent,
     InvalidInput,
     NotFound,
+    OverLimit,
     RejectedMessage,
     StoreUnavailable,
     Unavailable,
@@ -28,6 +29,7 @@ CASES: list[tuple[Exception, int]] = [
     (InvalidEvent(WRONG), 422),
     (NotFound("no such event"), 404),
     (Conflict("it is there already"), 409),
+    (OverLimit("enough", retry_after=1.0), 429),
     (Unavailable("away"), 503),
     (StoreUnavailable("locked"), 503),
     (HuntazeError("anything"), 500),
@@ -65,6 +67,28 @@ def test_a_problem_is_a_whole_document() -> None:
             {"pointer": "/headers", "detail": "must be at most 20"},
         ],
     }
+
+
+def test_a_problem_is_bounded_whatever_was_sent() -> None:
+    """Pointers, details, errors and the path are cut; how many errors there are is still said."""
+    long = "x" * 100_000
+    error = InvalidInput([FieldError(f"/{long}", long)] * 1_000)
+
+    response = problem_of(error).response(f"/{long}")
+
+    problem = orjson.loads(response.body)
+    assert len(response.body) < 50 * 1_000
+    assert len(problem["errors"]) == 50
+    assert problem["errors"][0]["pointer"].endswith("x…")
+    assert problem["detail"] == "1000 things are wrong; see errors."
+
+
+def test_over_a_limit_says_when_to_come_back() -> None:
+    """The reason is told, and Retry-After is whole seconds, never earlier than asked."""
+    problem = problem_of(OverLimit("At most three.", retry_after=1.2))
+
+    assert problem.detail == "At most three."
+    assert problem.headers == {"retry-after": "2"}
 
 
 def test_one_wrong_thing_is_said_at_once() -> None:

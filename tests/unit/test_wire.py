@@ -1,5 +1,6 @@
 """Reading bodies: strictly, within limits."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -201,6 +202,42 @@ def test_items_are_measured_as_they_were_sent(
     assert wire.item_sizes(body) == [len(text.encode()) for text in texts]
 
 
+@given(
+    st.lists(st.integers(0, 60), min_size=1, max_size=5),
+    st.sampled_from(["", " ", "\n" * 30]),
+    st.sampled_from(["x", "é", "\\u00e9"]),
+)
+def test_what_is_too_large_is_found_however_it_is_written(
+    lengths: list[int], gap: str, letter: str
+) -> None:
+    """An item is over the limit by what was sent, whatever blanks and escapes surround it."""
+    texts = [f'[{gap}"{letter * length}"{gap}]' for length in lengths]
+    body = f"[{','.join(texts)}]".encode()
+    sizes = [len(text.encode()) for text in texts]
+
+    found = wire.oversized(body, wire.decode(body), 40)
+
+    assert found == [index for index, size in enumerate(sizes) if size > 40]
+
+
+def test_no_item_hides_behind_the_blanks_of_another() -> None:
+    """Where blanks could be anybody's, it is looked who has them."""
+    body = b'[["aaaa"],' + b"[" + b" " * 50 + b'"b"]]'
+
+    assert wire.oversized(body, wire.decode(body), 40) == [1]
+
+
+def test_more_brackets_than_events_have_are_refused_before_they_are_decoded() -> None:
+    """One too many is a 413, though it is no JSON; as many as may be are decoded."""
+    right = b"[" + b"[]," * (wire.MAX_BRACKETS - 2) + b"[]]"
+    assert len(wire.decode(right)) == wire.MAX_BRACKETS - 1
+
+    with pytest.raises(Refused) as refused:
+        wire.decode(b"[" * (wire.MAX_BRACKETS + 1))
+
+    assert refused.value.status == 413
+
+
 # --------------------------------------------------------------------------- read_body
 
 
@@ -238,6 +275,66 @@ async def test_a_body_that_is_announced_too_large_is_not_read_at_all(length: str
 
     assert refused.value.status == 413
     assert sent.received == 0
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    """After its time a body is a 408, and the connection is not used again."""
+
+    async def never() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    scope = {"type": "http", "method": "POST", "headers": list(JSON_TYPE)}
+
+    with pytest.raises(Refused) as refused:
+        await wire.read_body(Request(scope, never), within_s=0.01)
+
+    assert refused.value.status == 408
+    assert refused.value.headers == {"connection": "close"}
+
+
+@pytest.mark.parametrize(
+    ("charset", "taken"),
+    [
+        ("utf-8", True),
+        ('"UTF-8"', True),
+        ("us-ascii", True),
+        ("utf-16", False),
+        ("iso-8859-1", False),
+        ("", False),
+    ],
+)
+async def test_a_body_is_utf8_or_said_not_to_be(charset: str, taken: bool) -> None:
+    """A charset that is named must be UTF-8, or a part of it."""
+    media_type = f"application/json; q=1; Charset={charset}".encode()
+    sent = Sent(b"{}", headers=((b"content-type", media_type),))
+    if taken:
+        assert await wire.read_body(sent.request) == b"{}"
+        return
+    with pytest.raises(Refused) as refused:
+        await wire.read_body(sent.request)
+    assert refused.value.status == 415
+
+
+@pytest.mark.parametrize(
+    ("headers", "asked"),
+    [
+        ((), False),
+        (((b"content-length", b"0"),), False),
+        (((b"content-length", b"2"), *JSON_TYPE), True),
+        (((b"transfer-encoding", b"chunked"), *JSON_TYPE), True),
+    ],
+)
+async def test_a_body_that_is_not_required_is_read_where_there_is_one(
+    headers: Sequence[tuple[bytes, bytes]], asked: bool
+) -> None:
+    """Without a body no media type is asked for, and nothing is waited for."""
+    sent = Sent(b"{}", headers=headers)
+
+    request = await wire.read_json(sent.request, required=False)
+
+    assert await request.json() == ({} if asked else None)
+    assert sent.received == int(asked)
 
 
 async def test_a_caller_who_leaves_is_told_nothing() -> None:
