@@ -59,6 +59,10 @@ class Operation:
         """Its query parameters."""
         return (each for each in self.spec.get("parameters", ()) if each["in"] == "query")
 
+    def answers(self, *statuses: str) -> bool:
+        """Whether it may answer with one of these."""
+        return not self.spec["responses"].keys().isdisjoint(statuses)
+
     def takes(self, name: str) -> bool:
         """Whether it has a query parameter of that name."""
         return any(each["name"] == name for each in self.query())
