@@ -33,8 +33,8 @@ class Step(Protocol):
 class Standing(Protocol):
     """Where the ledger says what time it is, for who reads it without its process."""
 
-    async def keep(self) -> None:
-        """Write down that by now everything has been looked after."""
+    async def keep(self, swept_at: int) -> None:
+        """Write down what time it is, and when the last sweep began."""
         ...
 
 
@@ -72,7 +72,7 @@ class Sweep:
         self._clock = clock
         self._standing = standing
         self._first_pause = first_pause
-        self._swept = False
+        self._swept_at: int | None = None
         self._nudged = asyncio.Event()
         self.last_at: int | None = None
         """When the last sweep ended, ms since the epoch; on `/readyz` and `/metrics`."""
@@ -97,6 +97,7 @@ class Sweep:
         While one fails, `last_at` stays: whoever watches its age learns of it.
         """
         self._nudged.clear()
+        began = self._clock.now()
         moved = {}
         for name, step in self._steps.items():
             try:
@@ -105,22 +106,22 @@ class Sweep:
                 log.warning("sweep.failed", exc_info=error, extra={"step": name})
         if any(moved.values()):
             log.info("sweep.moved", extra=moved)
-        self._swept = True
-        await self._keep()
+        self._swept_at = began
+        await self._keep(began)
         if len(moved) == len(self._steps):
             self.last_at = self._clock.now()
         return moved
 
     async def close(self) -> None:
         """At an orderly end: note when it was; not where nothing has been looked after yet."""
-        if self._swept:
-            await self._keep()
+        if self._swept_at is not None:
+            await self._keep(self._swept_at)
 
-    async def _keep(self) -> None:
+    async def _keep(self, swept_at: int) -> None:
         if self._standing is None:
             return
         try:
-            await self._standing.keep()
+            await self._standing.keep(swept_at)
         except Exception as error:
             log.warning("sweep.not_noted", exc_info=error)
 

@@ -57,6 +57,10 @@ class LedgerWorld:
     clock: HandClock
     _numbers: Numbers = field(repr=False)
 
+    def number(self) -> int:
+        """A new delivery's number."""
+        return self._numbers.next()
+
     async def accept(self, event_id: str, tenant_id: str = "acme", **changes: Any) -> Known:
         """Put a sample event into the ledger."""
         event = sample_event(event_id, tenantid=tenant_id, **changes)

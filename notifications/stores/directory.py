@@ -25,6 +25,7 @@ from notifications.errors import ConfigurationError
 from notifications.ports import Clock
 from notifications.records import ApiKey
 from notifications.stores import codes, tables
+from notifications.stores.standing import note_resumed
 from notifications.stores.turns import has_room
 from notifications.vault import SETTING, Vault
 
@@ -185,6 +186,8 @@ class SqlDirectory:
             if row is None:
                 return None
             changed = change(self._endpoint(row))
+            if changed.state is EndpointState.ACTIVE and row.state != changed.state:
+                note_resumed(tx)
             _replace(tx, tables.endpoints, self._endpoint_row(changed), ("tenant_id", "id"))
             return changed
 

@@ -3,10 +3,11 @@
 Both are marks. The time is that of the last sweep, or of an orderly end: it is what due times are
 to be held against, since the wall clock runs on while a hub is stopped or its machine asleep. A
 number of attempts is marked with when it was last in force, so that what ended by another table
-than today's is held against its own.
+than today's is held against its own. When a sweep began and when an endpoint was last resumed tell
+together whether what is parked should have moved.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -16,6 +17,8 @@ from notifications.retries import RetryTable
 from notifications.stores import codes, tables
 
 _CLOCK = "clock"
+_SWEPT = "swept"
+_RESUMED = "resumed"
 _ATTEMPTS = "attempts:notifications:"
 
 
@@ -39,10 +42,13 @@ class Standing:
     Attributes:
         at: Its time, ms since the epoch; None where it never said.
         in_force: The numbers of attempts it went by, the present one first; empty as above.
+        resumed: Some endpoint was resumed since the last sweep began, so that deliveries that
+            nothing holds any more may still be parked.
     """
 
     at: int | None
     in_force: Sequence[InForce]
+    resumed: bool
 
 
 class SqlStanding:
@@ -54,20 +60,27 @@ class SqlStanding:
 
     async def begin(self) -> None:
         """Say which table is in force; what time it is is said once things have been seen to."""
-        await self._database.write(lambda tx: _mark(tx, self._table))
+        await self._database.write(lambda tx: _mark(tx, {self._table: tx.now}))
 
-    async def keep(self) -> None:
+    async def keep(self, swept_at: int) -> None:
         """See `sweep.Standing.keep`."""
-        await self._database.write(lambda tx: _mark(tx, self._table, _CLOCK))
+        await self._database.write(
+            lambda tx: _mark(tx, {self._table: tx.now, _CLOCK: tx.now, _SWEPT: swept_at})
+        )
 
 
-def _mark(tx: Transaction, *names: str) -> None:
+def note_resumed(tx: Transaction) -> None:
+    """Say that an endpoint was resumed: the next sweep begins again with what was parked."""
+    _mark(tx, {_RESUMED: tx.now})
+
+
+def _mark(tx: Transaction, marks: Mapping[str, int]) -> None:
     statement = codes.upsert(tx.connection, tables.marks)
     tx.connection.execute(
         statement.on_conflict_do_update(
             index_elements=["name"], set_={"value": statement.excluded.value}
         ),
-        [{"name": name, "value": tx.now} for name in names],
+        [{"name": name, "value": value} for name, value in sorted(marks.items())],
     )
 
 
@@ -88,13 +101,14 @@ def read_standing(connection: sa.Connection) -> Standing:
             InForce(attempts=attempts, until=end if place else None)
             for place, (end, attempts) in enumerate(tables_by_end)
         ],
+        resumed=marks.get(_RESUMED, -1) >= marks.get(_SWEPT, 0),
     )
 
 
 _m = tables.marks.c
 _MARKS = sa.select(_m.name, _m.value).where(
     sa.or_(
-        _m.name == _CLOCK,
+        _m.name.in_((_CLOCK, _SWEPT, _RESUMED)),
         # All that begin with it, by the key: ";" follows ":".
         sa.and_(_m.name >= _ATTEMPTS, _m.name < _ATTEMPTS[:-1] + ";"),
     )

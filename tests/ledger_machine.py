@@ -1,0 +1,399 @@
+"""The ledger under changes in any order, whatever database it is on; the audit looks after each.
+
+Everything that moves deliveries does so here: routing, attempts that come back in time, late or
+twice, drains, claims that run out, crashes, pauses, resumptions, deletions, retries by hand, time
+and sweeps. What waits on the bus stays there: nobody but the machine is at work.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from notifications import deliveries as rules
+from notifications.bootstrap import expectations
+from notifications.deliveries import (
+    Attempt,
+    Delivered,
+    Delivery,
+    Failed,
+    Outcome,
+    Parked,
+    Postponed,
+    Skipped,
+    State,
+)
+from notifications.directory import Endpoint, EndpointState, SigningSecret
+from notifications.errors import Conflict
+from notifications.events import Channel, Known
+from notifications.records import Record, Result, Route
+from notifications.retries import DAY, HOUR, MINUTE, SECOND, RetryTable
+from notifications.routing import plan
+from notifications.stores import tables
+from notifications.stores.audit import audit
+from notifications.stores.directory import SqlDirectory
+from notifications.stores.leftovers import SqlLeftovers
+from notifications.stores.standing import SqlStanding
+from notifications.stores.upkeep import Keeping, SqlUpkeep
+from notifications.sweep import Sweep
+from notifications.testing import SeededDice
+from notifications.vault import Vault
+from tests.ledger_world import LedgerWorld
+
+TABLE = RetryTable(delays=(5 * SECOND, 30 * SECOND, 2 * MINUTE), lifetime=HOUR)
+CLAIM = 45 * SECOND
+ENDPOINTS = ("ep_a", "ep_b", "ep_c")
+TENANTS = ("acme", "other")
+TERMINAL = frozenset(("delivered", "skipped", "exhausted"))
+
+OpenWorld = Callable[[Path], AbstractAsyncContextManager[LedgerWorld]]
+Key = tuple[str, int]
+
+outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
+    [
+        Delivered(status=200),
+        Delivered(status=200),
+        Failed(reason="http-500", status=500),
+        Failed(reason="http-500", status=500),
+        Failed(reason="timeout"),
+        Failed(reason="http-429", status=429, retry_after=40 * MINUTE),
+        Failed(reason="address-not-allowed", retryable=False),
+        Postponed(reason="no socket"),
+    ]
+)
+places = st.integers(0, 1_000)
+tenants = st.sampled_from(TENANTS)
+endpoints = st.sampled_from(ENDPOINTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An attempt under way."""
+
+    row: Delivery
+    began: int
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """A ledger and all who move its deliveries. `open_world` says which database it is on."""
+
+    open_world: ClassVar[OpenWorld]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner = asyncio.Runner()
+        self._folder = tempfile.TemporaryDirectory()
+        self._context = type(self).open_world(Path(self._folder.name))
+        self._unrouted: list[Known] = []
+        self._running: list[Running] = []
+        self._seen: dict[Key, Any] = {}
+        self._count = 0
+
+    def _run(self, work: Any) -> Any:
+        return self._runner.run(work)
+
+    @initialize()
+    def open(self) -> None:
+        """An empty ledger, two tenants with the same three endpoints."""
+        self._world = world = self._run(self._context.__aenter__())
+        dice = SeededDice()
+        keeping = Keeping(parked=7 * DAY, events=30 * DAY)
+        self._directory = SqlDirectory(world.database, Vault([bytes(32)], dice), world.clock)
+        self._upkeep = SqlUpkeep(world.database, world.ledger, TABLE, keeping)
+        standing = SqlStanding(world.database, TABLE)
+        tidying = SqlLeftovers(world.database, world.clock, keep=30 * DAY)
+        self._sweep = Sweep(
+            self._upkeep, world.clock, standing=standing, leftovers={"tidied": tidying.tidy}
+        )
+        self._run(standing.begin())
+        self._states: dict[tuple[str, str], EndpointState] = {}
+        for tenant_id in TENANTS:
+            for endpoint_id in ENDPOINTS:
+                self._run(self._make_endpoint(tenant_id, endpoint_id))
+
+    async def _make_endpoint(self, tenant_id: str, endpoint_id: str) -> None:
+        await self._directory.save_endpoint(
+            Endpoint(
+                tenant_id=tenant_id,
+                id=endpoint_id,
+                url="https://example.com/hook",
+                secrets=(SigningSecret(key=bytes(32), private_key=bytes(32)),),
+            )
+        )
+        self._states[(tenant_id, endpoint_id)] = EndpointState.ACTIVE
+
+    def teardown(self) -> None:
+        """Close the ledger."""
+        if hasattr(self, "_world"):
+            self._run(self._context.__aexit__(None, None, None))
+        self._runner.close()
+        self._folder.cleanup()
+
+    # ---------------------------------------------------------------- events
+
+    @rule(tenant_id=tenants)
+    def accept(self, tenant_id: str) -> None:
+        """An event is published."""
+        self._count += 1
+        self._unrouted.append(self._run(self._world.accept(f"evt-{self._count}", tenant_id)))
+
+    @precondition(lambda self: self._unrouted)
+    @rule(
+        place=places,
+        whom=st.sets(endpoints),
+        first=st.lists(st.one_of(st.none(), outcomes), min_size=3, max_size=3),
+        dice=st.floats(0, 0.999),
+    )
+    def route(self, place: int, whom: set[str], first: list[Outcome | None], dice: float) -> None:
+        """An event is routed; first attempts come back, or go on without their message."""
+        known = self._unrouted.pop(place % len(self._unrouted))
+        results = self._planned(known, Channel.REALTIME, ["ada"], [Delivered()], dice)
+        results += self._planned(known, Channel.WEBHOOK, sorted(whom), first, dice)
+        self._run(self._world.ledger.record(Record(results=results, wakes=self._wakes(results))))
+
+    def _planned(
+        self,
+        known: Known,
+        channel: Channel,
+        targets: Sequence[str],
+        first: Sequence[Outcome | None],
+        dice: float,
+    ) -> list[Result]:
+        there = [t for t in targets if channel is Channel.REALTIME or self._is_there(known, t)]
+        route = Route(targets=tuple(there)) if there else Route(reason="no-endpoint")
+        now = self._world.clock.now()
+        ids = [self._world.number() for _ in there or (0,)]
+        planned = plan(known, channel, route, ids=ids, now=now, table=TABLE)
+        results = []
+        for delivery, outcome in zip(planned, first, strict=False):
+            if delivery.state is not State.PENDING:
+                results.append(Result(before=None, after=delivery))
+            elif outcome is None:
+                row = rules.claimed(delivery, until=now + CLAIM)
+                self._running.append(Running(row, now))
+                results.append(Result(before=None, after=row))
+            else:
+                met = self._met(delivery, outcome)
+                results.append(self._result(None, delivery, met, now, dice))
+        return results
+
+    def _is_there(self, known: Known, endpoint_id: str) -> bool:
+        return (known.event.tenant_id, endpoint_id) in self._states
+
+    # ---------------------------------------------------------------- attempts
+
+    @rule(tenant_id=tenants, endpoint_id=endpoints, limit=st.integers(0, 5))
+    def drain(self, tenant_id: str, endpoint_id: str, limit: int) -> None:
+        """A drain claims what is due; its attempts are under way."""
+        lane = f"webhook/{tenant_id}/{endpoint_id}"
+        until = self._world.clock.now() + CLAIM
+        claim = self._run(self._world.ledger.claim(lane, limit=limit, until=until))
+        now = self._world.clock.now()
+        for delivery, _ in claim.deliveries:
+            assert delivery.attempt < TABLE.attempts
+            assert delivery.lane == lane
+            self._running.append(Running(delivery, now))
+        self._run(self._world.ledger.record(Record(drained=(lane, until))))
+
+    @precondition(lambda self: self._running)
+    @rule(place=places, outcome=outcomes, dice=st.floats(0, 0.999), again=st.booleans())
+    def come_back(self, place: int, outcome: Outcome, dice: float, again: bool) -> None:
+        """An attempt comes back: in time, long after its claim ran out, or a second time."""
+        place %= len(self._running)
+        running = self._running[place] if again else self._running.pop(place)
+        met = self._met(running.row, outcome)
+        result = self._result(running.row, running.row, met, running.began, dice)
+        self._run(self._world.ledger.record(Record(results=[result], wakes=self._wakes([result]))))
+
+    @precondition(lambda self: self._running)
+    @rule()
+    def crash(self) -> None:
+        """The process dies with its attempts; the next one frees their claims."""
+        self._running.clear()
+        self._run(self._world.ledger.release_claims())
+
+    def _met(self, delivery: Delivery, outcome: Outcome) -> Outcome:
+        """What the channel says of an endpoint that takes none."""
+        if delivery.channel is not Channel.WEBHOOK:
+            return outcome
+        state = self._states.get((delivery.tenant_id, delivery.target))
+        if state is None:
+            return Skipped(reason="endpoint-deleted")
+        if state is not EndpointState.ACTIVE:
+            return Parked(reason=f"endpoint-{state}")
+        return outcome
+
+    def _result(
+        self, row: Delivery | None, delivery: Delivery, outcome: Outcome, began: int, dice: float
+    ) -> Result:
+        now = self._world.clock.now()
+        after = rules.attempted(delivery, outcome, now=now, table=TABLE, dice=dice)
+        attempt = None
+        if isinstance(outcome, Delivered | Failed):
+            attempt = Attempt(
+                round=delivery.round,
+                number=delivery.attempt + 1,
+                at=began,
+                duration_ms=now - began,
+                outcome=outcome,
+            )
+        return Result(before=row, after=after, attempt=attempt)
+
+    def _wakes(self, results: Sequence[Result]) -> dict[str, int]:
+        return {
+            result.after.lane: result.after.due_at
+            for result in results
+            if result.after.state is State.PENDING
+            and not result.after.claimed
+            and result.after.due_at is not None
+        }
+
+    # ---------------------------------------------------------------- people
+
+    @rule(
+        tenant_id=tenants,
+        endpoint_id=endpoints,
+        state=st.sampled_from([EndpointState.PAUSED, EndpointState.DISABLED]),
+    )
+    def hold(self, tenant_id: str, endpoint_id: str, state: EndpointState) -> None:
+        """An endpoint is paused or disabled."""
+        self._set(tenant_id, endpoint_id, state)
+
+    @rule(tenant_id=tenants, endpoint_id=endpoints, sweep=st.booleans())
+    def resume(self, tenant_id: str, endpoint_id: str, sweep: bool) -> None:
+        """An endpoint is resumed; the sweep that it asks for comes at once, or a while later."""
+        self._set(tenant_id, endpoint_id, EndpointState.ACTIVE)
+        if sweep:
+            self._run(self._sweep.sweep())
+
+    def _set(self, tenant_id: str, endpoint_id: str, state: EndpointState) -> None:
+        changed = self._run(
+            self._directory.change_endpoint(
+                tenant_id, endpoint_id, lambda each: replace(each, state=state)
+            )
+        )
+        assert (changed is not None) == ((tenant_id, endpoint_id) in self._states)
+        if changed is not None:
+            self._states[(tenant_id, endpoint_id)] = state
+
+    @rule(tenant_id=tenants, endpoint_id=endpoints)
+    def delete(self, tenant_id: str, endpoint_id: str) -> None:
+        """An endpoint is deleted; what is open of it ends."""
+        if self._run(self._directory.delete_endpoint(tenant_id, endpoint_id)):
+            del self._states[(tenant_id, endpoint_id)]
+        open_ones = [
+            row
+            for row in self._rows()
+            if (row.tenant_id, row.channel, row.target) == (tenant_id, "webhook", endpoint_id)
+            and row.state not in TERMINAL
+        ]
+        assert open_ones == []
+
+    @precondition(lambda self: self._seen)
+    @rule(place=places)
+    def retry(self, place: int) -> None:
+        """Somebody retries a delivery by hand."""
+        key = sorted(self._seen)[place % len(self._seen)]
+        before = self._seen[key]
+        try:
+            again = self._run(self._upkeep.retry(*key))
+        except Conflict:
+            assert before.state in ("delivered", "skipped") or before.claimed
+        else:
+            assert (again.round, again.attempt) == (before.round + 1, 0)
+
+    # ---------------------------------------------------------------- time
+
+    @rule(
+        ms=st.one_of(st.integers(0, MINUTE), st.integers(0, 3 * HOUR), st.just(8 * DAY)),
+        swept=st.booleans(),
+    )
+    def pass_time(self, ms: int, swept: bool) -> None:
+        """Time passes, on a machine that works, sleeps or is stopped."""
+        self._world.clock.at += ms
+        if swept:
+            self._run(self._sweep.sweep())
+
+    @rule()
+    def sweep(self) -> None:
+        """The sweep looks."""
+        moved = self._run(self._sweep.sweep())
+        assert set(moved) == {"unparked", "ended", "woken", "forgotten", "tidied"}
+
+    # ---------------------------------------------------------------- what holds
+
+    def _rows(self) -> Sequence[Any]:
+        return self._run(
+            self._world.database.read(
+                lambda connection: connection.execute(sa.select(tables.deliveries)).all()
+            )
+        )
+
+    @invariant()
+    def the_audit_is_clean(self) -> None:
+        """Nothing is missing, no row says what is not so."""
+        if not hasattr(self, "_world"):
+            return
+        report = self._run(
+            self._world.database.read(
+                lambda connection: audit(connection, expectations(self._world.clock.now()))
+            )
+        )
+        assert report.violations == []
+        assert report.missing == 0
+
+    @invariant()
+    def deliveries_only_move_on(self) -> None:
+        """What ended stays ended unless a new round begins; rounds and attempts only grow, and
+        attempts never beyond the table."""
+        if not hasattr(self, "_world"):
+            return
+        rows = {(row.tenant_id, row.id): row for row in self._rows()}
+        for key, row in rows.items():
+            assert 0 <= row.attempt <= TABLE.attempts
+            assert (row.due_at is not None) == (row.state == "pending")
+            assert row.claimed in ((0, 1) if row.state == "pending" else (0,))
+            before = self._seen.get(key)
+            if before is None:
+                continue
+            assert row.round >= before.round
+            if row.round > before.round:
+                assert before.state not in ("delivered", "skipped")
+            else:
+                assert row.attempt >= before.attempt
+                assert row.deadline == before.deadline
+                if before.state in TERMINAL:
+                    assert (row.state, row.reason) == (before.state, before.reason)
+        assert all(before.state in TERMINAL for key, before in self._gone(rows).items())
+        self._seen = rows
+
+    def _gone(self, rows: dict[Key, Any]) -> dict[Key, Any]:
+        return {key: before for key, before in self._seen.items() if key not in rows}
+
+    @invariant()
+    def attempts_are_counted_once(self) -> None:
+        """A round has at most as many attempts as its number says, and at most one success."""
+        if not hasattr(self, "_world"):
+            return
+        made = self._run(
+            self._world.database.read(
+                lambda connection: connection.execute(sa.select(tables.attempts)).all()
+            )
+        )
+        per_round: dict[tuple[str, int, int], list[Any]] = {}
+        for attempt in made:
+            key = (attempt.tenant_id, attempt.delivery_id, attempt.round)
+            per_round.setdefault(key, []).append(attempt)
+        for (tenant_id, delivery_id, round_), attempts in per_round.items():
+            row = self._seen[(tenant_id, delivery_id)]
+            assert len(attempts) <= TABLE.attempts
+            assert sum(each.outcome == "delivered" for each in attempts) <= 1
+            if round_ == row.round:
+                assert max(each.number for each in attempts) <= row.attempt
