@@ -99,7 +99,13 @@ class LedgerWorld:
         return made[-1]
 
     async def notify(
-        self, item_id: str, user_id: str = "ada", tenant_id: str = "acme", *, rank: int = 0
+        self,
+        item_id: str,
+        user_id: str = "ada",
+        tenant_id: str = "acme",
+        *,
+        rank: int = 0,
+        progress: int | None = None,
     ) -> Placed:
         """Put an item into an inbox, as the realtime channel does."""
         known = await self.accept(f"event-of-{item_id}-{rank}-{user_id}", tenant_id)
@@ -113,7 +119,7 @@ class LedgerWorld:
             title=f"title of {item_id}",
             body="body",
             url="/somewhere",
-            progress=None,
+            progress=progress,
             created_at=self.clock.now(),
         )
         delivery = Delivery(

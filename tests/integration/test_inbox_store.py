@@ -17,7 +17,9 @@ from hypothesis.stateful import (
 )
 
 from notifications.records import InboxItem
+from notifications.retries import DAY
 from notifications.stores import tables
+from notifications.stores.leftovers import SqlLeftovers
 from tests.ledger_world import LedgerWorld, ledger_world
 
 ADA = ("acme", "ada")
@@ -172,24 +174,39 @@ class InboxMachine(RuleBasedStateMachine):
         self._world = self._runner.run(self._context.__aenter__())
         self._states: dict[str, str] = {}
         self._ranks: dict[str, int] = {}
+        self._touched: dict[str, int] = {}
+        self._tidying = SqlLeftovers(self._world.database, self._world.clock, keep=30 * DAY)
 
     items = st.sampled_from([f"itm_{number}" for number in range(6)])
 
-    @rule(item=items, rank=st.integers(0, 3))
-    def arrive(self, item: str, rank: int) -> None:
-        """An entry of some rank comes."""
-        self._runner.run(self._world.notify(item, rank=rank))
+    @rule(item=items, rank=st.integers(0, 3), progress=st.one_of(st.none(), st.integers(0, 100)))
+    def arrive(self, item: str, rank: int, progress: int | None) -> None:
+        """News of some rank comes: a job's progress, or what is worth a look; late, or twice."""
+        self._runner.run(self._world.notify(item, rank=rank, progress=progress))
         if rank > self._ranks.get(item, -1):
             self._ranks[item] = rank
-            self._states[item] = "unread"
+            if progress is None or item not in self._states:
+                self._states[item] = "unread"
+            self._touched[item] = self._world.clock.now()
+
+    @rule(days=st.integers(1, 20))
+    def forget(self, days: int) -> None:
+        """Days pass, and what nobody touched for thirty of them goes."""
+        self._world.clock.at += days * DAY
+        oldest = self._world.clock.now() - 30 * DAY
+        self._runner.run(self._tidying.tidy(limit=100))
+        for item in [item for item, at in self._touched.items() if at < oldest]:
+            for kept in (self._touched, self._states, self._ranks):
+                del kept[item]
 
     @rule(item=items, state=st.sampled_from(["unread", "read", "archived"]))
     def mark(self, item: str, state: str) -> None:
         """The user marks an item."""
         placed = self._runner.run(self._world.inbox.mark(*ADA, item, state))
         assert (placed is not None) == (item in self._states)
-        if placed is not None:
+        if placed is not None and self._states[item] != state:
             self._states[item] = state
+            self._touched[item] = self._world.clock.now()
 
     @rule()
     def read_all(self) -> None:
@@ -197,7 +214,9 @@ class InboxMachine(RuleBasedStateMachine):
         count = self._runner.run(self._world.inbox.read_all(*ADA))
         assert count == sum(state == "unread" for state in self._states.values())
         for item, state in self._states.items():
-            self._states[item] = "read" if state == "unread" else state
+            if state == "unread":
+                self._states[item] = "read"
+                self._touched[item] = self._world.clock.now()
 
     @invariant()
     def agrees(self) -> None:
@@ -214,8 +233,9 @@ class InboxMachine(RuleBasedStateMachine):
 
 
 def test_an_inbox_is_what_a_dictionary_would_be() -> None:
-    """Whatever order changes come in, states and unread count are those of a plain model."""
+    """Unread counts never drift: whatever order news, a job's progress, marks, reading all and the
+    retention come in, states and count are those of a plain model."""
     run_state_machine_as_test(
         InboxMachine,
-        settings=settings(max_examples=8, stateful_step_count=20, deadline=None),
+        settings=settings(max_examples=12, stateful_step_count=25),
     )
