@@ -189,10 +189,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # ---------------------------------------------------------------- attempts
 
-    @rule(tenant_id=tenants, endpoint_id=endpoints, limit=st.integers(0, 5))
-    def drain(self, tenant_id: str, endpoint_id: str, limit: int) -> None:
-        """A drain claims what is due; its attempts are under way."""
-        lane = f"webhook/{tenant_id}/{endpoint_id}"
+    @precondition(lambda self: self._lanes())
+    @rule(place=places, limit=st.integers(0, 5), wait=st.booleans())
+    def drain(self, place: int, limit: int, wait: bool) -> None:
+        """A drain claims what is due, now or when its time has come; its attempts are under way."""
+        lanes = sorted(self._lanes().items())
+        lane, due_at = lanes[place % len(lanes)]
+        if wait:
+            self._world.clock.at = max(self._world.clock.at, due_at)
         until = self._world.clock.now() + CLAIM
         claim = self._run(self._world.ledger.claim(lane, limit=limit, until=until))
         now = self._world.clock.now()
@@ -201,6 +205,14 @@ class LedgerMachine(RuleBasedStateMachine):
             assert delivery.lane == lane
             self._running.append(Running(delivery, now))
         self._run(self._world.ledger.record(Record(drained=(lane, until))))
+
+    def _lanes(self) -> dict[str, int]:
+        """When each lane with something pending has something due."""
+        due: dict[str, int] = {}
+        for row in self._seen.values():
+            if row.state == "pending":
+                due[row.lane] = min(row.due_at, due.get(row.lane, row.due_at))
+        return due
 
     @precondition(lambda self: self._running)
     @rule(place=places, outcome=outcomes, dice=st.floats(0, 0.999), again=st.booleans())
@@ -296,6 +308,12 @@ class LedgerMachine(RuleBasedStateMachine):
         ]
         assert open_ones == []
 
+    @rule(tenant_id=tenants, endpoint_id=endpoints)
+    def make(self, tenant_id: str, endpoint_id: str) -> None:
+        """An endpoint is made, where it was deleted."""
+        if (tenant_id, endpoint_id) not in self._states:
+            self._run(self._make_endpoint(tenant_id, endpoint_id))
+
     @precondition(lambda self: self._seen)
     @rule(place=places)
     def retry(self, place: int) -> None:
@@ -337,63 +355,62 @@ class LedgerMachine(RuleBasedStateMachine):
         )
 
     @invariant()
-    def the_audit_is_clean(self) -> None:
-        """Nothing is missing, no row says what is not so."""
+    def it_tells_the_truth(self) -> None:
+        """After every step."""
         if not hasattr(self, "_world"):
             return
+        self._audit()
+        rows = {(row.tenant_id, row.id): row for row in self._rows()}
+        self._only_moved_on(rows)
+        self._seen = rows
+        self._attempts_count()
+
+    def _audit(self) -> None:
+        """Nothing is missing, no row says what is not so."""
         report = self._run(
             self._world.database.read(
                 lambda connection: audit(connection, expectations(self._world.clock.now()))
             )
         )
-        assert report.violations == []
+        assert report.violations == [], report.violations
         assert report.missing == 0
 
-    @invariant()
-    def deliveries_only_move_on(self) -> None:
+    def _only_moved_on(self, rows: dict[Key, Any]) -> None:
         """What ended stays ended unless a new round begins; rounds and attempts only grow, and
         attempts never beyond the table."""
-        if not hasattr(self, "_world"):
-            return
-        rows = {(row.tenant_id, row.id): row for row in self._rows()}
         for key, row in rows.items():
-            assert 0 <= row.attempt <= TABLE.attempts
-            assert (row.due_at is not None) == (row.state == "pending")
-            assert row.claimed in ((0, 1) if row.state == "pending" else (0,))
+            assert 0 <= row.attempt <= TABLE.attempts, row
+            assert (row.due_at is not None) == (row.state == "pending"), row
+            assert row.claimed in ((0, 1) if row.state == "pending" else (0,)), row
             before = self._seen.get(key)
             if before is None:
                 continue
-            assert row.round >= before.round
+            assert row.round >= before.round, (before, row)
             if row.round > before.round:
-                assert before.state not in ("delivered", "skipped")
-            else:
-                assert row.attempt >= before.attempt
-                assert row.deadline == before.deadline
-                if before.state in TERMINAL:
-                    assert (row.state, row.reason) == (before.state, before.reason)
-        assert all(before.state in TERMINAL for key, before in self._gone(rows).items())
-        self._seen = rows
+                assert before.state not in ("delivered", "skipped"), (before, row)
+                continue
+            assert row.attempt >= before.attempt, (before, row)
+            assert row.deadline == before.deadline, (before, row)
+            if before.state in TERMINAL:
+                assert (row.state, row.reason) == (before.state, before.reason), (before, row)
+        gone = [before for key, before in self._seen.items() if key not in rows]
+        assert all(before.state in TERMINAL for before in gone), gone
 
-    def _gone(self, rows: dict[Key, Any]) -> dict[Key, Any]:
-        return {key: before for key, before in self._seen.items() if key not in rows}
-
-    @invariant()
-    def attempts_are_counted_once(self) -> None:
-        """A round has at most as many attempts as its number says, and at most one success."""
-        if not hasattr(self, "_world"):
-            return
+    def _attempts_count(self) -> None:
+        """A round has as many attempts as its number says, each once, and at most one success."""
         made = self._run(
             self._world.database.read(
                 lambda connection: connection.execute(sa.select(tables.attempts)).all()
             )
         )
-        per_round: dict[tuple[str, int, int], list[Any]] = {}
+        numbers: dict[tuple[str, int, int], list[int]] = {}
         for attempt in made:
             key = (attempt.tenant_id, attempt.delivery_id, attempt.round)
-            per_round.setdefault(key, []).append(attempt)
-        for (tenant_id, delivery_id, round_), attempts in per_round.items():
-            row = self._seen[(tenant_id, delivery_id)]
-            assert len(attempts) <= TABLE.attempts
-            assert sum(each.outcome == "delivered" for each in attempts) <= 1
-            if round_ == row.round:
-                assert max(each.number for each in attempts) <= row.attempt
+            numbers.setdefault(key, []).append(attempt.number)
+        for (tenant_id, delivery_id), row in self._seen.items():
+            if row.first_at is not None:
+                numbers.setdefault((tenant_id, delivery_id, 1), []).append(1)
+            mine = sorted(numbers.get((tenant_id, delivery_id, row.round), ()))
+            assert mine == list(range(1, row.attempt + 1)), (row, mine)
+        assert {key[:2] for key in numbers} <= set(self._seen)
+        assert all(max(each) <= TABLE.attempts for each in numbers.values())
