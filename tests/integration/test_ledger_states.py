@@ -16,4 +16,4 @@ class OnSqlite(LedgerMachine):
 def test_whatever_happens_in_whatever_order_the_ledger_tells_the_truth() -> None:
     """After each of thousands of steps in any order nothing is lost, nothing that ended moves, no
     attempt is made beyond the table, and the audit finds no row that says what is not so."""
-    run_state_machine_as_test(OnSqlite, settings=settings(max_examples=12, stateful_step_count=50))
+    run_state_machine_as_test(OnSqlite, settings=settings(max_examples=20, stateful_step_count=40))
