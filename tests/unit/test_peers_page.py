@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "peers.md").read_text("utf-8")
 
 
-def tests_there() -> set[str]:
+def all_tests() -> set[str]:
     """The names of all tests of the project."""
     return {
         node.name
@@ -22,7 +22,7 @@ def test_every_test_that_the_page_names_exists() -> None:
     """No line of the page claims a proof that is not there."""
     named = set(re.findall(r"`(test_\w+)`", PAGE))
     assert named
-    assert named - tests_there() == set()
+    assert named - all_tests() == set()
 
 
 def test_every_line_of_the_page_has_its_proof() -> None:
