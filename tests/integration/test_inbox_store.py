@@ -175,7 +175,9 @@ class InboxMachine(RuleBasedStateMachine):
         self._states: dict[str, str] = {}
         self._ranks: dict[str, int] = {}
         self._touched: dict[str, int] = {}
-        self._tidying = SqlLeftovers(self._world.database, self._world.clock, keep=30 * DAY)
+        self._tidying = SqlLeftovers(
+            self._world.database, self._world.database, self._world.clock, keep=30 * DAY
+        )
 
     items = st.sampled_from([f"itm_{number}" for number in range(6)])
 
