@@ -20,6 +20,7 @@ from notifications.retries import DAY, HOUR, MINUTE, SECOND, RetryTable
 from notifications.routing import drain_message, event_message
 from notifications.stores.audit import COLUMNS, AuditReport, figures
 from notifications.stores.audit_sources import run_audit
+from notifications.stores.standing import SqlStanding, note_resumed
 from notifications.testing import ManualClock
 from tests.heart_world import (
     STORES,
@@ -492,6 +493,24 @@ async def test_a_start_that_has_not_swept_yet_says_no_time(tmp_path: Path) -> No
         assert world.audit().clean
         await world.sweep.sweep()
         assert world.audit().clean
+
+
+async def test_what_is_parked_is_not_wrong_before_the_sweep_that_a_resumption_asks_for(
+    world: HeartWorld,
+) -> None:
+    """Between an endpoint's resumption and the sweep that moves what it held, nothing is wrong;
+    what is still parked after that sweep is."""
+    world.webhooks.answer = Parked(reason="endpoint-paused")
+    await world.publish(sample_event())
+    await world.until_states(parked=1)
+    await world.until_quiet()
+    await world.pass_time(11 * MINUTE)
+    await SqlStanding(world.database, world.policy.table).keep(world.clock.now())
+    await world.database.write(note_resumed)
+    assert world.audit().clean
+    await world.pass_time(SECOND)
+    await SqlStanding(world.database, world.policy.table).keep(world.clock.now())
+    only(world.audit(), "parked", "no paused or disabled endpoint holds it")
 
 
 async def test_the_data_says_how_many_attempts_there_were_to_be(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ async def test_a_test_waits_for_as_long_as_an_attempt_may_take(
         dice=dice,
         nudge=lambda: None,
         attempt_limit=attempt_limit,
+        most=10,
     )
     made = await endpoints.create("acme", Wishes(url="https://example.com/hook"))
     began = world.clock.now()
