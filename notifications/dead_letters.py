@@ -62,10 +62,12 @@ class Moved:
 
     Attributes:
         reasons: How many there were of each reason.
+        upto: The highest number that was looked at, or will be: what dies from now on is above it.
         rest: What is left of what was chosen, or None where that was the last page.
     """
 
     reasons: Mapping[str, int]
+    upto: int
     rest: Chosen | None
 
     @property

@@ -187,7 +187,7 @@ def _page(connection: sa.Connection, chosen: Chosen, limit: int) -> tuple[Sequen
     page = found[:limit]
     end = page[-1].seq if len(found) > limit else keys[-1].seq if len(keys) == SCAN else None
     rest = None if end is None else replace(chosen, after=end, upto=upto)
-    return page, Moved(reasons=dict(Counter(key.reason for key in page)), rest=rest)
+    return page, Moved(reasons=dict(Counter(key.reason for key in page)), upto=upto, rest=rest)
 
 
 def _whole(connection: sa.Connection, key: Any) -> DeadMessage:

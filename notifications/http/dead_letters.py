@@ -58,6 +58,10 @@ class Selection(Body):
         Field(max_length=40, description="Those that died before that time (RFC 3339)."),
         AfterValidator(_time),
     ] = None
+    up_to: Annotated[
+        int | None,
+        Field(ge=0, le=_LARGEST, description="Those up to this number: as a dry run said it."),
+    ] = None
     dry_run: Annotated[bool, Field(description="Only say how many it would be.")] = False
     limit: Annotated[int, Field(ge=1, le=MAX_MOVED, description="How many at most.")] = MAX_MOVED
     cursor: Annotated[
@@ -72,6 +76,7 @@ class MovedOut(View):
     dry_run: bool
     count: int
     reasons: dict[str, int]
+    up_to: Annotated[int, Field(description="What dies from now on has a higher number.")]
     next_cursor: str | None
 
 
@@ -148,7 +153,7 @@ async def purge_dead_letters(request: Request, body: Selection) -> MovedOut:
 
 
 def _chosen(body: Selection) -> Chosen:
-    after, upto = 0, None
+    after, upto = 0, body.up_to
     if body.cursor is not None:
         place = read_text(body.cursor, _MOVE_CURSOR, _MOVE_PLACE, place="/cursor")
         after, upto = int(place[1]), int(place[2])
@@ -169,6 +174,7 @@ def _moved(body: Selection, moved: Moved) -> MovedOut:
         dry_run=body.dry_run,
         count=moved.count,
         reasons=dict(moved.reasons),
+        up_to=moved.upto,
         next_cursor=None if rest is None else _place(rest),
     )
 

@@ -130,6 +130,7 @@ async def test_a_replay_says_first_what_it_would_do_and_then_does_it(world: Worl
         "dryRun": True,
         "count": 2,
         "reasons": {"not-json": 1, "envelope": 1},
+        "upTo": max(each["sequenceNumber"] for each in before),
         "nextCursor": None,
     }
     assert await listed(world) == before
@@ -176,6 +177,7 @@ async def test_which_ones_is_said_by_number_reason_and_time(world: World) -> Non
 
     assert await count() == 3
     assert await count(sequenceNumbers=numbers) == 2
+    assert await count(upTo=numbers[0]) == 1
     assert await count(sequenceNumbers=numbers, reason="envelope") == 1
     assert await count(before=found[0]["deadAt"]) == 0
     assert await count(before="2199-01-01t00:00:00+01:00") == 3
