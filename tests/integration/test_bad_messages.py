@@ -172,7 +172,7 @@ async def test_properties_that_are_the_hubs_alone_hide_nothing(
 
 @pytest.mark.parametrize("consumer", ["fax", "", 5, True, "x" * 1_000])
 async def test_an_addressee_nobody_is_goes_to_metrics(world: HeartWorld, consumer: object) -> None:
-    """What is addressed to nobody is not dropped: it is counted, or dies of what is wrong with it."""
+    """What is addressed to nobody is not dropped: it is counted, or dies of what is wrong."""
     properties = {"hubConsumer": consumer}
     await world.put(stranger(properties=properties), stranger(b"{", properties=properties))
     await world.until(lambda: world.dead() == [(METRICS, "not-json")])

@@ -91,15 +91,21 @@ async def test_a_replayed_event_is_delivered_by_its_consumer(still: HeartWorld) 
     assert still.one("SELECT sum(count) FROM event_counts") == 1
 
 
-async def test_a_replay_doubles_no_delivery(world: HeartWorld) -> None:
-    """A dead letter of an event that was delivered all the same changes nothing when replayed."""
+@pytest.mark.parametrize("noted", [False, True], ids=["a copy", "the first message"])
+async def test_a_replay_doubles_no_delivery(world: HeartWorld, noted: bool) -> None:
+    """A dead letter of an event that was delivered all the same changes nothing when replayed,
+    though it be the very message on which the hub noted that there are no deliveries yet."""
     await world.publish(sample_event())
     await world.until_states(delivered=3)
     await world.until_quiet()
     await world.workers["webhook"].stop(1)
-    await world.put(addressed(sample_event(), "webhook", message_id="again-1", due_at=None))
+    copy = addressed(sample_event(), "webhook", message_id="again-1", due_at=None)
+    note = {"hubEvent": f"{world.one('SELECT key FROM events')}:webhook"} if noted else {}
+    await world.put(replace(copy, properties={**copy.properties, **note}))
     (late,) = await world.bus.receive(NOTIFY_WEBHOOK, limit=1)
     await world.bus.settle(late, DeadLetter("handler-failed", "surprise"))
+    # Another process, as it were: this one remembers that it has met the event.
+    world.dispatchers[Channel.WEBHOOK]._intake._met.clear()
     before = world.rows("SELECT * FROM deliveries")
     world.workers["webhook"].start()
     await replay(world, NOTIFY_WEBHOOK)
