@@ -92,7 +92,7 @@ class Peek(Protocol):
 
 
 class DeadLetters(Protocol):
-    """What subscriptions could not deal with: kept until somebody replays or purges it.
+    """What subscriptions could not deal with: kept for somebody to replay or purge it.
 
     A call does a bounded amount of work, in one commit; it says what is left to go on with.
 
