@@ -43,6 +43,7 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
             queries=hub.queries,
             health=hub.queries,
             rounds=hub.upkeep,
+            dead_letters=hub.dead_letters,
             registry=hub.directory,
             directory=hub.directory,
             endpoints=Endpoints(

@@ -264,7 +264,12 @@ async def open_local_hub(
             database=database,
             bus=bus,
             dead_letters=EmbeddedDeadLetters(
-                storage.file, bus, dice, SqlGivenUp(numbers), consumers=CONSUMERS
+                storage.file,
+                bus,
+                dice,
+                SqlGivenUp(numbers),
+                consumers=CONSUMERS,
+                ledger=None if storage.outbox is None else database,
             ),
             ledger=ledger,
             tally=tally,

@@ -62,10 +62,12 @@ class Moved:
 
     Attributes:
         reasons: How many there were of each reason.
+        upto: The highest number that was looked at, or will be: what dies from now on is above it.
         rest: What is left of what was chosen, or None where that was the last page.
     """
 
     reasons: Mapping[str, int]
+    upto: int
     rest: Chosen | None
 
     @property
@@ -90,7 +92,7 @@ class Peek(Protocol):
 
 
 class DeadLetters(Protocol):
-    """What subscriptions could not deal with: kept until somebody replays or purges it.
+    """What subscriptions could not deal with: kept for somebody to replay or purge it.
 
     A call does a bounded amount of work, in one commit; it says what is left to go on with.
 

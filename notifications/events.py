@@ -129,6 +129,17 @@ def is_user_id(value: object) -> bool:
     return isinstance(value, str) and _USER_ID.fullmatch(value) is not None and value.isprintable()
 
 
+def read_time(value: object) -> datetime | None:
+    """A time as RFC 3339 writes it, with a zone, 1970-2199; None where it is none."""
+    if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value.upper())
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None and 1970 <= moment.year < 2200 else None
+
+
 def read_event(document: object, *, tenant_id: str | None, now: datetime) -> Event:
     """Check an event's envelope and give it its canonical bytes.
 
@@ -285,15 +296,7 @@ def _check_time(value: object) -> FieldError | None:
     wrong = FieldError(
         "/time", "must be RFC 3339 with a zone, e.g. 2026-01-31T12:00:00Z, 1970-2199"
     )
-    if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
-        return wrong
-    try:
-        moment = datetime.fromisoformat(value.upper())
-    except ValueError:
-        return wrong
-    if moment.tzinfo is None or not 1970 <= moment.year < 2200:
-        return wrong
-    return None
+    return wrong if read_time(value) is None else None
 
 
 def _check_content_type(value: object) -> FieldError | None:

@@ -52,11 +52,11 @@ def noted(message: Message) -> Known | None:
     if not isinstance(note, str):
         return None
     key, _, channels = note.partition(":")
-    return Known(
-        key=int(key),
-        event=decode_stored(message.body),
-        channels=_channels(channels),
-    )
+    try:
+        event = decode_stored(message.body)
+        return Known(key=int(key), event=event, channels=_channels(channels))
+    except (ValueError, KeyError, TypeError):
+        return None  # the hub never wrote that
 
 
 @cache

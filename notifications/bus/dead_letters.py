@@ -50,6 +50,7 @@ class EmbeddedDeadLetters:
         given_up: GivenUp,
         *,
         consumers: Mapping[str, str],
+        ledger: Database | None = None,
     ) -> None:
         """Put it together.
 
@@ -59,7 +60,9 @@ class EmbeddedDeadLetters:
             dice: Makes ids of messages.
             given_up: Is told of events whose last message is purged.
             consumers: The subscription of each consumer, by the name that addressed messages bear.
+            ledger: Where `given_up` writes, where that is not the bus's own database.
         """
+        self._ledger = ledger
         self._database = database
         self._bus = bus
         self._dice = dice
@@ -97,10 +100,39 @@ class EmbeddedDeadLetters:
 
     async def purge(self, chosen: Chosen, *, limit: int, dry_run: bool = False) -> Moved:
         """See `dead_letters.DeadLetters.purge`."""
-        moved = await self._move(chosen, limit, None if dry_run else self._bury)
+        if not dry_run and self._ledger is not None:
+            chosen, limit, rest = await self._give_up_first(self._ledger, chosen, limit)
+            moved = replace(await self._move(chosen, limit, self._bury), rest=rest)
+        else:
+            moved = await self._move(chosen, limit, None if dry_run else self._bury)
         if not dry_run:
             log.info("dead_letters.purged", extra=_told(chosen, moved))
         return moved
+
+    async def _give_up_first(
+        self, ledger: Database, chosen: Chosen, limit: int
+    ) -> tuple[Chosen, int, Chosen | None]:
+        """Have the ledger say of a page that it is given up, before it is deleted: with two
+        databases a crash in between must leave nothing missing. The page, and what is left."""
+        self._bus.queue(chosen.subscription)  # raises where there is none
+        consumer = self._consumers.get(chosen.subscription)
+
+        def read(connection: sa.Connection) -> tuple[list[int], Moved, set[str]]:
+            keys, moved = _page(connection, chosen, limit)
+            seqs = [key.seq for key in keys]
+            names: set[str] = set()
+            for page in _bites(seqs):
+                asked = {"name": chosen.subscription, "seqs": page}
+                names.update(connection.execute(_EVENTS, asked).scalars())
+            if consumer is not None:
+                names -= self._left(connection, consumer, names, beside=frozenset(seqs))
+            return seqs, moved, names
+
+        seqs, moved, names = await self._database.read(read)
+        if consumer is not None and names:
+            await ledger.write(lambda tx: self._given_up.give_up(tx, consumer, names))
+        page = Chosen(subscription=chosen.subscription, numbers=frozenset(seqs), upto=moved.upto)
+        return page, max(len(seqs), 1), moved.rest
 
     # ---------------------------------------------------------------- within a transaction
 
@@ -136,18 +168,27 @@ class EmbeddedDeadLetters:
         names = set(tx.connection.execute(_EVENTS, asked).scalars())
         tx.connection.execute(_DELETE, asked)
         consumer = self._consumers.get(subscription)
-        if consumer is None:
+        if consumer is None or self._ledger is not None:
             return
-        names -= self._left(tx, consumer, names)
+        names -= self._left(tx.connection, consumer, names)
         if names:
             self._given_up.give_up(tx, consumer, names)
 
-    def _left(self, tx: Transaction, consumer: str, names: Collection[str]) -> set[str]:
-        """Of these events, those that the consumer has another message of, waiting or dead."""
+    def _left(
+        self,
+        connection: sa.Connection,
+        consumer: str,
+        names: Collection[str],
+        *,
+        beside: Collection[int] = frozenset(),
+    ) -> set[str]:
+        """Of these events, those that the consumer has another message of, waiting or dead,
+        beside these dead letters."""
         asked = {"name": self._subscriptions[consumer], "events": sorted(names)}
-        left = set(tx.connection.execute(_STILL_DEAD, asked).scalars())
-        left.update(tx.connection.execute(_STILL_WAITING, asked).scalars())
-        for row in tx.connection.execute(_STILL_SCHEDULED, asked):
+        dead = connection.execute(_STILL_DEAD, asked)
+        left = {row.event for row in dead if row.seq not in beside}
+        left.update(connection.execute(_STILL_WAITING, asked).scalars())
+        for row in connection.execute(_STILL_SCHEDULED, asked):
             addressee = orjson.loads(row.properties).get("hubConsumer", consumer)
             if addressee == consumer or addressee not in self._subscriptions:
                 left.add(row.event)
@@ -187,7 +228,7 @@ def _page(connection: sa.Connection, chosen: Chosen, limit: int) -> tuple[Sequen
     page = found[:limit]
     end = page[-1].seq if len(found) > limit else keys[-1].seq if len(keys) == SCAN else None
     rest = None if end is None else replace(chosen, after=end, upto=upto)
-    return page, Moved(reasons=dict(Counter(key.reason for key in page)), rest=rest)
+    return page, Moved(reasons=dict(Counter(key.reason for key in page)), upto=upto, rest=rest)
 
 
 def _whole(connection: sa.Connection, key: Any) -> DeadMessage:
@@ -238,7 +279,7 @@ _DELETE = sa.delete(tables.dead_letters).where(_mine, _among)
 _named: sa.ColumnElement[str] = sa.literal_column("''")
 _events: sa.BindParameter[Any] = _b("events", expanding=True)
 _EVENTS = sa.select(_d.event).where(_mine, _among, _d.event != _named)
-_STILL_DEAD = sa.select(_d.event).where(_mine, _d.event.in_(_events), _d.event != _named)
+_STILL_DEAD = sa.select(_d.event, _d.seq).where(_mine, _d.event.in_(_events), _d.event != _named)
 _STILL_WAITING = (
     sa.select(_m.event)
     .join_from(tables.messages, tables.subscriptions, _n.topic == _m.topic)

@@ -63,7 +63,7 @@ class EmbeddedBus:
         for subscription, bit, counts in found.subscriptions:
             queue = Queue(subscription, subscription.rule.filter, bit, counts)
             queue.apart = frozenset(
-                row["seq"] for name, row in found.suspects if name == subscription.name
+                row[journal.SEQ] for name, row in found.suspects if name == subscription.name
             )
             self._queues[subscription.name] = queue
             self._by_topic[subscription.topic].append(queue)
@@ -152,19 +152,19 @@ class EmbeddedBus:
         """See `dead_letters.Peek.peek`."""
         queue = self.queue(subscription)
         topic, mask = queue.subscription.topic, queue.mask
-        rows = await self._database.read(
+        entries = await self._database.read(
             lambda connection: journal.waiting(connection, topic, mask, after=after, limit=limit)
         )
         return [
             Received(
-                message=journal.message_of(row),
+                message=entry.message,
                 subscription=subscription,
-                sequence_number=row["seq"],
-                delivery_count=queue.deliveries(row["seq"]),
-                enqueued_at=row["enqueued_at"],
+                sequence_number=entry.seq,
+                delivery_count=queue.deliveries(entry.seq),
+                enqueued_at=entry.enqueued_at,
                 ours=True,
             )
-            for row in rows
+            for entry in entries
         ]
 
     # ---------------------------------------------------------------- within a transaction

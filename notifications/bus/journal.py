@@ -16,10 +16,20 @@ from notifications.messages import DeadLetter, Message
 from notifications.routing import event_carried
 
 PAGE = 500
-"""Messages read from the database at once."""
+"""Messages that one transaction moves, be it from the schedule or to the dead letters."""
 
-SCAN = 2_000
+LOADED = 2_000
+"""Messages that are brought into memory at once: each time is a commit, and with fewer of these
+receiving from a backlog costs hardly more than without one (bench/backlog.py)."""
+
+PAGE_BYTES = 4 * 1024 * 1024
+"""As much of bodies is read at once: a page is short where messages are long."""
+
+SCAN = 4_000
 """Messages looked at for a page: others may have a backlog in which this one has no share."""
+
+_FETCHED = 64
+"""Rows that are taken from the database before the bytes are counted."""
 
 _WORDS = 4_096
 """Characters of a reason or description that are kept, as in Service Bus."""
@@ -54,9 +64,30 @@ class Page:
         more: Whether there may be some beyond it.
     """
 
-    rows: Sequence[sa.RowMapping]
+    rows: Sequence["MessageRow"]
     upto: int
     more: bool
+
+
+_m, _n = tables.messages.c, tables.subscriptions.c
+_r, _s = tables.redeliveries.c, tables.scheduled.c
+
+entries = sa.select(
+    _m.seq,
+    _m.enqueued_at,
+    _m.pending,
+    _m.message_id,
+    _m.properties,
+    _m.subject,
+    _m.content_type,
+    _m.body,
+)
+"""Messages as `entry_of` takes them."""
+
+MessageRow = Sequence[Any]
+"""A row of these; its values stand where the columns do."""
+
+SEQ, _BODY = 0, 7
 
 
 def message_of(row: Mapping[Any, Any]) -> Message:
@@ -70,7 +101,20 @@ def message_of(row: Mapping[Any, Any]) -> Message:
     )
 
 
-def insert(tx: Transaction, topic: str, entries: Iterable[Entry]) -> None:
+def entry_of(row: MessageRow) -> Entry:
+    """A message of `entries`. By position: it is made for every message of a backlog."""
+    seq, enqueued_at, pending, message_id, properties, subject, content_type, body = row
+    message = Message(
+        id=message_id,
+        body=body,
+        properties=orjson.loads(properties),
+        subject=subject,
+        content_type=content_type,
+    )
+    return Entry(seq, message, enqueued_at, pending)
+
+
+def insert(tx: Transaction, topic: str, arrived: Iterable[Entry]) -> None:
     """Write messages that are visible from now on."""
     rows = [
         {
@@ -79,28 +123,53 @@ def insert(tx: Transaction, topic: str, entries: Iterable[Entry]) -> None:
             "enqueued_at": entry.enqueued_at,
             "pending": entry.pending,
         }
-        for entry in entries
+        for entry in arrived
     ]
     tx.connection.execute(sa.insert(tables.messages), rows)
 
 
 def page(tx: Transaction, topic: str, mask: int, *, after: int, limit: int) -> Page:
     """Read up to `limit` messages that wait for one subscription, beyond `after`."""
-    scanned: int | None = tx.connection.execute(_SCANNED, {"after": after}).scalar()
     asked = {"topic": topic, "mask": mask, "after": after, "limit": limit}
-    upto = _EVERYTHING if scanned is None else scanned
-    rows = tx.connection.execute(_SELECT_PAGE, {**asked, "upto": upto}).mappings().all()
-    if scanned is not None and len(rows) < limit:
+    # The next `SCAN` numbers are no more messages than that; in a backlog of its own they are many.
+    rows, cut = _fetch(tx, {**asked, "upto": after + SCAN})
+    if cut or len(rows) == limit:
+        return Page(rows, rows[-1][SEQ], more=True)
+    last: int = tx.connection.execute(_LAST).scalar() or 0
+    if last <= after + SCAN:
+        return Page(rows, rows[-1][SEQ] if rows else after, more=False)
+    if rows:
+        return Page(rows, rows[-1][SEQ], more=True)
+    # Others' messages, or numbers that are gone: count what there is.
+    scanned: int | None = tx.connection.execute(_SCANNED, {"after": after}).scalar()
+    rows, cut = _fetch(tx, {**asked, "upto": _EVERYTHING if scanned is None else scanned})
+    if cut or len(rows) == limit:
+        return Page(rows, rows[-1][SEQ], more=True)
+    if scanned is not None:
         return Page(rows, scanned, more=True)
-    return Page(rows, rows[-1]["seq"] if rows else after, more=len(rows) == limit)
+    return Page(rows, rows[-1][SEQ] if rows else after, more=False)
+
+
+def _fetch(tx: Transaction, asked: Mapping[str, object]) -> tuple[list[MessageRow], bool]:
+    """A page's rows, and whether it was cut short because they are long."""
+    rows: list[MessageRow] = []
+    size = 0
+    result = tx.connection.execute(_SELECT_PAGE, asked)
+    cursor = result.cursor  # the driver's own rows: half the price, and this is for each message
+    assert cursor is not None
+    while size <= PAGE_BYTES and (some := cursor.fetchmany(_FETCHED)):
+        rows += some
+        size += sum([len(row[_BODY]) for row in some])
+    result.close()
+    return rows, size > PAGE_BYTES
 
 
 def waiting(
     connection: sa.Connection, topic: str, mask: int, *, after: int, limit: int
-) -> Sequence[sa.RowMapping]:
+) -> Sequence[Entry]:
     """The first `limit` messages beyond `after` that one subscription has not dealt with."""
     asked = {"topic": topic, "mask": mask, "after": after, "limit": limit, "upto": _EVERYTHING}
-    return connection.execute(_SELECT_PAGE, asked).mappings().all()
+    return [entry_of(row) for row in connection.execute(_SELECT_PAGE, asked)]
 
 
 def clear(tx: Transaction, done: Mapping[int, int], pending: Mapping[int, int]) -> None:
@@ -211,10 +280,8 @@ def _properties(message: Message) -> bytes:
     return written
 
 
-_m, _n = tables.messages.c, tables.subscriptions.c
-_r, _s = tables.redeliveries.c, tables.scheduled.c
-
 _EVERYTHING = 2**63 - 1
+_LAST = sa.select(sa.func.max(_m.seq))
 _SCANNED = (
     sa.select(_m.seq)
     .where(_m.seq > sa.bindparam("after"))
@@ -223,8 +290,7 @@ _SCANNED = (
     .offset(SCAN - 1)
 )
 _SELECT_PAGE = (
-    sa.select(tables.messages)
-    .where(
+    entries.where(
         _m.seq > sa.bindparam("after"),
         _m.seq <= sa.bindparam("upto"),
         _m.topic == sa.bindparam("topic"),

@@ -101,7 +101,7 @@ class Publishing:
                 mask = queue.mask
                 entries = [entry for entry in published if entry.pending & mask]
                 if entries:
-                    kept = entries[: queue.room()]
+                    kept = entries[: queue.room(entries)]
                     arrivals.append((queue, kept, len(kept) < len(entries)))
                     loaded += [(queue.subscription.name, entry.seq) for entry in kept[-1:]]
         journal.write_loaded(tx, loaded)

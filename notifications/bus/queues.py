@@ -16,6 +16,9 @@ from notifications.messages import Message, Received
 HOT_LIMIT = 8_000
 """Messages a queue keeps in memory beyond those locked; the others wait in the database."""
 
+HOT_BYTES = 8 * 1024 * 1024
+"""As much of bodies a queue keeps in memory beyond those locked."""
+
 _CROWD = 8
 """How many times more messages may be in memory for each crash they can still take."""
 
@@ -80,6 +83,7 @@ class Queue:
         self.locks: dict[int, Lock] = {}  # by token
         self.changed = asyncio.Event()
         self._ready: deque[Entry] = deque()
+        self._bytes = 0  # of bodies in `_ready`
         self._returned: list[Entry] = []
         self._crowds: list[int] = [
             min(_CROWD ** max(subscription.max_delivery_count - 2 - count, 0), HOT_LIMIT)
@@ -98,15 +102,23 @@ class Queue:
         """Whether nothing is left in memory while the database may hold more."""
         return self.behind and not len(self)
 
-    def room(self) -> int:
-        """How many of the messages that arrive now are kept in memory."""
-        return 0 if self.behind else max(self.limit - len(self._ready), 0)
+    def room(self, arriving: Sequence[Entry]) -> int:
+        """How many of the messages that arrive now, from the first, are kept in memory."""
+        if self.behind:
+            return 0
+        number = min(len(arriving), max(self.limit - len(self._ready), 0))
+        left = HOT_BYTES - self._bytes
+        for place in range(number):
+            left -= len(arriving[place].message.body)
+            if left < 0:
+                return place
+        return number
 
     def arrived(self, kept: Sequence[Entry], *, more: bool) -> None:
         """Messages were published; those that are not kept in memory are read later."""
         if kept and kept[-1].seq > self.loaded:
             # Some may have been read from the file in the same commit.
-            self._ready.extend(entry for entry in kept if entry.seq > self.loaded)
+            self._add(entry for entry in kept if entry.seq > self.loaded)
             self.loaded = kept[-1].seq
         if more:
             self.behind = True
@@ -125,7 +137,7 @@ class Queue:
 
     def caught_up(self, entries: Iterable[Entry], upto: int, *, more: bool) -> None:
         """Messages were read from the database: all that there are up to `upto`."""
-        self._ready.extend(entries)
+        self._add(entries)
         self.loaded = upto
         self.behind = more
         self.changed.set()
@@ -151,7 +163,7 @@ class Queue:
         while self._returned and self.outlived(self._returned[0], now):
             self.overdue.append(heapq.heappop(self._returned))
         while self._ready and self.outlived(self._ready[0], now):
-            self.overdue.append(self._ready.popleft())
+            self.overdue.append(self._first())
 
     def outlived(self, entry: Entry, now: int) -> bool:
         """Whether a message is past its time to live."""
@@ -195,9 +207,19 @@ class Queue:
         """Tokens of the locks that ran out."""
         return [token for token, lock in self.locks.items() if lock.until <= now]
 
+    def _add(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self._ready.append(entry)
+            self._bytes += len(entry.message.body)
+
+    def _first(self) -> Entry:
+        entry = self._ready.popleft()
+        self._bytes -= len(entry.message.body)
+        return entry
+
     def _pop(self) -> Entry | None:
         while self._returned or self._ready:
-            entry = heapq.heappop(self._returned) if self._returned else self._ready.popleft()
+            entry = heapq.heappop(self._returned) if self._returned else self._first()
             if entry.pending & self.mask:
                 return entry
         return None

@@ -3,9 +3,8 @@
 from itertools import takewhile
 from weakref import WeakValueDictionary
 
-import sqlalchemy as sa
-
 from notifications.bus import journal
+from notifications.bus.journal import SEQ, MessageRow
 from notifications.bus.queues import Entry, Queue
 from notifications.bus.settling import Settling
 from notifications.database import Transaction
@@ -33,23 +32,23 @@ class Reading:
         """Share a message that did not come from the database."""
         self._entries[entry.seq] = entry
 
-    def entry(self, row: sa.RowMapping) -> Entry:
+    def entry(self, row: MessageRow) -> Entry:
         """The message of a row."""
-        entry = self._entries.get(row["seq"])
+        entry = self._entries.get(row[SEQ])
         if entry is None:
-            entry = Entry(row["seq"], journal.message_of(row), row["enqueued_at"], row["pending"])
+            entry = journal.entry_of(row)
             self._entries[entry.seq] = entry
         return entry
 
     def load(self, tx: Transaction, queue: Queue) -> None:
         """Read a queue's next page into it, save what outlived its time: that is buried."""
         name, topic = queue.subscription.name, queue.subscription.topic
-        limit = min(queue.limit, journal.PAGE)
+        limit = min(queue.limit, journal.LOADED)
         page = journal.page(tx, topic, queue.mask, after=queue.loaded, limit=limit)
-        fitting = queue.fitting([row["seq"] for row in page.rows])
+        fitting = queue.fitting([row[SEQ] for row in page.rows])
         if fitting < len(page.rows):
-            page = journal.Page(page.rows[:fitting], page.rows[fitting - 1]["seq"], more=True)
-        entries = [self.entry(row) for row in page.rows if row["seq"] not in queue.apart]
+            page = journal.Page(page.rows[:fitting], page.rows[fitting - 1][SEQ], more=True)
+        entries = [self.entry(row) for row in page.rows if row[SEQ] not in queue.apart]
         old = len(list(takewhile(lambda entry: queue.outlived(entry, tx.now), entries)))
         for entry in entries[:old]:
             self._settling.bury(tx, queue, entry, EXPIRED)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from notifications.bus import journal, tables
-from notifications.bus.journal import Buried
+from notifications.bus.journal import Buried, MessageRow
 from notifications.bus.queues import Entry, Queue
 from notifications.bus.topology import Subscription, Topic
 from notifications.database import Transaction
@@ -41,7 +41,7 @@ class Recovered:
 
     next_seq: int
     subscriptions: Sequence[tuple[Subscription, int, dict[int, int]]]
-    suspects: Sequence[tuple[str, sa.RowMapping]]
+    suspects: Sequence[tuple[str, MessageRow]]
     next_due: int | None
 
 
@@ -55,7 +55,7 @@ def recover(tx: Transaction, topology: Sequence[Topic], consuming: frozenset[str
     next_seq, clean = _last_run(tx)
     _drop_removed(tx, topology)
     found = []
-    suspects: list[tuple[str, sa.RowMapping]] = []
+    suspects: list[tuple[str, MessageRow]] = []
     for topic in topology:
         bits = _bits(tx, topic)
         for subscription in topic.subscriptions:
@@ -229,8 +229,7 @@ def _bury_killers(
     limit = subscription.max_delivery_count
     killers = sorted(seq for seq, count in counts.items() if count >= limit)
     for row in _rows(tx, killers):
-        message = journal.message_of(row)
-        entry = Entry(row["seq"], message, row["enqueued_at"], row["pending"])
+        entry = journal.entry_of(row)
         journal.bury(tx, [Buried(subscription.name, subscription.topic, entry, limit, _KILLER)])
         journal.clear(tx, {entry.seq: 1 << bit}, {entry.seq: entry.pending})
     journal.forget_counts(tx, [(subscription.name, seq) for seq in killers])
@@ -255,10 +254,10 @@ def _count_interrupted(
     journal.count(tx, interrupted)
 
 
-def _rows(tx: Transaction, seqs: Sequence[int]) -> list[sa.RowMapping]:
-    rows: list[sa.RowMapping] = []
+def _rows(tx: Transaction, seqs: Sequence[int]) -> list[MessageRow]:
+    rows: list[MessageRow] = []
     for start in range(0, len(seqs), journal.PAGE):
         page = seqs[start : start + journal.PAGE]
-        query = sa.select(tables.messages).where(_m.seq.in_(page))
-        rows += tx.connection.execute(query.order_by(_m.seq)).mappings()
+        query = journal.entries.where(_m.seq.in_(page))
+        rows += tx.connection.execute(query.order_by(_m.seq))
     return rows

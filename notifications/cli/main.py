@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "up": "Run the whole hub in one process.",
     "demo": "See it work: a hub, a sample tenant, and what lands where.",
     "publish": "Publish the events of a file.",
+    "dead-letters": "List, replay and purge what nobody could deal with.",
     "audit": "Prove that nothing was lost.",
     "doctor": "Check what is configured and what answers.",
     "migrate": "Bring the database to this release.",
@@ -36,7 +37,8 @@ class Commands(click.Group):
         """The command, or None."""
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
-        found = getattr(importlib.import_module(f"notifications.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        found = getattr(importlib.import_module(f"notifications.cli.{name}"), name)
         assert isinstance(found, click.Command)
         return found
 

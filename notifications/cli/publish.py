@@ -1,33 +1,21 @@
 """`huntaze publish`: the events of a file to the hub."""
 
 import asyncio
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import DownloadColumn
 
 from notifications.cli.access import Access, find_hub, hub_options, read_settings
-from notifications.cli.batches import Answer, Publisher, batches, new_client
+from notifications.cli.batches import Answer, Publisher, batches
+from notifications.cli.calls import Caller, new_client
 from notifications.cli.complaints import Complaint, Hindrance
 from notifications.cli.event_files import Entry, UnreadableFile, read_entries, with_attributes
+from notifications.cli.progress import progress_bar
 from notifications.errors import Unavailable
 from notifications.events import is_tenant_id
-
-_PATIENCE_S = 1.0
-"""How long it may take before it shows how far it is."""
 
 _AGAIN = "the rest was not sent: {} publish it again, what the hub has already is a duplicate"
 
@@ -90,66 +78,13 @@ class Tally:
 
 async def _publish(access: Access, entries: Iterator[Entry], file: BinaryIO, tally: Tally) -> None:
     async with new_client() as client:
-        with _progress(file) as progress:
-            publisher = Publisher(access, client, progress.say)
+        with progress_bar("publishing", _size(file), DownloadColumn()) as progress:
+            publisher = Publisher(Caller(access, client, progress.say))
             for batch in batches(entries):
                 answers = await publisher.publish(batch)
                 tally.add(answers)
                 progress.show(batch[-1].position)
                 progress.print("\n".join(map(str, answers)))
-
-
-class _Progress:
-    """A bar on stderr, once it takes long; none where nobody watches."""
-
-    def __init__(self, bar: Progress, total: int | None) -> None:
-        self._bar = bar
-        self._total = total
-        self._task: TaskID | None = None
-        self._started = bar.get_time()
-
-    def say(self, text: str) -> None:
-        """Say something above the bar."""
-        self._bar.console.print(Text(f"huntaze: {text}"), soft_wrap=True)
-
-    def print(self, lines: str) -> None:
-        """Print to stdout; where that is the bar's own terminal, above the bar."""
-        if self._task is not None and self._bar.console.is_terminal and sys.stdout.isatty():
-            self._bar.console.print(Text(lines), soft_wrap=True)
-        else:
-            click.echo(lines)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._task is not None:
-            self._bar.stop()
-
-    def show(self, position: int) -> None:
-        """Show how far it is, in bytes."""
-        if self._task is None and self._bar.get_time() - self._started > _PATIENCE_S:
-            self._task = self._bar.add_task("publishing", total=self._total)
-            self._bar.start()
-        if self._task is not None:
-            self._bar.update(self._task, completed=position)
-
-
-@contextmanager
-def _progress(file: BinaryIO) -> Iterator[_Progress]:
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
-    progress = _Progress(bar, _size(file))
-    try:
-        yield progress
-    finally:
-        progress.close()
 
 
 def _size(file: BinaryIO) -> int | None:

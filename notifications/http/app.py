@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from notifications.errors import HuntazeError
 from notifications.http import (
+    dead_letters,
     deliveries,
     endpoints,
     event_types,
@@ -38,6 +39,7 @@ ROUTERS: Sequence[APIRouter] = (
     users.router,
     endpoints.router,
     deliveries.router,
+    dead_letters.router,
     inbox.router,
     user_tokens.realtime,
     user_tokens.tokens,

@@ -19,6 +19,7 @@ is never lost. Errors are problem documents (RFC 9457). Lists are paged with `li
 TAGS = (
     {"name": "events", "description": "Publishing events, and what became of them."},
     {"name": "deliveries", "description": "One event to one target, and its attempts."},
+    {"name": "dead letters", "description": "Bus messages that nobody could deal with."},
     {"name": "webhook endpoints", "description": "Where a customer's webhooks go."},
     {"name": "users", "description": "Who is told, where, and in which language."},
     {"name": "inbox", "description": "A user's notifications."},

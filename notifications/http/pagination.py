@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 def number_cursor(kind: str, number: int) -> str:
     """A cursor that holds a number; `kind`, one letter, is the list's: none fits another."""
-    return base64.urlsafe_b64encode(f"{kind}{number}".encode()).decode().rstrip("=")
+    return text_cursor(kind, str(number))
 
 
 def read_number(cursor: str | None, kind: str) -> int | None:
@@ -38,14 +38,47 @@ def read_number(cursor: str | None, kind: str) -> int | None:
     """
     if cursor is None:
         return None
+    found = _decoded(cursor)
+    if found[:1] != kind or _NUMBER.fullmatch(found, 1) is None or int(found[1:]) > _LARGEST:
+        raise _not_ours()
+    return int(found[1:])
+
+
+def text_cursor(kind: str, text: str) -> str:
+    """A cursor that holds a text; see `number_cursor`."""
+    return base64.urlsafe_b64encode(f"{kind}{text}".encode()).decode().rstrip("=")
+
+
+def read_text(cursor: str, kind: str, form: re.Pattern[str], *, place: str = "") -> re.Match[str]:
+    """The text in a cursor, matched with the form it must have.
+
+    Args:
+        cursor: As it was sent.
+        kind: See `number_cursor`.
+        form: What may be in it.
+        place: JSON pointer to where it was sent; empty for the query.
+
+    Raises:
+        InvalidInput: It is none of ours.
+    """
+    found = _decoded(cursor)
+    match = form.fullmatch(found, len(kind)) if found.startswith(kind) else None
+    if match is None:
+        raise _not_ours(place)
+    return match
+
+
+def _decoded(cursor: str) -> str:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        found = text.decode("ascii")
+        return text.decode("ascii")
     except (binascii.Error, ValueError):
-        found = ""
-    if found[:1] != kind or _NUMBER.fullmatch(found, 1) is None or int(found[1:]) > _LARGEST:
-        raise InvalidInput([FieldError("", "the query parameter cursor is not one of this list's")])
-    return int(found[1:])
+        return ""
+
+
+def _not_ours(place: str = "") -> InvalidInput:
+    what = "" if place else "the query parameter cursor "
+    return InvalidInput([FieldError(place, f"{what}is not one of this list's")])
 
 
 def page_of(

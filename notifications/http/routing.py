@@ -62,6 +62,8 @@ class KeyRoute(APIRoute):
 
     callers: ClassVar[frozenset[Caller]] = frozenset((Caller.ADMIN, Caller.TENANT))
     schemes: ClassVar[tuple[str, ...]] = (API_KEY,)
+    closed: ClassVar[str] = "A user token opens the inbox and negotiate, and nothing else."
+    """What those who may not call are told."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
@@ -90,7 +92,7 @@ class KeyRoute(APIRoute):
             gate = cast("Gate", request.app.state.gate)
             principal = await gate.principal(request.scope["headers"])
             if principal.caller not in self.callers:
-                raise Refused(403, "A user token opens the inbox and negotiate, and nothing else.")
+                raise Refused(403, self.closed)
             request.state.principal = principal
             if request.scope["query_string"]:
                 check_query(request.query_params, asked)
@@ -100,6 +102,13 @@ class KeyRoute(APIRoute):
             return await handle(request)
 
         return guarded
+
+
+class AdminRoute(KeyRoute):
+    """A route about the hub as a whole, which only the admin's key opens."""
+
+    callers = frozenset((Caller.ADMIN,))
+    closed = "Only the admin's key opens this: it is about every tenant."
 
 
 class UserRoute(KeyRoute):

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 from fastapi import Request
 
 from notifications.catalogue import Catalogue
+from notifications.dead_letters import DeadLetters
 from notifications.endpoints import Endpoints, HealthQueries
 from notifications.http.limits import Publishes
 from notifications.http.wire import BODY_WITHIN_S
@@ -100,6 +101,7 @@ class Services:
     queries: Queries
     health: HealthQueries
     rounds: Rounds
+    dead_letters: DeadLetters
     registry: Registry
     directory: Directory
     endpoints: Endpoints

@@ -523,6 +523,21 @@ class TestTime:
         (dead,) = await world.dead_letters(ALL)
         assert (dead.message.id, dead.reason) == ("b", "TTLExpiredException")
 
+    async def test_a_lock_that_outlived_runs_out(self, world: BusWorld) -> None:
+        """A message that outlived its time in somebody's hands, who then says nothing more of it,
+        is dead for its age when the lock runs out, whether or not anybody receives."""
+        await world.bus.publish(NEWS, [message()])
+        kept = await receive_one(world)
+        for _ in range(TTL_MS // (LOCK_MS - 2_000)):
+            await world.pass_time(LOCK_MS - 2_000)
+            await world.bus.renew(kept)
+        assert await world.dead_letters(ALL) == []
+        await world.pass_time(2 * LOCK_MS)
+
+        (dead,) = await world.dead_letters(ALL)
+        assert (dead.message.id, dead.reason) == ("m", "TTLExpiredException")
+        assert await world.at_once(ALL) == []
+
 
 class TestRestart:
     """What another run finds."""

@@ -207,8 +207,10 @@ class TestReplay:
         """What is left leads through all of them, past what dies again meanwhile."""
         await die(world, *"abcde")
         chosen: Chosen | None = Chosen(subscription=ALL)
-        counts, bodies = [], []
+        counts: list[int] = []
+        bodies = []
         while chosen is not None:
+            assert len(counts) < 3, "it meets what died again"
             moved = await world.letters.replay(chosen, limit=2)
             page = await receive(world)
             bodies += [one.message.body for one in page]

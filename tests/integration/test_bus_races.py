@@ -13,7 +13,8 @@ import pytest
 
 from notifications.bus import tables
 from notifications.bus.filters import SqlFilter
-from notifications.bus.queues import HOT_LIMIT
+from notifications.bus.journal import PAGE_BYTES
+from notifications.bus.queues import HOT_BYTES, HOT_LIMIT
 from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
 from notifications.database import Transaction
 from notifications.errors import HuntazeError
@@ -217,6 +218,27 @@ class TestReading:
             left -= len(page)
         del page
 
+        assert await is_empty(world)
+
+    async def test_memory_is_bounded_for_long_messages_too(self, world: EmbeddedWorld) -> None:
+        """Of messages as long as can be only so many are in memory as their bytes allow, those
+        that were just published and those that come from the file."""
+        assert await world.at_once(ALL) == []
+        body = b"x" * 150_000
+        count = 2 * HOT_BYTES // len(body)
+        for number in range(count):
+            await world.bus.publish(NEWS, [message(str(number), body=body)])
+        assert world.bus.in_memory == HOT_BYTES // len(body)
+        await world.reopen()
+        found = []
+        while len(found) < count:
+            page = await receive(world, limit=5)
+            found += ids(page)
+            assert world.bus.in_memory * len(body) <= PAGE_BYTES + 64 * len(body)
+            await settle(world, page)
+        del page
+
+        assert found == [str(number) for number in range(count)]
         assert await is_empty(world)
 
     async def test_others_backlog(self, world: EmbeddedWorld) -> None:

@@ -276,6 +276,35 @@ def test_de_morgan(left: str, right: str, message: MessageView):
     )
 
 
+truths = st.sampled_from([("1=1", True), ("1=0", False), ("missing=1", None)])
+
+
+def _and(values: list[bool | None]) -> bool | None:
+    return False if False in values else None if None in values else True
+
+
+def _or(values: list[bool | None]) -> bool | None:
+    return True if True in values else None if None in values else False
+
+
+@given(st.lists(st.lists(st.tuples(truths, st.booleans()), min_size=1, max_size=6), min_size=1))
+def test_and_or_and_not_obey_the_three_valued_tables(groups: list) -> None:
+    """However many conditions are joined, FALSE decides AND, TRUE decides OR, NOT turns round what
+    is known, AND binds tighter than OR, and what nothing decides is unknown."""
+    groups = groups[:6]
+    written = " OR ".join(
+        " AND ".join(f"NOT {text}" if negated else text for (text, _), negated in group)
+        for group in groups
+    )
+    found = [
+        _and(
+            [value if value is None or not negated else not value for (_, value), negated in group]
+        )
+        for group in groups
+    ]
+    assert SqlFilter(written).evaluate(MESSAGE) is _or(found)
+
+
 @given(sums, patterns, messages)
 def test_each_operator_has_its_contrary(left: str, right: str, message: MessageView):
     """<>, NOT IN and NOT LIKE say the contrary of =, IN and LIKE, unknown included."""
@@ -314,6 +343,40 @@ def test_like_agrees_with_its_definition(pattern: str, text: str):
         return bool(text) and pattern[0] in ("_", text[0]) and like(pattern[1:], text[1:])
 
     assert SqlFilter(f"a LIKE '{pattern}'").matches(view(a=text)) is like(pattern, text)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "%", "_", "!", "!%", "!_", "!!", "!a"]), max_size=8),
+    st.text(alphabet="ab%_!", max_size=12),
+    st.sampled_from("!a%_\\"),
+)
+@example(["%", "!"], "!", "!")
+def test_like_with_escape_agrees_with_its_definition(
+    pieces: list[str], text: str, escape: str
+) -> None:
+    """Behind the escape character each character is itself, whichever character that is; a pattern
+    that ends with it is refused."""
+    pattern = "".join(pieces)
+
+    def wanted(pattern: str, text: str) -> bool:
+        if not pattern:
+            return not text
+        head, rest = pattern[0], pattern[1:]
+        if head == escape:
+            return bool(text) and text[0] == rest[0] and wanted(rest[1:], text[1:])
+        if head == "%":
+            return any(wanted(rest, text[cut:]) for cut in range(len(text) + 1))
+        return bool(text) and head in ("_", text[0]) and wanted(rest, text[1:])
+
+    expression = f"a LIKE '{pattern}' ESCAPE '{escape}'"
+    place = 0
+    while place < len(pattern):
+        place += 2 if pattern[place] == escape else 1
+    if place > len(pattern):
+        with pytest.raises(FilterSyntaxError):
+            SqlFilter(expression)
+        return
+    assert SqlFilter(expression).matches(view(a=text)) is wanted(pattern, text)
 
 
 int64 = st.integers(-(2**63), 2**63 - 1)

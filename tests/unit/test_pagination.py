@@ -1,5 +1,6 @@
 """Cursors."""
 
+import re
 from contextlib import suppress
 
 import pytest
@@ -7,7 +8,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from notifications.errors import InvalidInput
-from notifications.http.pagination import number_cursor, page_of, read_number
+from notifications.http.pagination import (
+    number_cursor,
+    page_of,
+    read_number,
+    read_text,
+    text_cursor,
+)
 
 
 @given(st.integers(min_value=0, max_value=(1 << 63) - 1))
@@ -41,6 +48,19 @@ def test_another_lists_cursor_is_refused() -> None:
     """A cursor of one list does not fit another."""
     with pytest.raises(InvalidInput):
         read_number(number_cursor("e", 1), "d")
+
+
+_FORM = re.compile(r"([0-9]+):(.+)")
+
+
+def test_a_cursor_may_hold_a_text_of_a_form() -> None:
+    """What is put into a cursor comes out of it, and only that of the list it was made for."""
+    cursor = text_cursor("x", "7:notify-email")
+
+    assert read_text(cursor, "x", _FORM).groups() == ("7", "notify-email")
+    for other in (text_cursor("y", "7:a"), text_cursor("x", "7"), "", "?", "é"):
+        with pytest.raises(InvalidInput):
+            read_text(other, "x", _FORM)
 
 
 @pytest.mark.parametrize(
