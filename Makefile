@@ -16,7 +16,7 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 FUZZ_EXAMPLES ?= 200
 FUZZ_SEED ?= $(shell date +%s)
-BENCHES := latency webhooks backlog
+BENCHES := latency webhooks backlog isolation
 
 # The first that runs, is new enough and can make virtual environments; a name alone proves nothing.
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))

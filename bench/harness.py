@@ -29,6 +29,11 @@ class Receiver:
         """POSTs so far."""
         return int(httpx.get(self.url).text)
 
+    def arrivals(self) -> dict[int, float]:
+        """When each event came whose message is `n` and a number: seconds, as `perf_counter`."""
+        found = httpx.get(f"{self.url}arrivals", timeout=READY_WITHIN_S).json()
+        return {int(number): at for number, at in found.items()}
+
     def wait_for(self, count: int, within_s: float) -> None:
         """Return when that many POSTs came."""
         give_up = time.monotonic() + within_s
@@ -63,10 +68,10 @@ class RunningHub:
 
 
 @contextmanager
-def receiver() -> Iterator[Receiver]:
+def receiver(*options: str) -> Iterator[Receiver]:
     """Run the receiver in a process of its own."""
     with subprocess.Popen(
-        [sys.executable, HERE / "receiver.py"],
+        [sys.executable, HERE / "receiver.py", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,14 +1,19 @@
 """A receiver that costs next to nothing: answers 204 to every POST, and counts.
 
-Run as a process of its own: `python bench/receiver.py`. Prints its port. `GET` answers the count
-of POSTs so far; it ends when its standard input does.
+Run as a process of its own: `python bench/receiver.py [--silent]`. Prints its port. `GET /` answers
+the count of POSTs so far, `GET /arrivals` when each event came whose message is `n` and a number.
+With `--silent` it never answers a POST. It ends when its standard input does.
 """
 
 import asyncio
+import re
 import sys
+import time
 
 import httptools
+import orjson
 
+_NUMBERED = re.compile(rb'"message":"n([0-9]+)"')
 _TAKEN = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
@@ -16,25 +21,41 @@ class Receiver(asyncio.Protocol):
     """One connection."""
 
     count = 0
+    silent = False
+    arrivals: dict[str, float] = {}  # noqa: RUF012 - the process's; by the number in the message
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.parser = httptools.HttpRequestParser(self)
+        self.path = b""
+        self.body = b""
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
 
+    def on_url(self, url: bytes) -> None:
+        self.path, self.body = url, b""
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
     def on_message_complete(self) -> None:
         if self.parser.get_method() == b"POST":
             Receiver.count += 1
-            self.transport.write(_TAKEN)
+            numbered = _NUMBERED.search(self.body)
+            if numbered:
+                Receiver.arrivals.setdefault(numbered[1].decode(), time.perf_counter())
+            if not Receiver.silent:
+                self.transport.write(_TAKEN)
             return
-        body = str(Receiver.count).encode()
+        whole = self.path == b"/arrivals"
+        body = orjson.dumps(Receiver.arrivals if whole else Receiver.count)
         self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
 
 async def main() -> None:
     """Serve until standard input ends."""
+    Receiver.silent = "--silent" in sys.argv
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Receiver, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)

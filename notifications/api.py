@@ -59,6 +59,7 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
                 attempt_limit=int(hub.settings.webhook_timeout * SECOND),
                 most=hub.settings.limit_endpoints,
             ),
+            replaying=hub.replaying,
             keys=hub.keys,
             inbox=hub.inbox,
             inbox_forms=RealtimeForms(),

@@ -51,6 +51,7 @@ from notifications.ports import (
     PushGateway,
 )
 from notifications.rendering import Renderer
+from notifications.replaying import Replaying, ReplayRunner
 from notifications.retries import DAY, SECOND
 from notifications.settings import Secrets, Settings
 from notifications.storage import Storage, open_storage
@@ -63,7 +64,9 @@ from notifications.stores.leftovers import SqlLeftovers
 from notifications.stores.lost import SqlLostEvents
 from notifications.stores.on_bus import EmbeddedBusLook
 from notifications.stores.queries import SqlQueries
+from notifications.stores.replays import SqlReplays, SqlReplayWork
 from notifications.stores.standing import SqlStanding
+from notifications.stores.switching import SqlSwitches
 from notifications.stores.upkeep import OVERDUE_MS, Keeping, SqlUpkeep
 from notifications.sweep import Step, Sweep, upkeep_steps
 from notifications.tally import Tally
@@ -196,6 +199,7 @@ class LocalHub:
     inbox: SqlInbox
     queries: SqlQueries
     sweep: Sweep
+    replaying: Replaying
     sockets: Sockets
     mailer: Mailer
     client_tokens: ClientTokens
@@ -227,8 +231,12 @@ async def open_local_hub(
         database, bus, ledger = storage.database, storage.bus, storage.ledger
         clock, numbers = storage.clock, storage.numbers
         vault = Vault(secrets.encryption_keys, dice)
-        tally = Tally(ledger)
         directory = SqlDirectory(database, vault, clock)
+        switches = SqlSwitches(
+            catalogue.channels, park_days=settings.park_days, changed=directory.forget
+        )
+        ledger.heed(switches)
+        tally = Tally(ledger)
         await directory.check_keys()
         upkeep = SqlUpkeep(database, ledger, settings.retry_notifications, _keeping(settings))
         tokens = ClientTokens(secrets.user_token_secrets, clock, hub=settings.realtime_hub)
@@ -255,7 +263,17 @@ async def open_local_hub(
             standing,
             first_pause=policy.claim + OVERDUE_MS + SECOND,
         )
+        replays = SqlReplayWork(
+            database,
+            ledger,
+            directory,
+            settings.retry_notifications,
+            clock=clock,
+            numbers=numbers,
+        )
+        runner = ReplayRunner(replays, clock)
         await stack.enter_async_context(_at_work(pipeline, bus, sweep, settings, clock))
+        await stack.enter_async_context(_replaying(runner))
         yield LocalHub(
             hub=Hub(tally, catalogue, clock),
             settings=settings,
@@ -279,6 +297,9 @@ async def open_local_hub(
             inbox=SqlInbox(database),
             queries=SqlQueries(database),
             sweep=sweep,
+            replaying=Replaying(
+                directory, SqlReplays(database), replays, runner, clock=clock, numbers=numbers
+            ),
             sockets=sockets,
             mailer=mailer,
             client_tokens=tokens,
@@ -346,6 +367,17 @@ async def _at_work(
         except TimeoutError:
             log.warning("hub.attempts_left", extra={"afterSeconds": within})
         await sweep.close()
+
+
+@asynccontextmanager
+async def _replaying(runner: ReplayRunner) -> AsyncIterator[None]:
+    """Replays are worked off; what is left at the end goes on at the next start."""
+    running = asyncio.create_task(runner.run(), name="replays")
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 def _sender(settings: Settings, clock: Clock) -> WebhookSender:

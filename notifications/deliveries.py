@@ -63,6 +63,11 @@ class Failed:
         """Whether it held its place in the lane for the whole time limit."""
         return self.reason == "timeout"
 
+    @property
+    def throttled(self) -> bool:
+        """Whether it was told that it comes too often."""
+        return self.status == 429
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
@@ -157,13 +162,18 @@ class Delivery:
         `webhook/<tenant>/<endpoint>`, `email/<tenant>`, `realtime/<tenant>`.
         """
         if self.channel is Channel.WEBHOOK:
-            return f"webhook/{self.tenant_id}/{self.target}"
+            return webhook_lane(self.tenant_id, self.target)
         return f"{self.channel}/{self.tenant_id}"
 
     @property
     def late(self) -> bool:
         """Whether it failed before: a toast that comes late does not pop up."""
         return self.attempt > 0 or self.round > 1
+
+
+def webhook_lane(tenant_id: str, endpoint_id: str) -> str:
+    """The lane of an endpoint."""
+    return f"webhook/{tenant_id}/{endpoint_id}"
 
 
 def attempted(
@@ -191,12 +201,15 @@ def attempted(
         return waiting(delivery, due_at=min(again_at, delivery.deadline) if in_time else again_at)
     if not outcome.retryable:
         return _end(delivery, State.EXHAUSTED, outcome.reason, made)
+    retry_after = outcome.retry_after
+    if outcome.throttled and retry_after is None:
+        retry_after = TOO_MANY
     due_at = table.next_due(
         attempt=made,
         now=now,
         deadline=delivery.deadline,
         dice=dice,
-        retry_after=outcome.retry_after,
+        retry_after=retry_after,
     )
     if due_at is None:
         reason = "attempts-used" if made >= table.attempts else "deadline"

@@ -81,6 +81,9 @@ class Endpoint:
         state: See `EndpointState`.
         state_reason: Why it is paused or disabled.
         created_at: ms since the epoch.
+        rate_per_second: The most attempts that are begun within a second, or None.
+        active_since: When it was last resumed, ms since the epoch: what an attempt from before
+            then met says nothing about it now.
     """
 
     tenant_id: str
@@ -94,13 +97,16 @@ class Endpoint:
     state: EndpointState = EndpointState.ACTIVE
     state_reason: str | None = None
     created_at: int = 0
+    rate_per_second: int | None = None
+    active_since: int = 0
 
     def wants(self, event_type: str) -> bool:
         """Whether one of its patterns takes this type."""
-        return any(_matches(pattern, event_type) for pattern in self.event_types)
+        return any(matches(pattern, event_type) for pattern in self.event_types)
 
 
-def _matches(pattern: str, event_type: str) -> bool:
+def matches(pattern: str, event_type: str) -> bool:
+    """Whether a pattern takes a type: `*`, an exact type, or `job.*`."""
     if pattern == "*":
         return True
     if pattern.endswith(".*"):

@@ -141,6 +141,8 @@ class Dispatcher:
     async def _first_attempts(
         self, planned: Sequence[tuple[Delivery, Event]], completes: Sequence[Received]
     ) -> None:
+        for lane in {one.lane for one, _ in planned if one.state is State.PENDING}:
+            self._lanes.pace(lane, await self._adapter.rate(lane))
         now = self._clock.now()
         others: list[Result] = []
         entered: list[tuple[Delivery, Event]] = []
@@ -205,6 +207,7 @@ class Dispatcher:
             lane = lane_of(received.message, self.channel)
         except RejectedMessage as error:
             return [DeadLetter(error.reason, error.description)]
+        self._lanes.pace(lane, await self._adapter.rate(lane))
         now = self._clock.now()
         room = self._lanes.room(lane, self.channel, now=now)
         until = now + self._policy.claim

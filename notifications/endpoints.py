@@ -103,13 +103,18 @@ class Signing(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What a customer entered; None leaves a field as it is."""
+    """What a customer entered; None leaves a field as it is.
+
+    Attributes:
+        rate_per_second: See `Endpoint`; 0 takes the limit away.
+    """
 
     url: str | None = None
     event_types: tuple[str, ...] | None = None
     description: str | None = None
     headers: Mapping[str, str] | None = field(default=None, repr=False)
     signatures: tuple[str, ...] | None = None
+    rate_per_second: int | None = None
 
 
 class Endpoints:
@@ -238,6 +243,7 @@ class Endpoints:
         """
         if not await self._registry.delete_endpoint(tenant_id, endpoint_id):
             raise NotFound("no such endpoint")
+        self._nudge()  # the sweep ends what is beyond a commit's worth
 
     async def test(self, tenant_id: str, endpoint_id: str) -> DeliveryView:
         """Send `webhook.test` to this endpoint alone; its delivery once it was tried.
@@ -316,6 +322,7 @@ def _granted(endpoint: Endpoint, wishes: Wishes) -> Endpoint:
         description=_or(wishes.description, endpoint.description),
         headers=_or(wishes.headers, endpoint.headers),
         signatures=_or(wishes.signatures, endpoint.signatures),
+        rate_per_second=_or(wishes.rate_per_second, endpoint.rate_per_second) or None,
     )
 
 

@@ -1,7 +1,7 @@
-"""Delivery ids as people, links and mail servers see them. Pure.
+"""Ids of deliveries and replays as people, links and mail servers see them. Pure.
 
-`dlv_` and 13 digits of base 32 (0-9 a-v, as in RFC 4648's base32hex): lower case, no padding to
-lose, and in the order of the numbers they stand for.
+`dlv_` or `rpl_` and 13 digits of base 32 (0-9 a-v, as in RFC 4648's base32hex): lower case, no
+padding to lose, and in the order of the numbers they stand for.
 """
 
 import re
@@ -9,9 +9,10 @@ import re
 from notifications.deliveries import Delivery
 
 _PREFIX = "dlv_"
+_REPLAY = "rpl_"
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)
-_FORM = re.compile(r"dlv_[0-7][0-9a-v]{12}")
+_FORM = re.compile(r"[a-z]{3}_[0-7][0-9a-v]{12}")
 _LARGEST = (1 << 63) - 1
 """The ledger's numbers are signed 64-bit integers."""
 
@@ -27,14 +28,32 @@ def public_id(delivery: Delivery) -> str:
 
 def public_number(number: int) -> str:
     """`public_id` of the delivery that has this number in the ledger."""
-    if not 0 <= number <= _LARGEST:
-        raise ValueError(f"no ledger gives out the delivery id {number}")
-    pairs = [_PAIRS[(number >> shift) & 1023] for shift in (50, 40, 30, 20, 10, 0)]
-    return f"{_PREFIX}{_DIGITS[number >> 60]}{''.join(pairs)}"
+    return _written(_PREFIX, number)
 
 
 def parse_public_id(text: str) -> int | None:
     """The number that a public delivery id stands for; None for anything else, whatever it is."""
-    if _FORM.fullmatch(text) is None:
+    return _read(_PREFIX, text)
+
+
+def replay_id(number: int) -> str:
+    """The id of a replay outside the ledger: `rpl_` and 13 characters."""
+    return _written(_REPLAY, number)
+
+
+def parse_replay_id(text: str) -> int | None:
+    """The number that a replay's id stands for; None for anything else, whatever it is."""
+    return _read(_REPLAY, text)
+
+
+def _written(prefix: str, number: int) -> str:
+    if not 0 <= number <= _LARGEST:
+        raise ValueError(f"no ledger gives out the id {number}")
+    pairs = [_PAIRS[(number >> shift) & 1023] for shift in (50, 40, 30, 20, 10, 0)]
+    return f"{prefix}{_DIGITS[number >> 60]}{''.join(pairs)}"
+
+
+def _read(prefix: str, text: str) -> int | None:
+    if _FORM.fullmatch(text) is None or not text.startswith(prefix):
         return None
-    return int(text[len(_PREFIX) :], 32)
+    return int(text[len(prefix) :], 32)

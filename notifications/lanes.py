@@ -3,15 +3,17 @@
 A lane is one endpoint, or one tenant's mails or toasts. It has a bound of attempts in flight and a
 health: after a run of timeouts it is *sick*, and is then tried with one delivery at a time, after
 5 s, doubling to 10 min. Only timeouts make a lane sick: what answers, even with an error, holds no
-place for long.
+place for long. One that answers 429 or 503 with a `Retry-After` is *held* until then, for 10 min at
+most, and then tried likewise. How fast it may go is `pacing`'s.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from notifications.deliveries import Failed, Outcome, Postponed
+from notifications.deliveries import Delivered, Failed, Outcome, Parked, Postponed, Skipped
 from notifications.events import Channel
+from notifications.pacing import UNBOUNDED, Pace
 from notifications.retries import MINUTE, SECOND
 
 SICK_AFTER = 5
@@ -39,6 +41,10 @@ PROBE_PATIENCE = 1 * MINUTE
 """When a lane whose probe is under way is looked at again, ms: the probe's end comes before."""
 
 
+_ASKING = (429, 503)
+"""The answers whose `Retry-After` speaks for everything that is sent there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """How a lane is.
@@ -46,7 +52,7 @@ class Health:
     Attributes:
         lane: Its name.
         timeouts: In a row.
-        probe_at: While sick: when it is tried again; ms since the epoch.
+        probe_at: While sick or held: when it is tried again; ms since the epoch.
         probe_delay: While sick: how long it was left alone, ms.
     """
 
@@ -60,6 +66,16 @@ class Health:
         """Whether it only takes probes."""
         return self.probe_at is not None
 
+    @property
+    def held(self) -> bool:
+        """Whether its receiver asked to be left alone, not whether it is silent."""
+        return self.sick and self.timeouts < SICK_AFTER
+
+    @property
+    def well(self) -> bool:
+        """Whether there is nothing to remember."""
+        return not self.timeouts and not self.sick
+
 
 def after(health: Health, outcome: Outcome, *, began: int, now: int) -> Health:
     """A lane's health after an attempt; the same object where nothing changed.
@@ -72,15 +88,25 @@ def after(health: Health, outcome: Outcome, *, began: int, now: int) -> Health:
     """
     if isinstance(outcome, Postponed):
         return health  # nobody was asked
+    if isinstance(outcome, Failed) and outcome.status in _ASKING and outcome.retry_after:
+        probe_at = now + min(outcome.retry_after, LAST_PROBE)
+        return health if (health.probe_at or 0) >= probe_at else replace(health, probe_at=probe_at)
     if not (isinstance(outcome, Failed) and outcome.timed_out):
-        return health if health.timeouts == 0 else Health(lane=health.lane)
+        if health.held and health.probe_at is not None and began < health.probe_at:
+            return health  # it went out before the receiver asked to be left alone
+        return health if health.well else Health(lane=health.lane)
     if health.probe_at is not None and began < health.probe_at:
         return health  # it began before the lane was known to be sick, and tells nothing new
     timeouts = health.timeouts + 1
-    if timeouts < SICK_AFTER:
+    if timeouts < SICK_AFTER and not health.sick:
         return replace(health, timeouts=timeouts)
     delay = min((health.probe_delay or FIRST_PROBE // 2) * 2, LAST_PROBE)
-    return replace(health, timeouts=timeouts, probe_at=now + delay, probe_delay=delay)
+    return Health(
+        lane=health.lane,
+        timeouts=max(timeouts, SICK_AFTER),
+        probe_at=now + delay,
+        probe_delay=delay,
+    )
 
 
 class Lanes:
@@ -92,6 +118,18 @@ class Lanes:
         self._health: dict[str, Health] = {}
         self._probing: set[str] = set()
         self._wanted: set[str] = set()
+        self._paces: dict[str, Pace] = {}
+
+    def pace(self, lane: str, rate: int | None) -> None:
+        """What the customer asks for: so many attempts a second, or None."""
+        known = self._paces.get(lane)
+        if known is None:
+            if rate is None:
+                return
+            known = self._paces[lane] = Pace()
+        known.asked = rate
+        if known.idle:
+            del self._paces[lane]
 
     def enter(self, lane: str, channel: Channel, *, now: int, probe: bool = False) -> bool:
         """Take a place in the lane; False when it is at its bound, or sick and this is no probe."""
@@ -103,6 +141,8 @@ class Lanes:
             self._probing.add(lane)
         self._in_flight[lane] += 1
         self._totals.update(_owners(lane))
+        if lane in self._paces:
+            self._paces[lane].begin(now)
         return True
 
     def leave(self, lane: str, outcome: Outcome, *, began: int, now: int) -> Health | None:
@@ -111,13 +151,14 @@ class Lanes:
         self._in_flight[lane] -= 1
         if self._in_flight[lane] <= 0:
             del self._in_flight[lane]
+        self._learn_pace(lane, outcome, began=began, now=now)
         before = self.health(lane)
         if before.probe_at is None or began >= before.probe_at:
             self._probing.discard(lane)
         health = after(before, outcome, began=began, now=now)
         if health is before:
             return None
-        if health.timeouts:
+        if not health.well:
             self._health[lane] = health
         else:
             self._health.pop(lane, None)
@@ -135,7 +176,9 @@ class Lanes:
 
     def opened(self, lane: str, channel: Channel, *, now: int) -> bool:
         """Whether a lane that was wanted has room again, worth a drain; says so once."""
-        worth = BOUNDS[channel] // WORTH_A_DRAIN
+        pace = self._paces.get(lane)
+        bound = min(BOUNDS[channel], pace.limit) if pace else BOUNDS[channel]
+        worth = max(bound // WORTH_A_DRAIN, 1)
         if lane not in self._wanted or self.room(lane, channel, now=now) < worth:
             return False
         self._wanted.discard(lane)
@@ -149,7 +192,7 @@ class Lanes:
         """Take over what the ledger knows, where that is news: outcomes get there later."""
         known = self._health.get(health.lane)
         newer = known is None or (known.probe_at or 0) < (health.probe_at or 0)
-        if health.timeouts and newer:
+        if not health.well and newer:
             self._health[health.lane] = health
 
     def room(self, lane: str, channel: Channel, *, now: int) -> int:
@@ -159,6 +202,7 @@ class Lanes:
             BOUNDS[channel] - self._in_flight[lane],
             IN_FLIGHT_LIMIT - self._totals[of_channel],
             TENANT_LIMIT - self._totals[of_tenant],
+            self._paces[lane].room(now) if lane in self._paces else UNBOUNDED,
         )
         if free <= 0:
             return 0
@@ -176,7 +220,25 @@ class Lanes:
         probe_at = self.health(lane).probe_at or 0
         if probe_at > now:
             return probe_at
+        if lane in self._paces and not self._paces[lane].room(now):
+            return self._paces[lane].open_at(now)
         return now if self.room(lane, channel, now=now) else now + BUSY_RETRY
+
+    def _learn_pace(self, lane: str, outcome: Outcome, *, began: int, now: int) -> None:
+        throttled = isinstance(outcome, Failed) and outcome.throttled
+        pace = self._paces.get(lane)
+        if pace is None:
+            if throttled:
+                pace = self._paces[lane] = Pace()
+                pace.refused(began=began, now=now)
+        elif throttled:
+            pace.refused(began=began, now=now)
+        elif isinstance(outcome, Skipped | Parked | Postponed):
+            pace.undo()
+        elif isinstance(outcome, Delivered):
+            pace.taken(now=now)
+            if pace.idle:
+                del self._paces[lane]
 
 
 def _owners(lane: str) -> tuple[str, str]:

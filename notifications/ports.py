@@ -181,6 +181,10 @@ class ChannelAdapter(Protocol):
         """
         ...
 
+    async def rate(self, lane: str) -> int | None:
+        """The most attempts that may be begun in this lane within a second; None is no limit."""
+        ...
+
     async def recorded(self, delivery: Delivery, event: Event, placed: Placed) -> None:
         """An entry of this channel is in the inbox, committed: tell of it. Must not raise."""
         ...
@@ -202,10 +206,6 @@ class Directory(Protocol):
 
     async def endpoints(self, tenant_id: str) -> Sequence[Endpoint]:
         """The tenant's endpoints, whatever their state, secrets decrypted."""
-        ...
-
-    async def disable(self, tenant_id: str, endpoint_id: str, reason: str) -> None:
-        """Switch an endpoint off; deliveries park from now on."""
         ...
 
 

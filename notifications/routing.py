@@ -10,6 +10,7 @@ from functools import cache
 import orjson
 
 from notifications.deliveries import Delivery, State
+from notifications.directory import Endpoint
 from notifications.errors import RejectedMessage
 from notifications.events import Channel, Event, Known, decode_stored
 from notifications.messages import Message, PropertyValue, Received
@@ -18,6 +19,9 @@ from notifications.retries import MINUTE, SECOND, RetryTable
 
 NOBODY = "-"
 """The target of the row that says why a channel had nobody to tell."""
+
+TEST_EVENT = "webhook.test"
+DISABLED_EVENT = "endpoint.disabled"
 
 _NOTE = "hubEvent"
 _OF_ITS_FIRST_LIFE = frozenset((_NOTE, "hubTries", "hubNotAfter"))
@@ -84,6 +88,19 @@ def event_carried(message: Message) -> str:
     if message.decoded is not None:
         return message.decoded.event.message_id
     return ":".join(named_in(message.body) or ())
+
+
+def goes_to(event: Event, endpoint: Endpoint) -> bool:
+    """Whether an endpoint gets an event, whatever the endpoint's state.
+
+    It gets the types that it asks for. A test goes to the endpoint that is tested, and to that
+    alone; that an endpoint was disabled is told to the tenant's other ones.
+    """
+    if event.type == TEST_EVENT:
+        return event.data.get("endpointId") == endpoint.id
+    if event.type == DISABLED_EVENT and event.data.get("endpointId") == endpoint.id:
+        return False
+    return endpoint.wants(event.type)
 
 
 def event_properties(event: Event) -> dict[str, PropertyValue]:

@@ -66,6 +66,7 @@ from notifications.stores.migrate import migrate
 from notifications.stores.on_bus import EmbeddedBusLook
 from notifications.stores.outbox import SqlOutbox
 from notifications.stores.standing import SqlStanding
+from notifications.stores.switching import SqlSwitches
 from notifications.stores.upkeep import Keeping, SqlUpkeep
 from notifications.sweep import Step, Sweep, upkeep_steps
 from notifications.testing import ManualClock, SeededDice
@@ -154,6 +155,7 @@ class ObedientChannel:
         told: What was told of the inbox.
         telling_raises: What telling of the inbox raises.
         pace: How long an attempt takes, in real seconds.
+        rates: Per lane, how many attempts a second it may have.
         most_at_once: The most attempts that were under way at the same time.
     """
 
@@ -169,6 +171,7 @@ class ObedientChannel:
     told: list[tuple[str, Placed]] = field(default_factory=list)
     telling_raises: Exception | None = None
     pace: float = 0.0
+    rates: dict[str, int] = field(default_factory=dict)
     most_at_once: int = 0
     _at_once: int = 0
 
@@ -207,6 +210,9 @@ class ObedientChannel:
         held = self.held.get(target)
         if held is not None:
             await held.wait()
+
+    async def rate(self, lane: str) -> int | None:
+        return self.rates.get(lane)
 
     async def recorded(self, delivery: Delivery, event: Event, placed: Placed) -> None:
         self.told.append((event.id, placed))
@@ -356,6 +362,8 @@ class HeartWorld:
     sweep: Sweep
     hub: Hub
     policy: Policy
+    listeners: list[Callable[[str], None]]
+    """Are told the tenant whose endpoint was switched off."""
 
     @property
     def webhooks(self) -> ObedientChannel:
@@ -596,12 +604,20 @@ async def _build(
         outbox = SqlOutbox(database, numbers, publish)
         outbox.start()
         ledger = SqlLedger(database, outbox, numbers, dice)
-    faulty = FaultyLedger(ledger)
     types = Types(channels)
+    real = dict(adapters(database, clock)) if adapters else {}
+    listeners: list[Callable[[str], None]] = []
+    ledger.heed(
+        SqlSwitches(
+            types.channels,
+            park_days=7,
+            changed=lambda tenant: [each(tenant) for each in listeners],
+        )
+    )
+    faulty = FaultyLedger(ledger)
     intake = Intake(faulty, types, clock)
     lanes, outage = Lanes(), Outage(clock)
     obedient = {channel: ObedientChannel(clock, channel) for channel in Channel}
-    real = dict(adapters(database, clock)) if adapters else {}
     dispatchers = {
         channel: Dispatcher(
             channel,
@@ -664,6 +680,7 @@ async def _build(
         sweep=Sweep(steps, clock, standing),
         hub=Hub(ledger, types, clock),
         policy=policy,
+        listeners=listeners,
     )
 
 

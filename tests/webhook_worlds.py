@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from notifications.channels.webhooks.guard import Network
 from notifications.deliveries import Delivery
-from notifications.directory import Endpoint, EndpointState, SigningSecret, User
+from notifications.directory import Endpoint, SigningSecret, User
 from notifications.events import Channel, Event, read_event
 
 LOOPBACK: tuple[Network, ...] = (
@@ -59,14 +59,6 @@ class MemoryDirectory:
 
     async def endpoints(self, tenant_id: str) -> Sequence[Endpoint]:
         return [each for each in self.known if each.tenant_id == tenant_id]
-
-    async def disable(self, tenant_id: str, endpoint_id: str, reason: str) -> None:
-        self.known = [
-            replace(each, state=EndpointState.DISABLED, state_reason=reason)
-            if (each.tenant_id, each.id) == (tenant_id, endpoint_id)
-            else each
-            for each in self.known
-        ]
 
 
 SECRET = SigningSecret(key=bytes(range(32)), private_key=bytes(range(32, 64)))

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "See it work: a hub, a sample tenant, and what lands where.",
     "publish": "Publish the events of a file.",
     "dead-letters": "List, replay and purge what nobody could deal with.",
+    "replay": "Send a range of events to an endpoint once more.",
     "audit": "Prove that nothing was lost.",
     "doctor": "Check what is configured and what answers.",
     "migrate": "Bring the database to this release.",

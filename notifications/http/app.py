@@ -23,6 +23,7 @@ from notifications.http import (
     inbox,
     keys,
     openapi,
+    replays,
     user_tokens,
     users,
 )
@@ -38,6 +39,8 @@ ROUTERS: Sequence[APIRouter] = (
     event_types.router,
     users.router,
     endpoints.router,
+    replays.starting,
+    replays.router,
     deliveries.router,
     dead_letters.router,
     inbox.router,

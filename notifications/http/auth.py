@@ -33,11 +33,13 @@ class Principal:
         caller: The kind.
         tenant_id: Whose key or token it is; None for the admin.
         user_id: Whose token it is; None for keys.
+        key_id: The tenant's key; None for the admin and for users.
     """
 
     caller: Caller
     tenant_id: str | None = None
     user_id: str | None = None
+    key_id: str | None = None
 
     def tenant(self, named: str | None, *, place: str = "") -> str:
         """The tenant that a call is about.
@@ -90,7 +92,7 @@ class Gate:
             return ADMIN
         key = await self._keys.find(digest)
         if key is not None:
-            return Principal(Caller.TENANT, key.tenant_id)
+            return Principal(Caller.TENANT, key.tenant_id, key_id=key.id)
         if token.count(b".") == 2:
             return self._user(token)
         raise unauthorized("This key is not known, or was revoked.", given=True)

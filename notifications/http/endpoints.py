@@ -53,6 +53,14 @@ _Signatures = Annotated[
     list[Scheme],
     Field(min_length=1, max_length=2, description="`v1` is always sent; `v1a` where asked for."),
 ]
+_Rate = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        le=1_000,
+        description="The most attempts that are begun within a second; null is no limit.",
+    ),
+]
 
 
 class EndpointPatch(Body):
@@ -65,6 +73,7 @@ class EndpointPatch(Body):
     description: _Description = Field(default_factory=str)
     headers: _Headers = Field(default_factory=dict)
     signatures: _Signatures = Field(default_factory=list)
+    rate_per_second: _Rate = None
 
 
 class EndpointIn(EndpointPatch):
@@ -90,6 +99,7 @@ class EndpointOut(View):
     description: str
     headers: dict[str, str]
     signatures: list[Scheme]
+    rate_per_second: int | None
     state: Literal["active", "paused", "disabled"]
     state_reason: str | None
     public_key: str
@@ -202,6 +212,7 @@ def _wishes(body: EndpointPatch, known_headers: Mapping[str, str]) -> Wishes:
         description=body.description if "description" in given else None,
         headers=headers if "headers" in given else None,
         signatures=tuple(sorted({"v1", *body.signatures})) if "signatures" in given else None,
+        rate_per_second=(body.rate_per_second or 0) if "rate_per_second" in given else None,
     )
 
 
@@ -241,6 +252,7 @@ def _shown(services: Services, endpoint: Endpoint, health: EndpointHealth) -> di
             name: HIDDEN if _hides(name) else value for name, value in endpoint.headers.items()
         },
         "signatures": list(endpoint.signatures),
+        "rate_per_second": endpoint.rate_per_second,
         "state": endpoint.state.value,
         "state_reason": endpoint.state_reason,
         "public_key": services.endpoints.public_key(endpoint),

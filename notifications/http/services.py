@@ -29,6 +29,7 @@ from notifications.ports import (
     Rounds,
 )
 from notifications.records import InboxItem
+from notifications.replaying import Replaying
 from notifications.tally import Tally
 
 Probe = Callable[[], Awaitable[None]]
@@ -105,6 +106,7 @@ class Services:
     registry: Registry
     directory: Directory
     endpoints: Endpoints
+    replaying: Replaying
     keys: Keys
     inbox: Inbox
     inbox_forms: InboxForms

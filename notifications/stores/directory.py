@@ -6,13 +6,14 @@ changes itself is forgotten at once.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Generic, TypeVar
 
 import orjson
 import sqlalchemy as sa
 
 from notifications.database import Database, Transaction
+from notifications.deliveries import webhook_lane
 from notifications.directory import (
     Endpoint,
     EndpointState,
@@ -24,7 +25,7 @@ from notifications.directory import (
 from notifications.errors import ConfigurationError
 from notifications.ports import Clock
 from notifications.records import ApiKey
-from notifications.stores import codes, tables
+from notifications.stores import codes, orphans, switching, tables
 from notifications.stores.standing import note_resumed
 from notifications.stores.turns import has_room
 from notifications.vault import SETTING, Vault
@@ -118,15 +119,14 @@ class SqlDirectory:
         )
         return self._endpoints.put(tenant_id, tuple(self._endpoint(row) for row in rows))
 
-    async def disable(self, tenant_id: str, endpoint_id: str, reason: str) -> None:
-        """See `ports.Directory.disable`."""
-        await self._database.write(
-            lambda tx: tx.connection.execute(
-                sa.update(tables.endpoints)
-                .where(_ep.tenant_id == tenant_id, _ep.id == endpoint_id)
-                .values(state=EndpointState.DISABLED.value, state_reason=reason)
-            )
-        )
+    def endpoint_in(self, tx: Transaction, tenant_id: str, endpoint_id: str) -> Endpoint | None:
+        """One endpoint as a transaction sees it."""
+        key = {"tenant": tenant_id, "endpoint": endpoint_id}
+        row = tx.connection.execute(_ENDPOINT, key).first()
+        return self._endpoint(row) if row else None
+
+    def forget(self, tenant_id: str) -> None:
+        """Somebody else in this process changed one of the tenant's endpoints."""
         self._endpoints.forget(tenant_id)
 
     # ---------------------------------------------------------------- ports.Registry
@@ -179,14 +179,15 @@ class SqlDirectory:
         self, tenant_id: str, endpoint_id: str, change: Callable[[Endpoint], Endpoint]
     ) -> Endpoint | None:
         """See `ports.EndpointRegistry.change_endpoint`."""
-        key = {"tenant": tenant_id, "endpoint": endpoint_id}
 
         def run(tx: Transaction) -> Endpoint | None:
-            row = tx.connection.execute(_ENDPOINT, key).first()
-            if row is None:
+            before = self.endpoint_in(tx, tenant_id, endpoint_id)
+            if before is None:
                 return None
-            changed = change(self._endpoint(row))
-            if changed.state is EndpointState.ACTIVE and row.state != changed.state:
+            changed = change(before)
+            if changed.state is EndpointState.ACTIVE and before.state is not EndpointState.ACTIVE:
+                changed = replace(changed, active_since=tx.now)
+                switching.forget(tx, [webhook_lane(tenant_id, endpoint_id)])
                 note_resumed(tx)
             _replace(tx, tables.endpoints, self._endpoint_row(changed), ("tenant_id", "id"))
             return changed
@@ -203,7 +204,9 @@ class SqlDirectory:
                 sa.delete(tables.endpoints).where(_ep.tenant_id == tenant_id, _ep.id == endpoint_id)
             )
             if gone.rowcount:
-                tx.connection.execute(_END_OPEN, {"b_tenant": tenant_id, "b_target": endpoint_id})
+                lane = webhook_lane(tenant_id, endpoint_id)
+                switching.forget(tx, [lane])
+                orphans.leave(tx, lane)
             return bool(gone.rowcount)
 
         was_there = await self._database.write(delete)
@@ -238,6 +241,8 @@ class SqlDirectory:
             "state": endpoint.state.value,
             "state_reason": endpoint.state_reason,
             "created_at": endpoint.created_at,
+            "rate_per_second": endpoint.rate_per_second,
+            "active_since": endpoint.active_since,
         }
 
     def _endpoint(self, row: Any) -> Endpoint:
@@ -262,6 +267,8 @@ class SqlDirectory:
             state=EndpointState(row.state),
             state_reason=row.state_reason,
             created_at=row.created_at,
+            rate_per_second=row.rate_per_second,
+            active_since=row.active_since,
         )
 
 
@@ -342,7 +349,7 @@ def _key(row: Any) -> ApiKey:
     return ApiKey(tenant_id=row.tenant_id, id=row.id, name=row.name, created_at=row.created_at)
 
 
-_u, _ep, _k, _d = tables.users.c, tables.endpoints.c, tables.api_keys.c, tables.deliveries.c
+_u, _ep, _k = tables.users.c, tables.endpoints.c, tables.api_keys.c
 _b = sa.bindparam
 _USER = sa.select(tables.users).where(_u.tenant_id == _b("tenant"), _u.id == _b("user"))
 _OWNERS = (
@@ -361,13 +368,3 @@ _ENDPOINT = (
     .with_for_update()
 )
 _KEY = sa.select(tables.api_keys).where(_k.hash == _b("hash"))
-_END_OPEN = (
-    sa.update(tables.deliveries)
-    .where(
-        _d.tenant_id == _b("b_tenant"),
-        _d.channel == "webhook",
-        _d.target == _b("b_target"),
-        _d.state.in_(("pending", "parked")),
-    )
-    .values(state="skipped", reason="endpoint-deleted", due_at=None, claimed=0)
-)

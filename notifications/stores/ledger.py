@@ -11,7 +11,7 @@ from notifications.database import Batch, Database, Transaction
 from notifications.events import Channel, Event, Known
 from notifications.messages import Message, Received
 from notifications.ports import Dice
-from notifications.records import Accepted, Claim, Placed, Record, Written
+from notifications.records import Accepted, Claim, Placed, Record, Result, Written
 from notifications.routing import addressed, drain_message
 from notifications.stores import arrivals, drains
 from notifications.stores.placing import place
@@ -31,6 +31,14 @@ class Outbox(Protocol):
         ...
 
 
+class Switches(Protocol):
+    """What is made of attempts in the commit that records them."""
+
+    def note(self, tx: Transaction, results: Sequence[Result]) -> Sequence[arrivals.Offer]:
+        """Look at results that were written; the events that are to be accepted with them."""
+        ...
+
+
 class SqlLedger:
     """The truth about events and deliveries."""
 
@@ -39,6 +47,7 @@ class SqlLedger:
         self._outbox = outbox
         self._numbers = numbers
         self._dice = dice
+        self._switches: Switches | None = None
         self._accepting: Batch[arrivals.Offer, Accepted] = Batch(self._accept)
         self._recording: Batch[Record, Sequence[Written]] = Batch(self._record)
 
@@ -47,6 +56,10 @@ class SqlLedger:
         await self._database.write(
             lambda tx: self.wake(tx, dict.fromkeys(drains.free_all(tx), tx.now))
         )
+
+    def heed(self, switches: Switches) -> None:
+        """From now on, let these look at what is recorded."""
+        self._switches = switches
 
     # ---------------------------------------------------------------- ports.Ledger
 
@@ -82,6 +95,10 @@ class SqlLedger:
         entries = [r.entry if ok else None for r, ok in zip(results, written, strict=True)]
         each = map(_written, written, place(tx, entries))
         answers = [[next(each) for _ in record.results] for record in records]
+        if self._switches is not None:
+            known = [result for result, ok in zip(results, written, strict=True) if ok]
+            if offers := self._switches.note(tx, known):
+                self._accept(tx, offers)
         drains.write_health(tx, [health for record in records for health in record.health])
         self.wake(tx, drains.wakes_of(tx, records))
         completes = [received for record in records for received in record.completes]

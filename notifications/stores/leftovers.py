@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from notifications.database import Database, Transaction
 from notifications.ports import Clock
-from notifications.stores import codes, tables
+from notifications.stores import codes, switching, tables
 from notifications.stores.inbox import UNREAD
 from notifications.timing import Numbers
 
@@ -113,6 +113,7 @@ class SqlLeftovers:
         gone = await self._database.read(lambda seen: _without_endpoint(seen, ours))
 
         def forget(tx: Transaction) -> int:
+            switching.forget(tx, gone)
             done = (tx.connection.execute(_FORGET_LANE, {"b_lane": lane}) for lane in gone)
             return sum(each.rowcount for each in done)
 

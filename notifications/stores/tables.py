@@ -172,6 +172,53 @@ endpoints = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("state_reason", sa.Text),
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("rate_per_second", sa.Integer),
+    sa.Column("active_since", sa.BigInteger, nullable=False, server_default="0"),
+)
+
+endpoint_failures = sa.Table(
+    "endpoint_failures",
+    metadata,
+    # A row is there while an endpoint fails; its first success takes it away.
+    sa.Column("lane", sa.Text, primary_key=True),
+    sa.Column("since", sa.BigInteger, nullable=False),  # the first failure
+    sa.Column("failures", sa.Integer, nullable=False),
+)
+
+deleted_lanes = sa.Table(
+    "deleted_lanes",
+    metadata,
+    sa.Column("lane", sa.Text, primary_key=True),  # of a deleted endpoint, with open deliveries
+)
+
+replays = sa.Table(
+    "replays",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("endpoint_id", sa.Text, nullable=False),
+    sa.Column("asked_by", sa.Text, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("event_types", sa.JSON, nullable=False),
+    sa.Column("states", sa.JSON, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),  # the last event that was looked at
+    sa.Column("total", sa.BigInteger, nullable=False),  # how many there were at the start
+    sa.Column("begun", sa.BigInteger, nullable=False),
+    sa.Column("made", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Index(
+        "replays_running",
+        "tenant_id",
+        "endpoint_id",
+        unique=True,  # two at once would try the same deliveries twice
+        sqlite_where=sa.text("state = 'running'"),
+        postgresql_where=sa.text("state = 'running'"),
+    ),
+    sqlite_with_rowid=False,
 )
 
 api_keys = sa.Table(

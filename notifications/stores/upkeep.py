@@ -16,7 +16,7 @@ from notifications.errors import Conflict
 from notifications.lanes import LAST_PROBE
 from notifications.retries import MINUTE, RetryTable
 from notifications.routing import NOBODY
-from notifications.stores import codes, tables
+from notifications.stores import codes, orphans, tables
 from notifications.timing import Numbers
 
 OVERDUE_MS = 5_000
@@ -79,7 +79,7 @@ class SqlUpkeep:
             oldest = {"late": tx.now - self._keeping.parked, "limit": limit}
             ended = tx.connection.execute(_END_LATE, {"now": tx.now, **late}).all()
             parked = tx.connection.execute(_END_PARKED, {"now": tx.now, **oldest}).all()
-            return len(ended) + len(parked)
+            return len(ended) + len(parked) + orphans.end(tx, limit)
 
         return await self._database.write(end)
 
@@ -109,6 +109,7 @@ class SqlUpkeep:
             for page in codes.pages(keys):
                 for delete in _FORGET:
                     tx.connection.execute(delete, {"keys": page})
+            tx.connection.execute(_FORGET_REPLAYS, {"oldest": oldest})
             return len(keys)
 
         return await self._database.write(forget)
@@ -127,8 +128,12 @@ class SqlUpkeep:
                 return Conflict(f"the delivery is {delivery.state}: there is nothing to retry")
             if delivery.target == NOBODY:
                 return Conflict("the event was given up before anybody was chosen to get it")
-            if delivery.claimed:
+            if delivery.claimed and (delivery.due_at or 0) > tx.now:
                 return Conflict("an attempt is under way; see what comes of it first")
+            if _waits_only(delivery, tx.now):
+                # Asked for twice: it is due already, and no other round makes it sooner.
+                self._waker.wake(tx, {delivery.lane: tx.now})
+                return delivery
             (again,) = self._begin_again(tx, [delivery])
             return again
 
@@ -155,6 +160,12 @@ class SqlUpkeep:
             tx.connection.execute(_BEGIN_AGAIN, rows)
             self._waker.wake(tx, {delivery.lane: tx.now for delivery in again})
         return again
+
+
+def _waits_only(delivery: Delivery, now: int) -> bool:
+    """Whether it is due, untried in this round, and in nobody's hands."""
+    due = delivery.due_at is not None and delivery.due_at <= now < delivery.deadline
+    return due and delivery.attempt == 0 and not delivery.claimed
 
 
 _d, _l, _e, _a = tables.deliveries.c, tables.lanes.c, tables.events.c, tables.attempts.c
@@ -246,6 +257,9 @@ _FORGET = (
     ),
     sa.delete(tables.deliveries).where(_d.event_key.in_(_keys)),
     sa.delete(tables.events).where(_e.key.in_(_keys)),
+)
+_FORGET_REPLAYS = sa.delete(tables.replays).where(
+    tables.replays.c.id < _b("oldest"), tables.replays.c.state != "running"
 )
 _ONE = (
     sa.select(tables.deliveries)

@@ -383,7 +383,8 @@ async def test_parked_without_a_paused_endpoint_is_wrong(world: HeartWorld) -> N
     only(world.audit(), "parked, but no paused or disabled endpoint")
     await world.write(
         "INSERT INTO endpoints VALUES ('acme', 'ep_1', 'https://x', '[]', '', '', '[]', '',"
-        " 'paused', NULL, 0)"
+        " 'paused', NULL, 0,"
+        " NULL, 0)"
     )
     assert world.audit().clean
 

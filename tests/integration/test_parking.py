@@ -1,79 +1,25 @@
 """Endpoints that are paused, disabled, gone or deleted: nothing is dropped on the way."""
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from notifications.channels.webhooks.channel import WebhookChannel
-from notifications.database import Database
-from notifications.deliveries import Delivered, Failed, Outcome
-from notifications.directory import Endpoint, EndpointState, SigningSecret
+from notifications.deliveries import Delivered, Failed
+from notifications.directory import EndpointState
 from notifications.errors import Conflict
-from notifications.events import Channel
-from notifications.ports import ChannelAdapter
 from notifications.retries import DAY, SECOND
-from notifications.stores.directory import SqlDirectory
-from notifications.testing import ManualClock, SeededDice
-from notifications.vault import Vault
-from tests.heart_world import STORES, HeartWorld, heart_world, sample_event
-
-REFUSED = Failed(reason="http-500", status=500)
-GONE = Failed(reason="gone", retryable=False, status=410)
-ENDPOINT = Endpoint(
-    tenant_id="acme",
-    id="ep_1",
-    url="https://customer.example/hook",
-    secrets=(SigningSecret(key=bytes(32), private_key=bytes(range(32))),),
-)
-
-
-@dataclass(slots=True)
-class RecordingSender:
-    """Keeps what is posted and answers what it is told."""
-
-    answer: Outcome = field(default_factory=lambda: Delivered(status=200))
-    posts: list[Mapping[str, str]] = field(default_factory=list)
-
-    async def post(
-        self, endpoint_url: str, headers: Mapping[str, str], body: bytes, *, owner: str = ""
-    ) -> Outcome:
-        self.posts.append(headers)
-        return self.answer
-
-
-@dataclass(slots=True)
-class Parking:
-    """A heart with the real webhook channel over the real directory."""
-
-    heart: HeartWorld
-    directory: SqlDirectory
-    sender: RecordingSender
-
-    async def set(self, state: EndpointState, **changes: Any) -> None:
-        """Change the endpoint."""
-        await self.directory.save_endpoint(replace(ENDPOINT, state=state, **changes))
-
-    def delivery(self) -> tuple[Any, ...]:
-        """State, reason, round and attempt of the delivery."""
-        (row,) = self.heart.rows("SELECT state, reason, round, attempt FROM deliveries")
-        return row
+from notifications.stores import orphans
+from tests.heart_world import STORES, sample_event
+from tests.parking_world import GONE, REFUSED, Parking, parking_world
 
 
 @pytest.fixture(params=STORES)
 async def parking(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Parking]:
     """An active endpoint."""
-    made: dict[str, Any] = {"sender": RecordingSender()}
-
-    def adapters(database: Database, clock: ManualClock) -> Mapping[Channel, ChannelAdapter]:
-        made["directory"] = SqlDirectory(database, Vault((bytes(32),), SeededDice()), clock)
-        return {Channel.WEBHOOK: WebhookChannel(made["directory"], made["sender"], clock)}
-
-    async with heart_world(tmp_path, adapters=adapters, store=request.param) as heart:
-        await made["directory"].save_endpoint(ENDPOINT)
-        yield Parking(heart, made["directory"], made["sender"])
+    async with parking_world(tmp_path, store=request.param) as parking:
+        yield parking
 
 
 async def parked(parking: Parking, state: EndpointState) -> None:
@@ -165,10 +111,12 @@ async def test_410_ends_the_delivery_and_disables_the_endpoint(parking: Parking)
     await parking.heart.publish(sample_event())
     await parking.heart.until_states(exhausted=1)
     assert parking.delivery() == ("exhausted", "gone", 1, 1)
+    parking.directory.forget("acme")  # the file tells before whoever waits for the commit does
     (endpoint,) = await parking.directory.endpoints("acme")
     assert endpoint.state is EndpointState.DISABLED
     await parking.heart.publish(sample_event("evt-2"))
-    await parking.heart.until_states(exhausted=1, parked=1)
+    # What is skipped is the news that it was disabled: there is no other endpoint to tell.
+    await parking.heart.until_states(exhausted=1, parked=1, skipped=1)
     assert len(parking.sender.posts) == 1
     assert parking.heart.audit().clean
 
@@ -189,6 +137,23 @@ async def test_deleting_an_endpoint_ends_what_is_open(parking: Parking) -> None:
     await parking.heart.pass_to_next_drain()
     await parking.heart.until_quiet()
     assert len(parking.sender.posts) == 1
+    assert parking.heart.audit().clean
+
+
+async def test_deleting_an_endpoint_holds_nobody_up(parking: Parking) -> None:
+    """A commit ends a page of what is open; the sweep ends the rest, and nothing of it is sent."""
+    await parking.set(EndpointState.PAUSED)
+    count = orphans.PAGE + 300
+    await parking.heart.publish(*[sample_event(f"evt-{number}") for number in range(count)])
+    await parking.heart.until(lambda: parking.heart.states() == {"parked": count}, 60)
+    assert await parking.directory.delete_endpoint("acme", "ep_1")
+    assert parking.heart.states() == {"parked": 300, "skipped": orphans.PAGE}
+    assert (await parking.heart.upkeep.end(limit=200)) == 200
+    assert (await parking.heart.sweep.sweep())["unparked"] == 100
+    await parking.heart.until_states(skipped=count)
+    assert (await parking.heart.sweep.sweep())["ended"] == 0
+    assert parking.heart.one("SELECT count(*) FROM deleted_lanes") == 0
+    assert parking.sender.posts == []
     assert parking.heart.audit().clean
 
 
@@ -253,6 +218,35 @@ async def test_a_parked_delivery_that_is_retried_parks_again_while_paused(
     assert await parking.heart.upkeep.retry("acme", number(parking)) is not None
     await parking.heart.until(lambda: parking.delivery() == ("parked", "endpoint-paused", 2, 0))
     assert parking.sender.posts == []
+
+
+async def test_retrying_twice_is_retrying_once(parking: Parking) -> None:
+    """Two retries by hand at the same time begin one round and make one request."""
+    parking.sender.answer = Failed(reason="address-not-allowed", retryable=False)
+    await parking.heart.publish(sample_event())
+    await parking.heart.until_states(exhausted=1)
+    parking.sender.answer = Delivered(status=200)
+    both = await asyncio.gather(
+        *(parking.heart.upkeep.retry("acme", number(parking)) for _ in range(2))
+    )
+    assert [again.round for again in both if again] == [2, 2]
+    await parking.heart.until_states(delivered=1)
+    assert parking.delivery() == ("delivered", None, 2, 1)
+    assert len(parking.sender.posts) == 2
+
+
+async def test_what_nobody_works_on_any_more_can_be_retried(parking: Parking) -> None:
+    """A claim that ran out holds nobody up: whoever made it is gone."""
+    parking.sender.answer = REFUSED
+    await parking.heart.publish(sample_event())
+    await parking.heart.until_states(pending=1)
+    await parking.heart.write(
+        "UPDATE deliveries SET claimed = 1, due_at = ?", parking.heart.clock.now() - SECOND
+    )
+    parking.sender.answer = Delivered(status=200)
+    assert await parking.heart.upkeep.retry("acme", number(parking)) is not None
+    await parking.heart.until_states(delivered=1)
+    assert parking.delivery() == ("delivered", None, 2, 1)
 
 
 @pytest.mark.parametrize("state", ["delivered", "skipped"])

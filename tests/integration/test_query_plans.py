@@ -11,12 +11,18 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from notifications.directory import Endpoint
+from notifications.replays import Kind, Selection
+from notifications.retries import NOTIFICATIONS
+from notifications.stores import replay_queries
+from notifications.stores.replay_queries import Scope
+from notifications.stores.replays import SqlReplays, SqlReplayWork
 from tests.ledger_world import REFUSED, LedgerWorld, ledger_world
 
 Call = Callable[[LedgerWorld], Awaitable[object]]
 
 SORTS = "USE TEMP B-TREE FOR ORDER BY"
-SUBQUERIES = ("SCAN unread_items", "SCAN (subquery")
+SUBQUERIES = ("SCAN unread_items", "SCAN waiting_items", "SCAN (subquery")
 """Go through what was found by index before."""
 
 
@@ -58,6 +64,22 @@ async def world(tmp_path: Path) -> AsyncIterator[LedgerWorld]:
         await world.deliver(known, [REFUSED, REFUSED])
         await world.notify("itm_0")
         yield world
+
+
+SCOPE = Scope(
+    endpoint=Endpoint(tenant_id="acme", id="ep_1", url="https://example.com/"),
+    selection=Selection(
+        since=0, until=1 << 41, event_types=("job.*", "message.received"), kinds=tuple(Kind)
+    ),
+)
+
+
+def replay_work(world: LedgerWorld) -> SqlReplayWork:
+    """What works replays off; its reading needs the database alone."""
+    nothing: Any = None
+    return SqlReplayWork(
+        world.database, nothing, nothing, NOTIFICATIONS, clock=world.clock, numbers=nothing
+    )
 
 
 READS: dict[str, tuple[Call, str]] = {
@@ -120,6 +142,30 @@ READS: dict[str, tuple[Call, str]] = {
         "inbox_by_seq (tenant_id=? AND user_id=? AND seq>?)",
     ),
     "unread": (lambda w: w.inbox.unread("acme", "ada"), "inbox_heads USING PRIMARY KEY"),
+    "replays": (
+        lambda w: SqlReplays(w.database).page("acme", endpoint_id=None, below=9, limit=5),
+        "replays USING PRIMARY KEY (tenant_id=? AND id<?)",
+    ),
+    "replays of an endpoint": (
+        lambda w: SqlReplays(w.database).page("acme", endpoint_id="ep_1", below=None, limit=5),
+        "replays USING PRIMARY KEY (tenant_id=?)",
+    ),
+    "replays running": (
+        lambda w: replay_work(w).running(None, limit=5),
+        "replays USING INDEX replays_running",
+    ),
+    "what a replay takes up": (
+        lambda w: w.database.read(lambda c: replay_queries.look(c, SCOPE, 0, 5)),
+        "events_by_tenant (tenant_id=? AND key>? AND key<?)",
+    ),
+    "what a replay takes up, counted": (
+        lambda w: replay_work(w).count(SCOPE.endpoint, SCOPE.selection),
+        "events_by_tenant (tenant_id=? AND key>? AND key<?)",
+    ),
+    "whether a lane is busy": (
+        lambda w: replay_work(w)._busy("webhook/acme/ep_1", 5),
+        "deliveries_due (lane=? AND due_at<?)",
+    ),
 }
 
 SORTED_AFTERWARDS: dict[str, tuple[Call, str]] = {

@@ -26,6 +26,7 @@ KEPT = {
     "event_counts": "closed figures: a row a day and type",
     "inbox_heads": "a user's last seq, which must never come again",
     "lanes": "of a tenant, or of an endpoint that is there",
+    "endpoint_failures": "of an endpoint that is there, while it fails",
     "marks": "how far the sweep has come",
     "bus_runs": "one row",
     "bus_subscriptions": "one row each",
@@ -91,7 +92,8 @@ async def test_every_table_is_emptied_of_what_is_past_the_retention(world: Heart
 def test_every_table_is_swept_or_kept_for_a_reason() -> None:
     """A new table must be thought of: it is swept, or listed here with why its rows stay."""
     swept = {"events", "deliveries", "attempts", "inbox", "outbox", bus_tables.dead_letters.name}
-    ends_by_itself = {"bus_messages", "bus_scheduled", "bus_redeliveries"}
+    swept |= {"replays"}
+    ends_by_itself = {"bus_messages", "bus_scheduled", "bus_redeliveries", "deleted_lanes"}
     assert set(metadata.tables) == swept | ends_by_itself | set(KEPT)
 
 
@@ -138,11 +140,11 @@ async def test_users_beyond_one_look_have_their_turn(tmp_path: Path) -> None:
 
 
 async def test_lanes_of_deleted_endpoints_go_and_others_stay(world: HeartWorld) -> None:
-    """An endpoint that is gone leaves no lane behind; one that is there, or has something waiting,
-    keeps its own."""
+    """An endpoint that is gone leaves no lane behind, nor failures; one that is there, or has
+    something waiting, keeps its lane."""
     await world.write(
         "INSERT INTO endpoints VALUES ('acme', 'ep_there', 'https://x.example', '[]', '', '',"
-        " '[]', '', 'active', NULL, 0)"
+        " '[]', '', 'active', NULL, 0, NULL, 0)"
     )
     for lane in ("webhook/acme/ep_there", "webhook/acme/ep_gone", "email/acme", "realtime/acme"):
         await world.write("INSERT INTO lanes VALUES (?, NULL, 0, NULL, NULL)", lane)
@@ -150,7 +152,9 @@ async def test_lanes_of_deleted_endpoints_go_and_others_stay(world: HeartWorld) 
     world.webhooks.answer = REFUSED
     await world.publish(sample_event())
     await world.until(lambda: world.states().get("pending") == 1)
+    await world.write("INSERT INTO endpoint_failures VALUES ('webhook/acme/ep_gone', 1, 1)")
     assert await world.leftovers.tidy(limit=500) == 1
+    assert "webhook/acme/ep_gone" not in str(world.rows("SELECT lane FROM endpoint_failures"))
     lanes = {lane for (lane,) in world.rows("SELECT lane FROM lanes")}
     assert lanes == {
         "webhook/acme/ep_there",

@@ -26,6 +26,9 @@ class Keeper:
         self.ids.append((delivery.target, delivery.id))
         return Attempted(outcome=Delivered())
 
+    async def rate(self, lane: str) -> int | None:
+        return None
+
     async def recorded(self, delivery: Delivery, event: Event, placed: Placed) -> None:
         """Nothing."""
 

@@ -537,7 +537,8 @@ def fill(path: Path, now: int) -> None:
         )
         connection.execute(
             "INSERT INTO endpoints SELECT DISTINCT 'acme', target, 'https://x.example', '[]', '',"
-            " '', '[]', '', iif(state = 'parked', 'paused', 'active'), NULL, 0 FROM deliveries"
+            " '', '[]', '', iif(state = 'parked', 'paused', 'active'), NULL, 0,"
+            " NULL, 0 FROM deliveries"
         )
 
 

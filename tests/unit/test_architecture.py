@@ -20,6 +20,9 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.deliveries",
         "notifications.ids",
         "notifications.lanes",
+        "notifications.pacing",
+        "notifications.failing",
+        "notifications.replays",
         "notifications.messages",
         "notifications.records",
         "notifications.ports",
@@ -59,6 +62,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.hub",
         "notifications.endpoints",
         "notifications.outage",
+        "notifications.replaying",
         "notifications.tally",
     ),
     # One folder per port, one file per way to do it.

@@ -64,5 +64,5 @@ def test_known_ids():
 @pytest.mark.parametrize("number", [-1, 2**63])
 def test_a_number_no_ledger_gives_out_has_no_id(number):
     """A number that a ledger cannot hold is refused rather than cut."""
-    with pytest.raises(ValueError, match="delivery id"):
+    with pytest.raises(ValueError, match="no ledger gives out"):
         public_id(delivery(number=number))

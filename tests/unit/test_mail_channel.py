@@ -50,9 +50,6 @@ class People:
         """None: this directory is about people."""
         return []
 
-    async def disable(self, tenant_id: str, endpoint_id: str, reason: str) -> None:
-        """Nothing to switch off."""
-
 
 class Noon:
     """A clock that stands still."""

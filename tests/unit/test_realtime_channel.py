@@ -46,9 +46,6 @@ class People:
     async def endpoints(self, tenant_id: str) -> Sequence[Endpoint]:
         return ()
 
-    async def disable(self, tenant_id: str, endpoint_id: str, reason: str) -> None:
-        raise NotImplementedError
-
 
 @dataclass
 class Wire:

@@ -1,6 +1,5 @@
 """The webhook channel with a sender that records."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -15,9 +14,8 @@ from notifications.channels.webhooks.channel import (
     check_headers,
 )
 from notifications.channels.webhooks.signatures import new_secret, rotate, secret_text, verify
-from notifications.deliveries import Delivered, Failed, Outcome, Parked, Skipped
+from notifications.deliveries import Delivered, Outcome, Parked, Skipped
 from notifications.directory import Endpoint, EndpointState
-from notifications.errors import StoreUnavailable
 from notifications.ports import ChannelAdapter
 from notifications.records import Placed, Route
 from tests.webhook_worlds import (
@@ -169,42 +167,6 @@ async def test_deleted_endpoint_ends_its_deliveries(others: tuple[Endpoint, ...]
     outcome = (await w.channel.attempt(delivery(), event())).outcome
     assert outcome == Skipped(reason="endpoint-deleted")
     assert w.sender.posts == []
-
-
-async def test_410_disables_the_endpoint() -> None:
-    """410 ends the delivery and switches the endpoint off, so that the next one parks."""
-    w = world(endpoint(), endpoint(id="ep_2"), outcome=Failed(reason="gone", retryable=False))
-    assert (await w.channel.attempt(delivery(), event())).outcome == w.sender.outcome
-    assert [(e.state, e.state_reason) for e in w.directory.known] == [
-        (EndpointState.DISABLED, "answered 410 Gone"),
-        (EndpointState.ACTIVE, None),
-    ]
-    assert (await w.channel.attempt(delivery(), event())).outcome == Parked(
-        reason="endpoint-disabled"
-    )
-
-
-async def test_410_counts_where_the_endpoint_cannot_be_disabled(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """An outage of the store while disabling loses no outcome; it is logged."""
-
-    class ReadOnly(MemoryDirectory):
-        async def disable(self, tenant_id: str, endpoint_id: str, reason: str) -> None:
-            raise StoreUnavailable("away")
-
-    gone = Failed(reason="gone", retryable=False)
-    channel = WebhookChannel(ReadOnly([endpoint()]), RecordingSender(gone), SetClock())
-    with caplog.at_level(logging.WARNING, "huntaze"):
-        assert (await channel.attempt(delivery(), event())).outcome == gone
-    assert [record.message for record in caplog.records] == ["endpoint.disable_failed"]
-
-
-async def test_500_disables_nothing() -> None:
-    """Other failures leave the endpoint as it is."""
-    w = world(endpoint(), outcome=Failed(reason="http-500", status=500))
-    await w.channel.attempt(delivery(), event())
-    assert w.directory.known == [endpoint()]
 
 
 async def test_rotated_secret_counts_at_once() -> None:

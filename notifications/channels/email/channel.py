@@ -70,6 +70,10 @@ class EmailChannel:
             return Attempted(outcome=Skipped(reason="no-address"))
         return Attempted(outcome=await self._send(delivery, event, user))
 
+    async def rate(self, lane: str) -> int | None:  # noqa: ARG002 - the port's signature
+        """No limit."""
+        return None
+
     async def recorded(self, delivery: Delivery, event: Event, placed: Placed) -> None:
         """Nothing: a mail is no inbox entry."""
 

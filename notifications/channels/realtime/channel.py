@@ -72,6 +72,10 @@ class RealtimeChannel:
         )
         return Attempted(outcome=Delivered(), entry=entry)
 
+    async def rate(self, lane: str) -> int | None:  # noqa: ARG002 - the port's signature
+        """No limit."""
+        return None
+
     async def recorded(self, delivery: Delivery, event: Event, placed: Placed) -> None:
         """Push the row that is now in the inbox; nothing where a later state was there first."""
         if placed.item is None:

@@ -6,14 +6,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from notifications.deliveries import Delivered, Failed
-from notifications.retries import DAY, MINUTE
+from notifications.retries import DAY
 
 KEPT_OF_FAILURE = 16 * 1024
 KEPT_OF_SUCCESS = 1024
 _KEPT_OF_LOCATION = 300
-
-TOO_MANY_MS = MINUTE
-"""How long a 429 that does not say is taken to ask for: the table's first retries come sooner."""
 
 _SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{0,9})?")
 _Utf8 = codecs.getincrementaldecoder("utf-8")
@@ -40,8 +37,6 @@ def outcome_of(
     if 300 <= status < 400 and location is not None:
         where = readable(location.encode("utf-8", "replace"), _KEPT_OF_LOCATION)
         detail = f"redirects are not followed; this one leads to {where}"
-    if status == 429 and retry_after is None:
-        retry_after = TOO_MANY_MS
     return Failed(reason=f"http-{status}", retry_after=retry_after, status=status, detail=detail)
 
 

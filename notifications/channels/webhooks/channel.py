@@ -1,21 +1,20 @@
 """The webhook channel: which endpoints an event goes to, and one attempt at one of them."""
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from notifications.channels.webhooks.signatures import sign
-from notifications.deliveries import Delivery, Failed, Outcome, Parked, Skipped
+from notifications.deliveries import Delivery, Outcome, Parked, Skipped
 from notifications.directory import Endpoint, EndpointState
-from notifications.errors import FieldError, HuntazeError
+from notifications.errors import FieldError
 from notifications.events import Event
 from notifications.ports import Clock, Directory
 from notifications.records import Attempted, Placed, Route
+from notifications.routing import goes_to
 
 CONTENT_TYPE = "application/cloudevents+json"
-TEST_EVENT = "webhook.test"
 
 MAX_HEADERS = 20
 MAX_HEADER_VALUE = 4096
@@ -44,8 +43,6 @@ _RESERVED = frozenset(
         "user-agent",
     )
 )
-
-log = logging.getLogger("huntaze")
 
 
 class Sender(Protocol):
@@ -78,17 +75,12 @@ class WebhookChannel:
     async def route(self, event: Event) -> Route:
         """The endpoints that ask for this type, whatever their state; a test goes to its own."""
         endpoints = await self._directory.endpoints(event.tenant_id)
-        if event.type == TEST_EVENT:
-            asked = event.data.get("endpointId")
-            targets = tuple(e.id for e in endpoints if e.id == asked)
-        else:
-            targets = tuple(e.id for e in endpoints if e.wants(event.type))
+        targets = tuple(each.id for each in endpoints if goes_to(event, each))
         return Route(targets=targets) if targets else Route(reason="no-endpoint")
 
     async def attempt(self, delivery: Delivery, event: Event) -> Attempted:
-        """POST the event to its endpoint, if that is there and takes it; 410 disables it."""
-        endpoints = await self._directory.endpoints(delivery.tenant_id)
-        endpoint = next((e for e in endpoints if e.id == delivery.target), None)
+        """POST the event to its endpoint, if that is there and takes it."""
+        endpoint = await self._find(delivery.tenant_id, delivery.target)
         if endpoint is None:
             return Attempted(outcome=Skipped(reason="endpoint-deleted"))
         if endpoint.state is not EndpointState.ACTIVE:
@@ -97,12 +89,20 @@ class WebhookChannel:
         outcome = await self._sender.post(
             endpoint.url, headers, event.body, owner=endpoint.tenant_id
         )
-        if isinstance(outcome, Failed) and outcome.reason == "gone":
-            await self._disable(endpoint)
         return Attempted(outcome=outcome)
+
+    async def rate(self, lane: str) -> int | None:
+        """What the endpoint's customer asks for."""
+        _, tenant_id, endpoint_id = lane.split("/", 2)
+        endpoint = await self._find(tenant_id, endpoint_id)
+        return endpoint.rate_per_second if endpoint else None
 
     async def recorded(self, delivery: Delivery, event: Event, placed: Placed) -> None:
         """Webhooks have no inbox: nothing to tell."""
+
+    async def _find(self, tenant_id: str, endpoint_id: str) -> Endpoint | None:
+        endpoints = await self._directory.endpoints(tenant_id)
+        return next((each for each in endpoints if each.id == endpoint_id), None)
 
     def _headers(self, endpoint: Endpoint, event: Event) -> dict[str, str]:
         timestamp = int(self._clock.wall().timestamp())
@@ -126,17 +126,6 @@ class WebhookChannel:
             prepared = _Prepared(endpoint, _customer_headers(endpoint.headers))
             self._prepared[key] = prepared
         return prepared.headers
-
-    async def _disable(self, endpoint: Endpoint) -> None:
-        """Switch off an endpoint that answered 410.
-
-        Where the store is away the outcome still counts; the next 410 disables it then.
-        """
-        try:
-            await self._directory.disable(endpoint.tenant_id, endpoint.id, "answered 410 Gone")
-        except HuntazeError as error:
-            fields = {"tenantId": endpoint.tenant_id, "endpointId": endpoint.id}
-            log.warning("endpoint.disable_failed", extra={**fields, "error": str(error)})
 
 
 def _customer_headers(headers: Mapping[str, str]) -> dict[str, str]:
