@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from notifications.events import Channel
-from notifications.retries import SECOND, RetryTable
+from notifications.retries import MINUTE, SECOND, RetryTable
+
+TOO_MANY = 1 * MINUTE
+"""How long whoever answers 429 without `Retry-After` is left alone at least."""
 
 POSTPONED_FOR = 5 * SECOND
 """When it is tried again after a fault of ours that does not say how long it lasts."""
