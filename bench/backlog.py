@@ -21,8 +21,9 @@ from notifications.bus.embedded import EmbeddedBus
 from notifications.bus.filters import SqlFilter
 from notifications.bus.queues import HOT_LIMIT
 from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
-from notifications.database import Database, metadata
+from notifications.database import metadata
 from notifications.messages import Complete, Message
+from notifications.sqlite_file import SqliteDatabase
 from notifications.timing import SystemClock
 
 TOPIC, READER = "work", "reader"
@@ -55,7 +56,7 @@ TOPOLOGY = (
 async def open_bus(path: Path) -> AsyncIterator[EmbeddedBus]:
     """A bus on a new file."""
     clock = SystemClock()
-    database = Database(path, clock)
+    database = SqliteDatabase(path, clock)
     database.start()
     await database.write(lambda tx: metadata.create_all(tx.connection))
     bus = EmbeddedBus(database, TOPOLOGY, clock)

@@ -12,8 +12,8 @@ import pytest
 
 from notifications.bus.embedded import EmbeddedBus
 from notifications.bus.topology import EVENTS_TOPIC, TOPOLOGY
-from notifications.database import Database
 from notifications.messages import DeadLetter, Message
+from notifications.sqlite_file import SqliteDatabase
 from notifications.stores.migrate import migrate
 from notifications.timing import SystemClock
 from tests.hub_process import ROOT, HubProcess, environment, hub_process, huntaze, wait_until
@@ -46,7 +46,7 @@ def bury(data: Path, messages: Sequence[Message], reason: str = "handler-failed"
 
 async def _bury(data: Path, messages: Sequence[Message], reason: str) -> None:
     clock = SystemClock()
-    database = Database(data / "hub.db", clock)
+    database = SqliteDatabase(data / "hub.db", clock)
     database.start()
     bus = EmbeddedBus(database, TOPOLOGY, clock)
     await bus.start([WEBHOOK])
