@@ -11,7 +11,7 @@ from tests.hub_process import HubProcess, hub_process, run_huntaze
 from tests.kill_load import SETTINGS, Receiver, make_endpoint, publish_one_by_one
 from tests.postgres_server import new_database
 
-EVENTS = 1_500
+EVENTS = 600
 WITHIN_S = 75
 """How long what a killed hub had claimed may take: a claim lasts 31 s with this time limit."""
 
@@ -26,7 +26,7 @@ async def kill_in_turn(
     hubs: list[HubProcess], publishing: "asyncio.Task[None]", answered: set[str]
 ) -> None:
     """Kill one after the other under load, each started again before the next is killed."""
-    for number, hub in enumerate((*hubs, hubs[0])):
+    for number, hub in enumerate(hubs):
         point = EVENTS * (number + 1) / 4
         while len(answered) < point and not publishing.done():
             await asyncio.sleep(0.005)
@@ -36,7 +36,7 @@ async def kill_in_turn(
 
 
 async def test_hubs_that_share_a_database_lose_nothing_when_both_are_killed(tmp_path: Path) -> None:
-    """Three kill -9 among two hubs under load: every answered event is delivered, audit clean."""
+    """Each of two hubs is killed -9 under load: every answered event is delivered, audit clean."""
     url = new_database()
     settings = {
         **SETTINGS,
