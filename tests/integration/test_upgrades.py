@@ -100,7 +100,7 @@ async def rows_in_every_state(world: HeartWorld) -> None:
     await world.until(lambda: world.states().get("pending") == 2)
     await world.write(
         "INSERT INTO endpoints VALUES ('acme', 'ep_1', 'https://x.example', '[]', '', '', '[]',"
-        " '', 'paused', NULL, 0)"
+        " '', 'paused', NULL, 0, NULL, 0)"
     )
 
 
