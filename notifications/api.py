@@ -85,7 +85,8 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
             body_within_s=body_within_s,
         )
     )
-    app.router.routes.append(WebSocketRoute("/client/hubs/{hub}", hub.sockets.endpoint))
+    for path in ("/client/hubs/{hub}", "/client/", "/client"):
+        app.router.routes.append(WebSocketRoute(path, hub.sockets.endpoint))
     return app
 
 

@@ -228,9 +228,9 @@ def _read_group_frame(document: dict[str, Any], ack_id: int | None) -> ClientFra
     return SendToGroup(group=group, ack_id=ack_id, no_echo=no_echo, data_type=data_type, data=data)
 
 
-def _is_base64(text: str) -> bool:
+def _is_base64(data: Any) -> bool:
     try:
-        base64.b64decode(text, validate=True)
+        base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         return False
     return True

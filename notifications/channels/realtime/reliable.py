@@ -83,6 +83,7 @@ class ReliableSession(PlainSession):
         self.tokens = tokens
         self._unacknowledged = unacknowledged
         self._end_for_good = end
+        self._begun = False
 
     @property
     def owner(self) -> Owner:
@@ -101,11 +102,11 @@ class ReliableSession(PlainSession):
 
     def open(self, connection: Connection) -> None:
         """Begin, or go on over another connection: the greeting, then what is unacknowledged."""
-        begins = self.connection is None and self.tokens.unused
         self.connection = connection
         self._unacknowledged.rewind()
         self._write(connected(self.claims.subject, self.id, self.tokens.issue()))
-        if begins:
+        if not self._begun:
+            self._begun = True
             self.join_own_groups()
         connection.pump()
 

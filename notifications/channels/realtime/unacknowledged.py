@@ -82,13 +82,7 @@ class Unacknowledged:
     def keep(self, message: Message) -> bool:
         """Number a message and keep it; False where that would be too much, or all is over."""
         frame = message.numbered(self._newest + 1)
-        limits = self._limits
-        if (
-            self._over
-            or len(self._frames) >= limits.unacknowledged_messages
-            or self._size + frame.size > limits.unacknowledged_bytes
-            or not self._holdings.take(self._owner, frame.size)
-        ):
+        if not self._fits(frame.size) or not self._holdings.take(self._owner, frame.size):
             return False
         if self._over:  # room was made by giving up this very client
             self._holdings.give_back(self._owner, frame.size)
@@ -124,6 +118,13 @@ class Unacknowledged:
         self._over = True
         for sequence_id in tuple(self._frames):
             self._give_up(sequence_id)
+
+    def _fits(self, size: int) -> bool:
+        return (
+            not self._over
+            and len(self._frames) < self._limits.unacknowledged_messages
+            and self._size + size <= self._limits.unacknowledged_bytes
+        )
 
     def _give_up(self, sequence_id: int) -> None:
         frame = self._frames.pop(sequence_id, None)
