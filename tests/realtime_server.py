@@ -314,9 +314,9 @@ async def serving(
         await running
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition, at most `PATIENCE_S`."""
-    async with asyncio.timeout(PATIENCE_S):
+async def until(condition: Callable[[], object], *, within_s: float = PATIENCE_S) -> None:
+    """Wait for a condition; fail when it does not come about."""
+    async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.005)
 
