@@ -35,7 +35,7 @@ SUBPROTOCOL = "json.webpubsub.azure.v1"
 Request = JoinGroup | LeaveGroup | SendToGroup | SendEvent
 """What is answered with an ack, where the client asks for one."""
 
-_REMEMBERED_ACKS = 1024
+_REMEMBERED_ACKS = 512
 """How many of a client's requests are known again when it sends them twice."""
 
 
@@ -101,8 +101,9 @@ class PlainSession:
             self._groups.leave(self.claims.tenant_id, group, self)
         self._joined.clear()
 
-    def _acknowledge(self, sequence_id: int) -> None:  # noqa: ARG002 (others look at it)
-        self._end(CloseCode.POLICY, f"{SUBPROTOCOL} numbers no messages")
+    def _acknowledge(self, sequence_id: int) -> None:
+        detail = f"{SUBPROTOCOL} numbers no messages: there is no {sequence_id} to acknowledge"
+        self._end(CloseCode.POLICY, detail)
 
     def _write(self, frame: Frame) -> None:
         if self.connection is not None:

@@ -71,9 +71,10 @@ class Recoveries:
     def leave(self, session: ReliableSession) -> None:
         """Its connection is lost: keep it for a while. Others may have to go for it."""
         session.connection = None
-        while len(self._away_of.get(session.owner, ())) >= self._limits.away_per_user:
-            self._expire(next(iter(self._away_of[session.owner])), "too-many-of-user")
-        while len(self._away) >= self._limits.away:
+        mates = self._away_of.get(session.owner, {})
+        while mates and len(mates) >= self._limits.away_per_user:
+            self._expire(next(iter(mates)), "too-many-of-user")
+        while self._away and len(self._away) >= self._limits.away:
             self._expire(next(iter(self._away)), "too-many")
         self._away_of.setdefault(session.owner, {})[session.id] = None
         self._away[session.id] = asyncio.get_running_loop().call_later(
