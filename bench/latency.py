@@ -11,7 +11,11 @@ import time
 import aiohttp
 import harness
 
-PROTOCOL = "json.webpubsub.azure.v1"
+PROTOCOLS = {
+    "plain": "json.webpubsub.azure.v1",
+    "reliable": "json.reliable.webpubsub.azure.v1",
+}
+_ACK_EVERY = 100
 
 
 def event(number: int, user: str) -> dict[str, object]:
@@ -29,14 +33,16 @@ def event(number: int, user: str) -> dict[str, object]:
     }
 
 
-async def measure(hub: harness.RunningHub, rate: int, seconds: float) -> list[float]:
+async def measure(
+    hub: harness.RunningHub, rate: int, seconds: float, protocol: str = "plain"
+) -> list[float]:
     """Milliseconds from schedule to frame, one per event."""
     sent: dict[str, float] = {}
     latencies: list[float] = []
     async with aiohttp.ClientSession(headers=hub.headers) as session:
         async with session.post(f"{hub.url}/v1/realtime/negotiate?userId=u1") as response:
             url = (await response.json())["url"]
-        async with session.ws_connect(url, protocols=[PROTOCOL]) as socket:
+        async with session.ws_connect(url, protocols=[PROTOCOLS[protocol]]) as socket:
             await socket.receive_json()
             wanted = int(rate * seconds)
 
@@ -45,6 +51,9 @@ async def measure(hub: harness.RunningHub, rate: int, seconds: float) -> list[fl
                     message = await socket.receive_json()
                     name = message["data"]["item"]["eventId"]
                     latencies.append((time.perf_counter() - sent[name]) * 1000)
+                    number = message.get("sequenceId", 1)
+                    if number % _ACK_EVERY == 0:
+                        await socket.send_json({"type": "sequenceAck", "sequenceId": number})
 
             listening = asyncio.create_task(listen())
             publishing = []
@@ -72,14 +81,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rates", type=int, nargs="*", default=[100, 500])
+    parser.add_argument("--protocols", nargs="*", default=["plain", "reliable"], choices=PROTOCOLS)
     options = parser.parse_args()
     with harness.running_hub() as hub:
         asyncio.run(measure(hub, 50, 2))
-        print(f"{'events/s':>8}  {'p50 ms':>7}  {'p99 ms':>7}  {'p99.9 ms':>8}")
+        print(f"{'protocol':>8}  {'events/s':>8}  {'p50 ms':>7}  {'p99 ms':>7}  {'p99.9 ms':>8}")
         for rate in options.rates:
-            found = asyncio.run(measure(hub, rate, options.seconds))
-            shares = [harness.percentile(found, share) for share in (0.5, 0.99, 0.999)]
-            print(f"{rate:>8}  {shares[0]:>7.1f}  {shares[1]:>7.1f}  {shares[2]:>8.1f}", flush=True)
+            for protocol in options.protocols:
+                found = asyncio.run(measure(hub, rate, options.seconds, protocol))
+                half, most, all_ = (harness.percentile(found, at) for at in (0.5, 0.99, 0.999))
+                line = f"{protocol:>8}  {rate:>8}  {half:>7.1f}  {most:>7.1f}  {all_:>8.1f}"
+                print(line, flush=True)
 
 
 if __name__ == "__main__":

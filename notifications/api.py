@@ -76,6 +76,7 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
                 },
                 sweep_at=lambda: hub.sweep.last_at or hub.sweep.began_at,
                 sockets=hub.sockets.count,
+                sockets_away=hub.sockets.away,
                 degraded=lambda: {"email": why} if (why := hub.mailer.trouble()) else {},
             ),
             publishes=Publishes(Rates(hub.settings.limit_publishes), hub.clock),
@@ -85,7 +86,8 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
             body_within_s=body_within_s,
         )
     )
-    app.router.routes.append(WebSocketRoute("/client/hubs/{hub}", hub.sockets.endpoint))
+    for path in ("/client/hubs/{hub}", "/client/", "/client"):
+        app.router.routes.append(WebSocketRoute(path, hub.sockets.endpoint))
     return app
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 import pytest
@@ -79,6 +80,173 @@ class Service:
             assert greeting["event"] == "connected"
             yield client
 
+    @contextlib.asynccontextmanager
+    async def reliable(
+        self, tenant_id: str, user_id: str, *, roles: tuple[str, ...] = (), **options: Any
+    ) -> AsyncIterator["Reliable"]:
+        """A connected client of the reliable protocol that has read its greeting."""
+        url = self.url(self.token(tenant_id, user_id, roles=roles))
+        async with _offering(url, RELIABLE, **options) as client:
+            yield Reliable(service=self, client=client, greeting=await frame(client))
+
+    def remains(self) -> dict[str, int]:
+        """What the service holds on behalf of clients."""
+        sockets = self.sockets
+        return {
+            "count": sockets.count(),
+            "sessions": len(sockets._sessions),
+            "seats": len(sockets._seats),
+            "away": sockets.away(),
+            "reliable": len(sockets._recoveries),
+            "kept": sockets._recoveries.holdings.size + len(sockets._recoveries.holdings),
+            "groups": len(sockets._groups),
+            "backlogs": sockets._backlogs.size,
+            "server": len(self.server.server_state.connections),
+            "requests": len(self.server.server_state.tasks),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliable:
+    """A client that speaks the reliable protocol by hand, and what it was greeted with."""
+
+    service: Service
+    client: websockets.ClientConnection
+    greeting: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.greeting["connectionId"])
+
+    @property
+    def way_back(self) -> str:
+        """Where to recover, as the clients of Web PubSub write it."""
+        return self.way_back_with(self.greeting["reconnectionToken"])
+
+    def way_back_with(self, token: str | None) -> str:
+        query = {"awps_connection_id": self.id, "awps_reconnection_token": token}
+        given = {name: value for name, value in query.items() if value is not None}
+        return f"{self.service.url(None)}?{urlencode(given)}"
+
+    async def messages(self, count: int) -> list[tuple[int, Any]]:
+        """Sequence id and data of the next messages."""
+        found = []
+        while len(found) < count:
+            document = await frame(self.client)
+            assert document["type"] == "message", document
+            found.append((document["sequenceId"], document["data"]))
+        return found
+
+    async def acknowledge(self, sequence_id: int) -> None:
+        """Acknowledge, and wait until that has been read."""
+        await self.client.send(f'{{"type":"sequenceAck","sequenceId":{sequence_id}}}')
+        assert await say(self.client, type="ping") == {"type": "pong"}
+
+    async def lose(self) -> None:
+        """Lose the connection, and wait until the service knows."""
+        before = self.service.sockets.away()
+        self.client.transport.abort()
+        await until(lambda: self.service.sockets.away() > before)
+
+    @contextlib.asynccontextmanager
+    async def recovered(self, url: str | None = None) -> AsyncIterator["Reliable"]:
+        """The same over another connection."""
+        async with _offering(url or self.way_back, RELIABLE) as client:
+            yield Reliable(service=self.service, client=client, greeting=await frame(client))
+
+    async def unrecoverable(self, url: str | None = None) -> str:
+        """Try to come back and be closed with 1008; what the service said last."""
+        async with _offering(url or self.way_back, RELIABLE) as client:
+            assert client.subprotocol == RELIABLE
+            farewell = await frame(client)
+            assert await close_code(client) == 1008
+            assert farewell["event"] == "disconnected"
+            return str(farewell["message"])
+
+
+def _offering(url: str, protocol: str, **options: Any) -> websockets.connect:
+    return websockets.connect(
+        url, subprotocols=[websockets.Subprotocol(protocol)], compression=None, **options
+    )
+
+
+class Line:
+    """A TCP proxy in front of a service, which can be cut and mended."""
+
+    def __init__(self, to_port: int) -> None:
+        self._to_port = to_port
+        self._broken = False
+        self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+        self.refused = 0
+
+    def cut(self, *, noticed: bool = True) -> None:
+        """Cut all connections, and every new one until `mend`.
+
+        Args:
+            noticed: Whether the service sees that its ends are dead.
+        """
+        self._broken = True
+        for near, far in self._pairs:
+            near.close()
+            if noticed:
+                far.close()
+
+    def mend(self) -> None:
+        """Let new connections through."""
+        self._broken = False
+
+    @property
+    def live(self) -> int:
+        """How many connections there are at the clients' end."""
+        return sum(not near.is_closing() for near, _ in self._pairs)
+
+    async def serve(
+        self, near_reader: asyncio.StreamReader, near_writer: asyncio.StreamWriter
+    ) -> None:
+        if self._broken:
+            self.refused += 1
+            near_writer.close()
+            return
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
+        self._pairs.add((near_writer, far_writer))
+        for reader, writer in ((near_reader, far_writer), (far_reader, near_writer)):
+            task = asyncio.create_task(self._carry(reader, writer))
+            self._tasks.add(task)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                if not writer.is_closing():
+                    writer.write(data)
+                    await writer.drain()
+            if not self._broken:  # who was cut without notice is left with an open end
+                writer.close()
+
+    async def end(self) -> None:
+        self.cut()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in {each for pair in self._pairs for each in pair}:
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def line(to_port: int) -> AsyncIterator[Line]:
+    """A line to a port of this machine."""
+    made = Line(to_port)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        server.close()
+        await made.end()
+        await server.wait_closed()
+
 
 class HeldServer:
     """An ASGI server whose client reads or not, as told."""
@@ -123,7 +291,8 @@ async def serving(
     clock = HandClock()
     tokens = ClientTokens([SECRET], clock, hub=HUB)
     sockets = Sockets(tokens, SystemDice(), limits)
-    app = Starlette(routes=[WebSocketRoute("/client/hubs/{hub}", sockets.endpoint)])
+    paths = ("/client/hubs/{hub}", "/client/")
+    app = Starlette(routes=[WebSocketRoute(path, sockets.endpoint) for path in paths])
     settings: dict[str, Any] = {
         "host": "127.0.0.1",
         "port": 0,
@@ -145,9 +314,9 @@ async def serving(
         await running
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition, at most `PATIENCE_S`."""
-    async with asyncio.timeout(PATIENCE_S):
+async def until(condition: Callable[[], object], *, within_s: float = PATIENCE_S) -> None:
+    """Wait for a condition; fail when it does not come about."""
+    async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -153,6 +153,12 @@ def _families(request: Request) -> Iterator[_Family]:
         "huntaze_sockets", "gauge", "Realtime clients connected.", (({}, vitals.sockets()),)
     )
     yield _Family(
+        "huntaze_sockets_away",
+        "gauge",
+        "Realtime clients that lost their connection and may still recover it.",
+        (({}, vitals.sockets_away()),),
+    )
+    yield _Family(
         "huntaze_degraded",
         "gauge",
         "What does not work at present, and why.",

@@ -73,6 +73,7 @@ class Vitals:
         probes: By name: what must answer for the hub to be ready.
         sweep_at: When the last sweep ended, ms by the hub's clock; None before the first.
         sockets: How many clients are connected.
+        sockets_away: How many lost their connection and may still come back to it.
         degraded: By part: why it does not work at present, where the hub does without it; a
             short constant.
     """
@@ -81,6 +82,7 @@ class Vitals:
     probes: Mapping[str, Probe] = field(default_factory=dict)
     sweep_at: Callable[[], int | None] = lambda: None
     sockets: Callable[[], int] = lambda: 0
+    sockets_away: Callable[[], int] = lambda: 0
     degraded: Callable[[], Mapping[str, str]] = dict
 
 

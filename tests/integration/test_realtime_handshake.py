@@ -9,6 +9,7 @@ import websockets
 from notifications.channels.realtime.connection import Limits
 from notifications.channels.realtime.tokens import UserTokens
 from tests.realtime_server import (
+    HUB,
     PLAIN,
     RELIABLE,
     SECRET,
@@ -24,7 +25,7 @@ async def test_the_greeting_comes_first() -> None:
     """A client is greeted with its tenant-safe user id and a connection id of its own."""
     async with serving() as service:
         url = service.url(service.token("acme", "lea"))
-        offered = [websockets.Subprotocol(RELIABLE), websockets.Subprotocol(PLAIN)]
+        offered = [websockets.Subprotocol(PLAIN), websockets.Subprotocol(RELIABLE)]
         ids = set()
         for _ in range(2):
             async with websockets.connect(url, subprotocols=offered) as client:
@@ -88,14 +89,40 @@ async def test_another_hub_is_not_here() -> None:
         assert (await refused(url))[0] == 404
 
 
-@pytest.mark.parametrize("offered", [(), (RELIABLE,), ("soap",)], ids=["none", "reliable", "soap"])
+@pytest.mark.parametrize(
+    "offered", [("soap",), ("protobuf.webpubsub.azure.v1",)], ids=["soap", "protobuf"]
+)
 async def test_other_protocols_are_refused_by_name(offered: tuple[str, ...]) -> None:
-    """A client that cannot speak the protocol is told which one, before the upgrade."""
+    """A client that speaks neither of the protocols is told which, before the upgrade."""
     async with serving() as service:
         url = service.url(service.token("acme", "lea"))
         status, problem, _ = await refused(url, subprotocols=offered)
         assert status == 400
         assert PLAIN in problem["detail"]
+        assert RELIABLE in problem["detail"]
+
+
+@pytest.mark.parametrize("first", [PLAIN, RELIABLE])
+async def test_the_first_protocol_that_is_offered_is_spoken(first: str) -> None:
+    """Whoever offers several is taken at the one it likes best."""
+    offered = sorted(("soap", PLAIN, RELIABLE), key=lambda name: name != first)
+    async with serving() as service:
+        url = service.url(service.token("acme", "lea"))
+        protocols = [websockets.Subprotocol(name) for name in offered]
+        async with websockets.connect(url, subprotocols=protocols) as client:
+            assert client.subprotocol == first
+            assert ("reconnectionToken" in await frame(client)) is (first == RELIABLE)
+
+
+async def test_the_hub_may_be_named_in_the_query() -> None:
+    """The other address that Web PubSub answers at."""
+    async with serving() as service:
+        token = service.token("acme", "lea")
+        url = f"ws://127.0.0.1:{service.port}/client/?hub={HUB}&access_token={token}"
+        offered = [websockets.Subprotocol(PLAIN)]
+        async with websockets.connect(url, subprotocols=offered) as client:
+            assert (await frame(client))["event"] == "connected"
+        assert (await refused(url.replace(f"hub={HUB}", "hub=other")))[0] == 404
 
 
 async def test_connections_are_bounded() -> None:

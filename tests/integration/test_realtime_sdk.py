@@ -10,7 +10,6 @@ import pytest
 from azure.messaging.webpubsubclient.aio import WebPubSubClient, WebPubSubClientCredential
 from azure.messaging.webpubsubclient.models import (
     CallbackType,
-    OpenClientError,
     SendMessageError,
     WebPubSubDataType,
     WebPubSubProtocolType,
@@ -116,13 +115,3 @@ async def test_it_comes_back_by_itself() -> None:
         assert heard.disconnected[0].message.startswith("too slow")
         await service.sockets.push("acme", "lea", orjson.dumps(NOTIFICATION))
         await until(lambda: heard.server)
-
-
-async def test_with_the_reliable_protocol_alone_it_is_refused_cleanly() -> None:
-    """The service does not speak that one yet: opening fails with the HTTP status, at once."""
-    async with serving() as service:
-        client = WebPubSubClient(service.url(service.token("acme", "lea")))
-        with pytest.raises(OpenClientError, match="400"):
-            async with asyncio.timeout(PATIENCE_S):
-                await client.open()
-        assert service.sockets.count() == 0

@@ -85,20 +85,6 @@ async def test_a_burst_to_a_client_that_reads_arrives_whole() -> None:
         assert await reading == list(range(burst))
 
 
-def remains(service: Service) -> dict[str, int]:
-    """What the service holds on behalf of clients."""
-    sockets = service.sockets
-    return {
-        "count": sockets.count(),
-        "sessions": len(sockets._sessions),
-        "seats": len(sockets._seats),
-        "groups": len(sockets._groups),
-        "backlogs": sockets._backlogs.size,
-        "server": len(service.server.server_state.connections),
-        "requests": len(service.server.server_state.tasks),
-    }
-
-
 @pytest.fixture
 def many_files() -> Iterator[None]:
     """Room for both ends of 500 connections in one process."""
@@ -123,7 +109,7 @@ async def test_clients_that_vanish_leave_nothing(many_files: None) -> None:
             client.transport.abort()
             for owner in set(users[:3]):
                 await service.sockets.push(*owner, data())
-        await until(lambda: not any(remains(service).values()))
+        await until(lambda: not any(service.remains().values()))
         await stack.aclose()
         await until(lambda: len(asyncio.all_tasks()) <= tasks)
 

@@ -14,6 +14,7 @@ from notifications.channels.realtime.connection import (
     Connection,
     Ending,
     Limits,
+    Manners,
     SlowReader,
 )
 from notifications.channels.realtime.frames import CloseCode, Frame
@@ -37,7 +38,10 @@ class Line:
 
 @contextlib.asynccontextmanager
 async def line(
-    limits: Limits | None = None, *, take: Callable[[str], None] | None = None
+    limits: Limits | None = None,
+    *,
+    take: Callable[[str], None] | None = None,
+    manners: Manners | None = None,
 ) -> AsyncIterator[Line]:
     server, backlogs = HeldServer(), Backlogs()
     scope = {"type": "websocket", "headers": [], "path": "/", "query_string": b""}
@@ -45,7 +49,11 @@ async def line(
     await websocket.accept()
     server.sent.clear()
     connection = Connection(
-        websocket, connection_id="c1", limits=limits or Limits(), backlogs=backlogs
+        websocket,
+        connection_id="c1",
+        limits=limits or Limits(),
+        backlogs=backlogs,
+        manners=manners,
     )
     made = Line(server, connection, backlogs, [])
     made.serving = asyncio.create_task(connection.serve(take or made.taken.append))
@@ -233,3 +241,55 @@ async def test_a_chatty_client_lets_others_have_their_turn() -> None:
             await asyncio.sleep(0)
             turns += 1
         assert turns >= 1000 // 64
+
+
+def source(count: int) -> tuple[Manners, list[str]]:
+    """A source of so many frames, and those that are left in it."""
+    left = [str(number) for number in range(count)]
+
+    def more() -> Frame | None:
+        return Frame(left.pop(0), 1) if left else None
+
+    return Manners(more=more), left
+
+
+async def test_a_source_is_taken_from_as_the_client_reads() -> None:
+    """One frame is on its way while the client takes none; all follow once it does, and nothing
+    of it counts as backlog."""
+    manners, left = source(5)
+    async with line(bounded(backlog_messages=1), manners=manners) as it:
+        it.server.reads.clear()
+        it.connection.pump()
+        it.connection.pump()
+        await asyncio.sleep(0)
+        assert (len(left), it.backlogs.size) == (4, 0)
+        it.write("answer")
+        it.server.reads.set()
+        await until(lambda: not it.connection.behind)
+        assert it.server.texts == ["0", "answer", "1", "2", "3", "4"]
+
+
+async def test_a_connection_at_its_end_takes_nothing_from_its_source() -> None:
+    """What is in it is for the next connection."""
+    manners, left = source(5)
+    async with line(manners=manners) as it:
+        it.server.reads.clear()
+        it.connection.pump()
+        it.connection.end(CloseCode.POLICY, "over")
+        it.server.reads.set()
+        await it.serving
+        it.connection.pump()
+        assert len(left) == 4
+
+
+async def test_without_protocol_binary_messages_may_come() -> None:
+    """They are as nothing, up to their bound; and no frame of the hub's own goes out."""
+    manners = Manners(farewell=None, takes_binary=True)
+    async with line(Limits(frame_bytes=10), manners=manners) as it:
+        it.server.say(bytes=b"\xff" * 10)
+        it.server.say(text="a")
+        it.server.say(bytes=b"\xff" * 11)
+        assert (await it.serving).code == CloseCode.TOO_BIG
+        assert it.taken == ["", "a"]
+        assert it.server.texts == []
+        assert it.server.closed == CloseCode.TOO_BIG

@@ -22,6 +22,7 @@ from notifications.channels.realtime.frames import (
     Ping,
     SendEvent,
     SendToGroup,
+    SequenceAck,
     read_frame,
 )
 
@@ -30,7 +31,18 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-TYPES = ["ping", "joinGroup", "leaveGroup", "sendToGroup", "event", "invoke", "cancelInvocation"]
+TYPES = [
+    "ping",
+    "joinGroup",
+    "leaveGroup",
+    "sendToGroup",
+    "event",
+    "invoke",
+    "cancelInvocation",
+    "sequenceAck",
+]
+
+KEYS = ["type", "group", "ackId", "data", "dataType", "noEcho", "invocationId", "sequenceId"]
 
 
 def read(**document: Any) -> frames.ClientFrame:
@@ -38,8 +50,8 @@ def read(**document: Any) -> frames.ClientFrame:
 
 
 def sent(frame: Frame) -> Any:
-    assert frame.size == len(frame.text.encode())
-    return orjson.loads(frame.text)
+    assert frame.size == len(str(frame.content).encode())
+    return orjson.loads(frame.content)
 
 
 def test_every_frame_of_the_protocol_is_read() -> None:
@@ -56,6 +68,7 @@ def test_every_frame_of_the_protocol_is_read() -> None:
     assert read(type="event", event="e", ackId=2**64 - 1) == SendEvent(ack_id=2**64 - 1)
     assert read(type="invoke", invocationId="i") == Invoke(invocation_id="i")
     assert read(type="cancelInvocation", invocationId="i") == CancelInvocation()
+    assert read(type="sequenceAck", sequenceId=2**64 - 1) == SequenceAck(sequence_id=2**64 - 1)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +86,11 @@ def test_every_frame_of_the_protocol_is_read() -> None:
         ("{}", CloseCode.POLICY),
         ('{"type":"dance"}', CloseCode.POLICY),
         ('{"type":["ping"]}', CloseCode.POLICY),
-        ('{"type":"sequenceAck","sequenceId":1}', CloseCode.POLICY),
+        ('{"type":"sequenceAck"}', CloseCode.POLICY),
+        ('{"type":"sequenceAck","sequenceId":-1}', CloseCode.POLICY),
+        ('{"type":"sequenceAck","sequenceId":1.5}', CloseCode.POLICY),
+        ('{"type":"sequenceAck","sequenceId":"1"}', CloseCode.POLICY),
+        ('{"type":"sequenceAck","sequenceId":18446744073709551616}', CloseCode.POLICY),
         ('{"type":"invoke"}', CloseCode.POLICY),
         ('{"type":"joinGroup","group":"g","ackId":-1}', CloseCode.POLICY),
         ('{"type":"joinGroup","group":"g","ackId":true}', CloseCode.POLICY),
@@ -101,6 +118,8 @@ def test_what_cannot_be_answered_closes(text: str, code: CloseCode) -> None:
         {"type": "sendToGroup", "group": "g", "dataType": ["json"], "data": 1},
         {"type": "sendToGroup", "group": "g", "dataType": "text", "data": 1},
         {"type": "sendToGroup", "group": "g", "dataType": "binary"},
+        {"type": "sendToGroup", "group": "g", "dataType": "binary", "data": "no base64!"},
+        {"type": "sendToGroup", "group": "g", "dataType": "protobuf", "data": "é"},
     ],
 )
 def test_what_can_be_answered_keeps_its_ack_id(document: dict[str, Any]) -> None:
@@ -118,7 +137,7 @@ def test_any_text_is_read(text: str) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["type", "group", "ackId", "data", "dataType", "noEcho", "invocationId"]),
+        st.sampled_from(KEYS),
         st.sampled_from(TYPES) | JSON,
     )
 )
@@ -131,16 +150,19 @@ def test_any_object_is_read(document: dict[str, Any]) -> None:
 def test_microsoft_s_client_understands_the_frames() -> None:
     """The Python SDK's own parser reads each frame as what it is."""
     parse: Any = WebPubSubJsonProtocol.parse_messages
-    greeting = parse(frames.connected("acme/lea", "c1").text)
+    greeting = parse(frames.connected("acme/lea", "c1").content)
     assert (greeting.connection_id, greeting.user_id) == ("c1", "acme/lea")
-    assert parse(frames.disconnected("why").text).message == "why"
-    assert parse(frames.server_message('{"é":1}'.encode()).text).data == {"é": 1}
-    done = parse(frames.ack(3).text)
+    assert greeting.reconnection_token is None
+    assert parse(frames.connected("acme/lea", "c1", "t").content).reconnection_token == "t"
+    assert parse(frames.server_message(b"1").numbered(7).content).sequence_id == 7
+    assert parse(frames.disconnected("why").content).message == "why"
+    assert parse(frames.server_message('{"é":1}'.encode()).content).data == {"é": 1}
+    done = parse(frames.ack(3).content)
     assert (done.ack_id, done.success, done.error) == (3, True, None)
-    failed = parse(frames.ack_error(4, AckError.FORBIDDEN, "no").text)
+    failed = parse(frames.ack_error(4, AckError.FORBIDDEN, "no").content)
     assert (failed.ack_id, failed.success, failed.error.name) == (4, False, "Forbidden")
     sent_frame = SendToGroup(group="g", ack_id=1, no_echo=False, data_type="text", data="hi")
-    told = parse(frames.group_message("g", "acme/lea", sent_frame).text)
+    told = parse(frames.group_message("g", "acme/lea", sent_frame).content)
     assert (told.group, told.from_user_id, told.data) == ("g", "acme/lea", "hi")
 
 
@@ -160,5 +182,40 @@ def test_a_push_carries_its_data_unchanged(data: Any) -> None:
     """The data's bytes are embedded as they are, and the size is that of the wire."""
     encoded = orjson.dumps(data)
     frame = frames.server_message(encoded)
-    assert encoded.decode() in frame.text
+    assert encoded.decode() in frame.content
     assert sent(frame) == {"type": "message", "from": "server", "dataType": "json", "data": data}
+
+
+@given(JSON, st.integers(1, 2**64 - 1))
+def test_a_numbered_message_is_the_same_message(data: Any, number: int) -> None:
+    """It gains its sequence id and loses nothing; its size is that of the wire."""
+    message = frames.server_message(orjson.dumps(data))
+    assert sent(message.numbered(number)) == {**sent(message), "sequenceId": number}
+
+
+@given(JSON)
+def test_a_push_to_a_client_without_protocol_is_its_data(data: Any) -> None:
+    """Not a byte more than was pushed."""
+    encoded = orjson.dumps(data)
+    assert frames.server_message(encoded).bare() == Frame(encoded.decode(), len(encoded))
+
+
+@pytest.mark.parametrize(
+    ("data_type", "data", "bare"),
+    [
+        ("json", {"é": [1, None]}, '{"é":[1,null]}'),
+        ("json", "text", '"text"'),
+        ("text", "é", "é"),
+        ("binary", "AP8=", b"\x00\xff"),
+        ("protobuf", "AP8=", b"\x00\xff"),
+    ],
+)
+def test_what_a_group_is_told_without_protocol(
+    data_type: str, data: Any, bare: str | bytes
+) -> None:
+    """JSON and text are text, binary data is what its base64 stands for."""
+    told = SendToGroup(group="g", ack_id=1, no_echo=False, data_type=data_type, data=data)
+    encoded = bare.encode() if isinstance(bare, str) else bare
+    message = frames.group_message("g", "acme/lea", told)
+    assert message.bare() == Frame(bare, len(encoded))
+    assert sent(message)["data"] == data

@@ -3,6 +3,8 @@
 A write goes out at once while the client keeps up. When the server underneath asks us to wait
 (its own buffer, 64 KiB in uvicorn, is full), the write is finished by a task and what comes after
 it waits in the backlog. A backlog that is full ends the connection by the named policy.
+What a source has (the messages of a reliable client) is taken as the client can take it, and
+never waits here.
 
 Dead peers are found by the server's own pings: uvicorn's `ws_ping_interval` and
 `ws_ping_timeout`, both 20 s by default. They must stay on.
@@ -39,6 +41,15 @@ class SlowReader(StrEnum):
     for what is missing. Dropping single messages would leave it wrong without its knowing."""
 
 
+class SlowAcknowledger(StrEnum):
+    """What becomes of a client of the reliable protocol that leaves too much unacknowledged."""
+
+    START_AFRESH = "start-afresh"
+    """It is closed with 1008 and there is nothing to recover: it connects afresh and asks the
+    inbox. Clients that are away are forgotten before those that are there, the longest away
+    first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What the socket service holds for its clients.
@@ -53,6 +64,15 @@ class Limits:
         frame_bytes: The largest frame a client may send; more closes with 1009.
         groups_per_connection: That a client may be in; more are `Forbidden`.
         close_grace_s: How long a client that takes nothing may hold up its own end.
+        unacknowledged_messages: Kept for one client of the reliable protocol.
+        unacknowledged_bytes: Kept for one.
+        unacknowledged_bytes_per_user: Kept for all clients of one user.
+        unacknowledged_bytes_in_all: Kept for all.
+        slow_acknowledger: What happens where one of the four would be exceeded.
+        recovery_s: How long a client that lost its connection may take to come back.
+        away_per_user: Clients of one user that may be away at once; the one that is longest away
+            is forgotten where there are more.
+        away: In all.
     """
 
     connections: int = 10_000
@@ -64,6 +84,14 @@ class Limits:
     frame_bytes: int = 64 * 1024
     groups_per_connection: int = 64
     close_grace_s: float = 5.0
+    unacknowledged_messages: int = 1000
+    unacknowledged_bytes: int = 16 * 1024 * 1024
+    unacknowledged_bytes_per_user: int = 32 * 1024 * 1024
+    unacknowledged_bytes_in_all: int = 128 * 1024 * 1024
+    slow_acknowledger: SlowAcknowledger = SlowAcknowledger.START_AFRESH
+    recovery_s: float = 60.0
+    away_per_user: int = 32
+    away: int = 10_000
 
 
 @dataclass(slots=True)
@@ -80,7 +108,7 @@ class Ending:
     Attributes:
         code: The close code; 1005 or 1006 where the client gave none.
         reason: In a few words.
-        by_client: Whether the client left; else the hub closed.
+        by_client: Whether the client left or was lost; else the hub closed.
     """
 
     code: int
@@ -88,14 +116,36 @@ class Ending:
     by_client: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
+    """How a connection behaves with its kind of client.
+
+    Attributes:
+        farewell: The last frame before the hub closes, by its reason; None where there is none.
+        takes_binary: Whether a binary message may be sent to us.
+        more: The source: the next frame for the client, or None while there is none.
+    """
+
+    farewell: Callable[[str], Frame] | None = disconnected
+    takes_binary: bool = False
+    more: Callable[[], Frame | None] | None = None
+
+
 class Connection:
     """An accepted websocket."""
 
     def __init__(
-        self, websocket: WebSocket, *, connection_id: str, limits: Limits, backlogs: Backlogs
+        self,
+        websocket: WebSocket,
+        *,
+        connection_id: str,
+        limits: Limits,
+        backlogs: Backlogs,
+        manners: Manners | None = None,
     ) -> None:
         self.id = connection_id
         self._websocket = websocket
+        self._manners = manners or Manners()
         self._limits = limits
         self._backlogs = backlogs
         self._waiting: deque[Frame] = deque()
@@ -123,12 +173,26 @@ class Connection:
         if rest is not None:
             self._writer = asyncio.create_task(self._catch_up(rest))
 
+    def pump(self) -> None:
+        """Send what the source has, as far as the client takes it now; the rest follows."""
+        more = self._manners.more
+        while (
+            more is not None
+            and self._writer is None
+            and not self._ending.done()
+            and (frame := more()) is not None
+        ):
+            self.write(frame)
+
     def end(self, code: CloseCode, reason: str) -> None:
         """Have the connection closed with this code. Returns at once; the first reason stays."""
         self._end(Ending(code=code, reason=reason, by_client=False))
 
     async def serve(self, take: Callable[[str], None]) -> Ending:
-        """Hand each text message to `take` until the client leaves or `end` is called; close."""
+        """Hand each text message to `take` until the client leaves or `end` is called; close.
+
+        Binary messages end it, or count as empty ones where manners say that they may come.
+        """
         reader = asyncio.create_task(self._read(take))
         try:
             ending = await self._ending
@@ -159,15 +223,22 @@ class Connection:
         """Finish the write that was begun, then what came in after it."""
         try:
             await rest
-            while self._waiting:
-                frame = self._waiting.popleft()
-                self._waiting_bytes -= frame.size
-                self._backlogs.size -= frame.size
+            while (frame := self._next()) is not None:
                 await self._websocket.send(_message(frame))
         except GONE:
             self._left()
         finally:
             self._writer = None
+
+    def _next(self) -> Frame | None:
+        """What goes out next, now that the client has taken what was before it."""
+        if not self._waiting:
+            more = self._manners.more
+            return None if more is None or self._ending.done() else more()
+        frame = self._waiting.popleft()
+        self._waiting_bytes -= frame.size
+        self._backlogs.size -= frame.size
+        return frame
 
     async def _read(self, take: Callable[[str], None]) -> None:
         taken = 0
@@ -188,13 +259,13 @@ class Connection:
             self._left(message.get("code") or 1005, message.get("reason") or "")
             return None
         text: str | None = message.get("text")
-        if text is None:
+        if text is None and not self._manners.takes_binary:
             self.end(CloseCode.UNSUPPORTED, "this protocol has text messages only")
             return None
-        if _is_longer(text, self._limits.frame_bytes):
+        if _is_longer(message.get("bytes") if text is None else text, self._limits.frame_bytes):
             self.end(CloseCode.TOO_BIG, f"over {self._limits.frame_bytes} bytes")
             return None
-        return None if self._ending.done() else text
+        return None if self._ending.done() else text or ""
 
     def _left(self, code: int = 1006, reason: str = "") -> None:
         self._end(Ending(code=code, reason=reason, by_client=True))
@@ -206,10 +277,11 @@ class Connection:
 
     async def _close(self, ending: Ending) -> None:
         """Say why and close; a client that takes nothing is left to the server after a while."""
-        farewell = disconnected(ending.reason)
+        farewell = self._manners.farewell
         with contextlib.suppress(TimeoutError, *GONE):
             async with asyncio.timeout(self._limits.close_grace_s):
-                await self._websocket.send(_message(farewell))
+                if farewell is not None:
+                    await self._websocket.send(_message(farewell(ending.reason)))
                 await self._websocket.close(ending.code, ending.reason)
 
     def _drop_backlog(self) -> None:
@@ -219,12 +291,15 @@ class Connection:
 
 
 def _message(frame: Frame) -> dict[str, Any]:
-    return {"type": "websocket.send", "text": frame.text}
+    content = frame.content
+    return {"type": "websocket.send", "text" if isinstance(content, str) else "bytes": content}
 
 
-def _is_longer(text: str, limit: int) -> bool:
+def _is_longer(content: str | bytes | None, limit: int) -> bool:
+    if content is None or isinstance(content, bytes):
+        return content is not None and len(content) > limit
     # Asking for the bytes costs a copy, which plain ASCII is spared.
-    return len(text) > limit or (not text.isascii() and len(text.encode()) > limit)
+    return len(content) > limit or (not content.isascii() and len(content.encode()) > limit)
 
 
 def _begin(write: Coroutine[Any, Any, None]) -> Awaitable[None] | None:

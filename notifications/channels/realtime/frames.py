@@ -1,9 +1,12 @@
-"""The frames of `json.webpubsub.azure.v1`: one JSON object in each text message. Pure.
+"""The frames of Web PubSub's JSON protocols: one JSON object in each text message. Pure.
 
 From a client: `read_frame` gives a value for every text there is. To a client: one function per
-frame, each giving a `Frame` that can be sent to any number of connections as it is.
+frame, each giving a `Frame` that can be sent to any number of connections as it is. Messages can
+also be had with a sequence id, for the reliable protocol, and bare, for clients without protocol.
 """
 
+import base64
+import binascii
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -24,7 +27,8 @@ class CloseCode(IntEnum):
     NOT_JSON = 1007
     """A text message that is not JSON."""
     POLICY = 1008
-    """JSON that is no frame of the protocol, with no `ackId` to answer to."""
+    """JSON that is no frame of the protocol, with no `ackId` to answer to. To clients of the
+    reliable protocol also: there is nothing to recover, connect afresh."""
     TOO_BIG = 1009
     """A message over the limit."""
     INTERNAL = 1011
@@ -47,12 +51,41 @@ class Frame:
     """A frame as it goes out.
 
     Attributes:
-        text: The text message.
+        content: The message of the websocket, text or binary.
         size: Its bytes on the wire, which is what backlogs are bounded by.
     """
 
-    text: str
+    content: str | bytes
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Frame):
+    """A frame that brings data, from the hub or from a member of a group.
+
+    Attributes:
+        data_type: `json`, `text`, `binary` or `protobuf`.
+        data: JSON as bytes; text as it is; the other two as their base64 in a string.
+    """
+
+    content: str
+    data_type: str
+    data: str | bytes
+
+    def numbered(self, sequence_id: int) -> Frame:
+        """The same for a client of the reliable protocol, as the message of this number."""
+        head = f'{{"sequenceId":{sequence_id},'
+        # The brace that `content` begins with makes way for the head.
+        return Frame(head + self.content[1:], self.size + len(head) - 1)
+
+    def bare(self) -> Frame:
+        """The data alone, for a client that speaks no protocol."""
+        if isinstance(self.data, bytes):
+            return Frame(self.data.decode(), len(self.data))
+        if self.data_type == "text":
+            return Frame(self.data, len(self.data.encode()))
+        decoded = base64.b64decode(self.data)
+        return Frame(decoded, len(decoded))
 
 
 # --------------------------------------------------------------------------- from a client
@@ -110,6 +143,13 @@ class CancelInvocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceAck:
+    """All messages up to this number have arrived; of the reliable protocol."""
+
+    sequence_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Malformed:
     """No frame of the protocol.
 
@@ -125,7 +165,15 @@ class Malformed:
 
 
 ClientFrame = (
-    Ping | JoinGroup | LeaveGroup | SendToGroup | SendEvent | Invoke | CancelInvocation | Malformed
+    Ping
+    | JoinGroup
+    | LeaveGroup
+    | SendToGroup
+    | SendEvent
+    | Invoke
+    | CancelInvocation
+    | SequenceAck
+    | Malformed
 )
 """What a client may say."""
 
@@ -139,7 +187,7 @@ def read_frame(text: str) -> ClientFrame:
     if not isinstance(document, dict):
         return Malformed(detail="a frame is a JSON object")
     ack_id = document.get("ackId")
-    if ack_id is not None and not _is_ack_id(ack_id):
+    if ack_id is not None and not _is_uint64(ack_id):
         return Malformed(detail="ackId must be an unsigned 64-bit integer")
     return _read(document, ack_id)
 
@@ -156,6 +204,8 @@ def _read(document: dict[str, Any], ack_id: int | None) -> ClientFrame:
             return Invoke(invocation_id=document["invocationId"])
         case "cancelInvocation":
             return CancelInvocation()
+        case "sequenceAck" if _is_uint64(document.get("sequenceId")):
+            return SequenceAck(sequence_id=document["sequenceId"])
     return Malformed(detail="unknown frame type", ack_id=ack_id)
 
 
@@ -172,22 +222,38 @@ def _read_group_frame(document: dict[str, Any], ack_id: int | None) -> ClientFra
     if data_type not in _DATA_TYPES or not (data_type == "json" or isinstance(data, str)):
         detail = "dataType must be json, text, binary or protobuf; data is a string but for json"
         return Malformed(detail=detail, ack_id=ack_id)
+    if data_type in ("binary", "protobuf") and not _is_base64(data):
+        return Malformed(detail=f"data must be base64 where dataType is {data_type}", ack_id=ack_id)
     no_echo = document.get("noEcho") is True
     return SendToGroup(group=group, ack_id=ack_id, no_echo=no_echo, data_type=data_type, data=data)
 
 
-def _is_ack_id(value: object) -> bool:
+def _is_base64(data: Any) -> bool:
+    try:
+        base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
+
+
+def _is_uint64(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64
 
 
 # --------------------------------------------------------------------------- to a client
 
 
-def connected(user_id: str, connection_id: str) -> Frame:
-    """The first frame: from now on the client is told."""
-    return _frame(
-        {"type": "system", "event": "connected", "userId": user_id, "connectionId": connection_id}
-    )
+def connected(user_id: str, connection_id: str, reconnection_token: str | None = None) -> Frame:
+    """The first frame: from now on the client is told. With a token it can come back."""
+    greeting = {
+        "type": "system",
+        "event": "connected",
+        "userId": user_id,
+        "connectionId": connection_id,
+    }
+    if reconnection_token is not None:
+        greeting["reconnectionToken"] = reconnection_token
+    return _frame(greeting)
 
 
 def disconnected(reason: str) -> Frame:
@@ -219,14 +285,15 @@ def invoke_error(invocation_id: str, name: AckError, message: str) -> Frame:
     )
 
 
-def server_message(data: bytes) -> Frame:
+def server_message(data: bytes) -> Message:
     """A push. `data` is JSON and goes in as it is: it was serialised once, by whoever made it."""
-    return _raw(b'{"type":"message","from":"server","dataType":"json","data":' + data + b"}")
+    encoded = b'{"type":"message","from":"server","dataType":"json","data":' + data + b"}"
+    return Message(encoded.decode(), len(encoded), "json", data)
 
 
-def group_message(group: str, from_user_id: str, sent: SendToGroup) -> Frame:
+def group_message(group: str, from_user_id: str, sent: SendToGroup) -> Message:
     """What a client sent to a group."""
-    return _frame(
+    encoded = orjson.dumps(
         {
             "type": "message",
             "from": "group",
@@ -236,13 +303,12 @@ def group_message(group: str, from_user_id: str, sent: SendToGroup) -> Frame:
             "data": sent.data,
         }
     )
+    data = orjson.dumps(sent.data) if sent.data_type == "json" else sent.data
+    return Message(encoded.decode(), len(encoded), sent.data_type, data)
 
 
 def _frame(document: dict[str, Any]) -> Frame:
-    return _raw(orjson.dumps(document))
-
-
-def _raw(encoded: bytes) -> Frame:
+    encoded = orjson.dumps(document)
     return Frame(encoded.decode(), len(encoded))
 
 

@@ -3,21 +3,22 @@
 What the client did not take before its connection ended is gone from here; it asks the inbox.
 """
 
-from collections import deque
-
-from notifications.channels.realtime.connection import Connection
+from notifications.channels.realtime.connection import Connection, Manners
 from notifications.channels.realtime.frames import (
     PONG,
     AckError,
     CancelInvocation,
+    CloseCode,
     Frame,
     Invoke,
     JoinGroup,
     LeaveGroup,
     Malformed,
+    Message,
     Ping,
     SendEvent,
     SendToGroup,
+    SequenceAck,
     ack,
     ack_error,
     connected,
@@ -26,6 +27,7 @@ from notifications.channels.realtime.frames import (
     read_frame,
 )
 from notifications.channels.realtime.groups import JOIN_LEAVE, SEND, Groups, allows
+from notifications.channels.realtime.sessions import Session
 from notifications.channels.realtime.tokens import ClientClaims
 
 SUBPROTOCOL = "json.webpubsub.azure.v1"
@@ -33,62 +35,83 @@ SUBPROTOCOL = "json.webpubsub.azure.v1"
 Request = JoinGroup | LeaveGroup | SendToGroup | SendEvent
 """What is answered with an ack, where the client asks for one."""
 
-_REMEMBERED_ACKS = 256
+_REMEMBERED_ACKS = 512
 """How many of a client's requests are known again when it sends them twice."""
 
 
 class PlainSession:
-    """One client, for as long as its connection lasts."""
+    """One client, for as long as its connection lasts. A `Session`."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        claims: ClientClaims,
-        groups: Groups["PlainSession"],
-        *,
-        max_groups: int,
-    ) -> None:
+    def __init__(self, claims: ClientClaims, groups: Groups[Session], *, max_groups: int) -> None:
         self.claims = claims
-        self.connection = connection
+        self.connection: Connection | None = None
         self._groups = groups
         self._max_groups = max_groups
         self._joined: set[str] = set()
-        self._done: deque[int] = deque(maxlen=_REMEMBERED_ACKS)
+        # As a set and in the order they came.
+        self._done: dict[int, None] = {}
 
-    def open(self) -> None:
+    @property
+    def manners(self) -> Manners:
+        """Those of JSON protocols."""
+        return Manners()
+
+    def open(self, connection: Connection) -> None:
         """Greet the client; what is delivered from now on comes after."""
-        self.connection.write(connected(self.claims.subject, self.connection.id))
+        self.connection = connection
+        self._write(connected(self.claims.subject, connection.id))
+        self.join_own_groups()
+
+    def join_own_groups(self) -> None:
+        """Be in the groups that the client's token names."""
         for group in self.claims.groups[: self._max_groups]:
             self._join(group)
 
-    def deliver(self, frame: Frame) -> bool:
-        """Send a message frame; whether the client is behind with what it was sent."""
-        self.connection.write(frame)
-        return self.connection.behind
+    def deliver(self, message: Message) -> bool:
+        """Send a message; whether the client is behind with what it was sent."""
+        connection = self.connection
+        if connection is None:
+            return False
+        connection.write(message)
+        return connection.behind
 
     def take(self, text: str) -> None:
         """Answer what the client said."""
         frame = read_frame(text)
         match frame:
             case Ping():
-                self.connection.write(PONG)
+                self._write(PONG)
             case JoinGroup() | LeaveGroup() | SendToGroup() | SendEvent():
                 self._answer(frame)
             case Invoke(invocation_id=invocation_id):
                 detail = "nobody answers calls here"
-                self.connection.write(invoke_error(invocation_id, AckError.NOT_FOUND, detail))
+                self._write(invoke_error(invocation_id, AckError.NOT_FOUND, detail))
             case CancelInvocation():
                 pass
+            case SequenceAck(sequence_id=sequence_id):
+                self._acknowledge(sequence_id)
             case Malformed(ack_id=None):
-                self.connection.end(frame.code, frame.detail)
+                self._end(frame.code, frame.detail)
             case Malformed(ack_id=int(ack_id)):
-                self.connection.write(ack_error(ack_id, AckError.BAD_REQUEST, frame.detail))
+                self._write(ack_error(ack_id, AckError.BAD_REQUEST, frame.detail))
 
     def leave(self) -> None:
         """Be in no group any more."""
         for group in self._joined:
             self._groups.leave(self.claims.tenant_id, group, self)
         self._joined.clear()
+
+    def _acknowledge(self, sequence_id: int) -> None:
+        detail = f"{SUBPROTOCOL} numbers no messages: there is no {sequence_id} to acknowledge"
+        self._end(CloseCode.POLICY, detail)
+
+    def _write(self, frame: Frame) -> None:
+        if self.connection is not None:
+            self.connection.write(frame)
+
+    def _end(self, code: CloseCode, reason: str) -> None:
+        if self.connection is not None:
+            self.connection.end(code, reason)
 
     def _answer(self, frame: Request) -> None:
         ack_id = frame.ack_id
@@ -101,12 +124,14 @@ class PlainSession:
             return
         self._carry_out(frame)
         if ack_id is not None:
-            self._done.append(ack_id)
-            self.connection.write(ack(ack_id))
+            self._done[ack_id] = None
+            if len(self._done) > _REMEMBERED_ACKS:
+                del self._done[next(iter(self._done))]
+            self._write(ack(ack_id))
 
     def _refuse(self, ack_id: int | None, name: AckError, message: str) -> None:
         if ack_id is not None:  # whoever gives no id wants no answer
-            self.connection.write(ack_error(ack_id, name, message))
+            self._write(ack_error(ack_id, name, message))
 
     def _refusal(self, frame: Request) -> str | None:
         """Why the client may not do this, or None where it may."""

@@ -1,9 +1,11 @@
-"""The built-in socket service: Web PubSub's client protocol, in this process.
+"""The built-in socket service: Web PubSub's client protocols, in this process.
 
 An unmodified Web PubSub client connects at `/client/hubs/<hub>` and is sent what is pushed to its
-user. Sockets live in one process; several hub processes need Web PubSub itself.
+user, over the protocol that it offers: the reliable one, the plain one, or none. Sockets live in
+one process; several hub processes need Web PubSub itself.
 
-Mounted as `WebSocketRoute("/client/hubs/{hub}", sockets.endpoint)`. What it wants of uvicorn:
+Mounted as `WebSocketRoute("/client/hubs/{hub}", sockets.endpoint)`, and as "/client/" for those
+who name their hub as `?hub=`. What it wants of uvicorn:
 `ws="websockets-sansio"`; its default pings, which find dead peers; `ws_max_size` =
 `Limits.frame_bytes`, so that no more of a message is kept; `ws_per_message_deflate=False`, since
 small frames gain nothing and compressing costs a third of a push; and `TCP_USER_TIMEOUT` on the
@@ -13,54 +15,44 @@ as it likes after it was dropped here.
 
 import asyncio
 import base64
-import contextlib
 import logging
-from collections import Counter
-from dataclasses import dataclass
 from http import HTTPStatus
 
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
-from notifications.channels.realtime.connection import (
-    GONE,
-    Backlogs,
-    Connection,
-    Limits,
-)
+from notifications.channels.realtime import handshake, plain, reliable
+from notifications.channels.realtime.connection import Backlogs, Connection, Ending, Limits
 from notifications.channels.realtime.frames import CloseCode, server_message
 from notifications.channels.realtime.groups import Groups
-from notifications.channels.realtime.plain import SUBPROTOCOL, PlainSession
+from notifications.channels.realtime.handshake import Arrival, Refusal
+from notifications.channels.realtime.plain import PlainSession
+from notifications.channels.realtime.recoveries import Recoveries
+from notifications.channels.realtime.reliable import ReliableSession
+from notifications.channels.realtime.seats import STRANGER, Seats
+from notifications.channels.realtime.sessions import Session
+from notifications.channels.realtime.simple import SimpleSession
 from notifications.channels.realtime.tokens import ClientClaims, ClientTokens, TokenError
+from notifications.channels.realtime.unacknowledged import Owner
 from notifications.deliveries import Delivered, Outcome
 from notifications.ports import Dice
 
 log = logging.getLogger("huntaze")
 
-Owner = tuple[str, str]
-"""A tenant and a user in it."""
+SUBPROTOCOLS = (reliable.SUBPROTOCOL, plain.SUBPROTOCOL)
+"""What is spoken here; who offers none at all is sent bare data."""
 
 _SENT = Delivered()
 _NOBODY = Delivered(detail="nobody is connected")
 
+_NOTHING_LEFT = "nothing to recover: connect afresh and read the inbox"
+
+_KEY_BYTES = 32
+
 _STOPPING = (CloseCode.GOING_AWAY, "the hub is stopping")
 
-_HEADERS = {
-    HTTPStatus.UNAUTHORIZED: {"www-authenticate": "Bearer"},
-    HTTPStatus.TOO_MANY_REQUESTS: {"retry-after": "5"},
-    HTTPStatus.SERVICE_UNAVAILABLE: {"retry-after": "5"},
-}
-"""What goes with a refusal."""
-
-_LEAVING_S = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Refusal:
-    """Why a client is not let in: an HTTP answer in place of the upgrade."""
-
-    status: HTTPStatus
-    detail: str
+_FOR_GOOD = frozenset((1000, 1001))
+"""Codes by which a client says that it will not come back. Web PubSub's own clients leave without
+a code, which looks like a connection that was lost: those are kept for a while in vain."""
 
 
 class Sockets:
@@ -71,18 +63,20 @@ class Sockets:
         self._dice = dice
         self._limits = limits or Limits()
         self._backlogs = Backlogs()
-        self._groups: Groups[PlainSession] = Groups()
+        self._groups: Groups[Session] = Groups()
         # A new tuple with each change, so that a push can walk one while sessions come and go.
-        self._sessions: dict[Owner, tuple[PlainSession, ...]] = {}
-        self._seats: Counter[Owner] = Counter()
-        self._open = 0
+        self._sessions: dict[Owner, tuple[Session, ...]] = {}
+        self._recoveries = Recoveries(self._limits, self._forget)
+        self._seats = Seats(self._limits)
         self._closing = False
-        self._all_gone = asyncio.Event()
-        self._all_gone.set()
 
     def count(self) -> int:
         """How many clients are connected."""
-        return self._open
+        return self._seats.taken
+
+    def away(self) -> int:
+        """How many clients lost their connection and may still come back."""
+        return self._recoveries.away
 
     async def push(self, tenant_id: str, user_id: str, data: bytes) -> Outcome:
         """Send JSON to all of a user's connections; `Delivered` too where there is none.
@@ -93,102 +87,155 @@ class Sockets:
         sessions = self._sessions.get((tenant_id, user_id))
         if sessions is None:
             return _NOBODY
-        frame = server_message(data)
+        message = server_message(data)
         behind = False
         for session in sessions:
-            behind |= session.deliver(frame)
+            behind |= session.deliver(message)
         if behind:
             await asyncio.sleep(0)
         return _SENT
 
     async def endpoint(self, websocket: WebSocket) -> None:
         """Serve one client, from its handshake to its end."""
-        admitted = self._admit(websocket)
-        if isinstance(admitted, _Refusal):
-            await _refuse(websocket, admitted)
-            return
-        owner = (admitted.tenant_id, admitted.user_id)
-        self._take_seat(owner)
-        try:
-            if await _accept(websocket):
-                await self._serve(websocket, owner, admitted)
-        finally:
-            self._give_seat_back(owner)
+        arrival = handshake.read(websocket)
+        subprotocol = next((each for each in arrival.subprotocols if each in SUBPROTOCOLS), None)
+        admitted = self._admit(arrival, subprotocol)
+        if isinstance(admitted, Refusal):
+            await handshake.refuse(websocket, admitted)
+        elif admitted is None:
+            with self._seats.taking(STRANGER):
+                if await handshake.accept(websocket, reliable.SUBPROTOCOL):
+                    await handshake.turn_away(websocket, _NOTHING_LEFT)
+        elif isinstance(admitted, ReliableSession):
+            await self._go_on(websocket, admitted)
+        else:
+            with self._seats.taking((admitted.tenant_id, admitted.user_id)):
+                if await handshake.accept(websocket, subprotocol):
+                    await self._begin(websocket, admitted, subprotocol)
 
     async def close(self) -> None:
         """Close every connection with 1001 and let nobody in any more."""
         self._closing = True
+        self._recoveries.close()
         for sessions in tuple(self._sessions.values()):
             for session in sessions:
-                session.connection.end(*_STOPPING)
+                if session.connection is not None:
+                    session.connection.end(*_STOPPING)
         try:
-            await asyncio.wait_for(self._all_gone.wait(), self._limits.close_grace_s + 1)
+            await asyncio.wait_for(self._seats.all_free(), self._limits.close_grace_s + 1)
         except TimeoutError:
-            log.warning("sockets.left_behind", extra={"connections": self._open})
+            log.warning("sockets.left_behind", extra={"connections": self.count()})
 
-    def _admit(self, websocket: WebSocket) -> ClientClaims | _Refusal:
-        token = _take_token(websocket)
-        if websocket.path_params.get("hub") != self._tokens.hub:
-            return _Refusal(status=HTTPStatus.NOT_FOUND, detail="no such hub")
+    # ----------------------------------------------------------------------- who is let in
+
+    def _admit(
+        self, arrival: Arrival, subprotocol: str | None
+    ) -> ClientClaims | ReliableSession | Refusal | None:
+        if arrival.hub != self._tokens.hub:
+            return Refusal(status=HTTPStatus.NOT_FOUND, detail="no such hub")
+        if arrival.connection_id is not None and subprotocol == reliable.SUBPROTOCOL:
+            return self._admit_again(arrival.connection_id, arrival.reconnection_token)
         try:
-            claims = self._tokens.read(token)
+            claims = self._tokens.read(arrival.token)
         except TokenError as error:
             log.info("socket.refused", extra={"reason": error.reason})
-            return _Refusal(status=HTTPStatus.UNAUTHORIZED, detail=str(error))
-        if SUBPROTOCOL not in websocket.scope["subprotocols"]:
-            detail = f"this hub speaks the WebSocket subprotocol {SUBPROTOCOL}"
-            return _Refusal(status=HTTPStatus.BAD_REQUEST, detail=detail)
+            return Refusal(status=HTTPStatus.UNAUTHORIZED, detail=str(error))
+        if arrival.subprotocols and subprotocol is None:
+            spoken = " and ".join(SUBPROTOCOLS)
+            detail = f"this hub speaks the WebSocket subprotocols {spoken}; offer one, or none"
+            return Refusal(status=HTTPStatus.BAD_REQUEST, detail=detail)
         return self._refusal_for_room((claims.tenant_id, claims.user_id)) or claims
 
-    def _refusal_for_room(self, owner: Owner) -> _Refusal | None:
-        if self._closing:
-            return _Refusal(status=HTTPStatus.SERVICE_UNAVAILABLE, detail=_STOPPING[1])
-        if self._open >= self._limits.connections:
-            detail = "too many connections"
-            return _Refusal(status=HTTPStatus.SERVICE_UNAVAILABLE, detail=detail)
-        if self._seats[owner] >= self._limits.connections_per_user:
-            detail = "too many connections of this user"
-            return _Refusal(status=HTTPStatus.TOO_MANY_REQUESTS, detail=detail)
-        return None
+    def _admit_again(self, connection_id: str, token: str) -> ReliableSession | Refusal | None:
+        """The session that the client comes back to, or None where there is none any more."""
+        session = self._recoveries.find(connection_id, token)
+        owner = STRANGER if session is None else session.owner
+        # What is refused is tried again by clients, for half a minute.
+        refusal = self._refusal_for_room(owner, comes_back=session is not None)
+        if refusal is not None:
+            return refusal
+        if session is None:
+            log.info("socket.unrecoverable")
+            return None
+        return session
 
-    async def _serve(self, websocket: WebSocket, owner: Owner, claims: ClientClaims) -> None:
-        connection = Connection(
+    def _refusal_for_room(self, owner: Owner, *, comes_back: bool = False) -> Refusal | None:
+        if self._closing:
+            return Refusal(status=HTTPStatus.SERVICE_UNAVAILABLE, detail=_STOPPING[1])
+        return self._seats.refusal(owner, comes_back=comes_back)
+
+    # ----------------------------------------------------------------------- while it lasts
+
+    async def _begin(
+        self, websocket: WebSocket, claims: ClientClaims, subprotocol: str | None
+    ) -> None:
+        connection_id = base64.urlsafe_b64encode(self._dice.token(18)).decode()
+        session = self._session(claims, subprotocol, connection_id)
+        connection = self._connection(websocket, connection_id, session)
+        owner = (claims.tenant_id, claims.user_id)
+        # No wait between the two: nothing is pushed before the greeting or missed after it.
+        session.open(connection)
+        self._sessions[owner] = (*self._sessions.get(owner, ()), session)
+        log.info("socket.opened", extra=_context(session, connection))
+        await self._serve(session, connection)
+
+    async def _go_on(self, websocket: WebSocket, session: ReliableSession) -> None:
+        with self._seats.taking(session.owner):
+            if not await handshake.accept(websocket, reliable.SUBPROTOCOL):
+                return
+            if not self._recoveries.come_back(session):  # it ended during the handshake
+                await handshake.turn_away(websocket, _NOTHING_LEFT)
+                return
+            connection = self._connection(websocket, session.id, session)
+            waiting = {"unacknowledged": session.waiting}
+            session.open(connection)
+            log.info("socket.recovered", extra={**_context(session, connection), **waiting})
+            await self._serve(session, connection)
+
+    def _session(
+        self, claims: ClientClaims, subprotocol: str | None, connection_id: str
+    ) -> Session:
+        if subprotocol == reliable.SUBPROTOCOL:
+            key = self._dice.token(_KEY_BYTES)
+            return self._recoveries.begin(
+                claims, self._groups, connection_id=connection_id, key=key
+            )
+        kind = SimpleSession if subprotocol is None else PlainSession
+        return kind(claims, self._groups, max_groups=self._limits.groups_per_connection)
+
+    def _connection(self, websocket: WebSocket, connection_id: str, session: Session) -> Connection:
+        return Connection(
             websocket,
-            connection_id=base64.urlsafe_b64encode(self._dice.token(18)).decode(),
+            connection_id=connection_id,
             limits=self._limits,
             backlogs=self._backlogs,
+            manners=session.manners,
         )
-        max_groups = self._limits.groups_per_connection
-        session = PlainSession(connection, claims, self._groups, max_groups=max_groups)
-        # No wait between the two: nothing is pushed before the greeting or missed after it.
-        session.open()
-        self._sessions[owner] = (*self._sessions.get(owner, ()), session)
+
+    async def _serve(self, session: Session, connection: Connection) -> None:
         if self._closing:  # it began during the handshake
             connection.end(*_STOPPING)
-        context = {"tenantId": owner[0], "userId": owner[1], "connectionId": connection.id}
-        log.info("socket.opened", extra=context)
+        ending = None
         try:
             ending = await connection.serve(session.take)
         finally:
-            self._forget(owner, session)
+            self._part(session, connection, ending)
         ended = {"code": ending.code, "reason": ending.reason, "byClient": ending.by_client}
-        log.info("socket.closed", extra=context | ended)
+        log.info("socket.closed", extra={**_context(session, connection), **ended})
 
-    def _take_seat(self, owner: Owner) -> None:
-        self._open += 1
-        self._seats[owner] += 1
-        self._all_gone.clear()
+    def _part(self, session: Session, connection: Connection, ending: Ending | None) -> None:
+        if not isinstance(session, ReliableSession):
+            self._forget(session)
+        elif session.connection is not connection:
+            pass  # it goes on over another one, or is over
+        elif ending is not None and not self._closing and _may_come_back(ending):
+            self._recoveries.leave(session)
+        else:
+            self._recoveries.end(session, CloseCode.POLICY, "")
 
-    def _give_seat_back(self, owner: Owner) -> None:
-        self._open -= 1
-        self._seats[owner] -= 1
-        if not self._seats[owner]:
-            del self._seats[owner]
-        if not self._open:
-            self._all_gone.set()
-
-    def _forget(self, owner: Owner, session: PlainSession) -> None:
+    def _forget(self, session: Session) -> None:
         session.leave()
+        owner = (session.claims.tenant_id, session.claims.user_id)
         left = tuple(each for each in self._sessions[owner] if each is not session)
         if left:
             self._sessions[owner] = left
@@ -196,53 +243,16 @@ class Sockets:
             del self._sessions[owner]
 
 
-def _take_token(websocket: WebSocket) -> str:
-    """The client's token, or an empty string. It is in no log line after this."""
-    scheme, _, bearer = websocket.headers.get("authorization", "").partition(" ")
-    token = websocket.query_params.get("access_token")
-    # uvicorn logs path and query when it answers the handshake, from this same scope.
-    websocket.scope["query_string"] = b""
-    if token is not None:
-        return token
-    return bearer.strip() if scheme.lower() == "bearer" else ""
+def _may_come_back(ending: Ending) -> bool:
+    if ending.by_client:
+        return ending.code not in _FOR_GOOD
+    return ending.code == CloseCode.TRY_AGAIN_LATER
 
 
-async def _accept(websocket: WebSocket) -> bool:
-    """Whether the client was still there to be let in."""
-    try:
-        await websocket.accept(subprotocol=SUBPROTOCOL)
-    except GONE:
-        return False
-    return True
-
-
-async def _refuse(websocket: WebSocket, refusal: _Refusal) -> None:
-    status = refusal.status
-    problem = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": refusal.detail,
+def _context(session: Session, connection: Connection) -> dict[str, str | int]:
+    claims = session.claims
+    return {
+        "tenantId": claims.tenant_id,
+        "userId": claims.user_id,
+        "connectionId": connection.id,
     }
-    with contextlib.suppress(*GONE):
-        if "websocket.http.response" not in websocket.scope.get("extensions", {}):
-            await websocket.close(CloseCode.POLICY)  # such a server makes a plain 403 of it
-            return
-        await websocket.send_denial_response(
-            JSONResponse(
-                problem,
-                status_code=status.value,
-                headers=_HEADERS.get(status, {}),
-                media_type="application/problem+json",
-            )
-        )
-        await _see_out(websocket)
-
-
-async def _see_out(websocket: WebSocket) -> None:
-    """Be there until the refused client is gone: uvicorn logs an error for who leaves first."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_LEAVING_S):
-            while (await websocket.receive())["type"] != "websocket.disconnect":
-                pass
-            await asyncio.sleep(0)
