@@ -143,8 +143,8 @@ def _article(each: Preview) -> Iterator[str]:
     mail, name = each.mail, f"{escape(each.event_type)}, {escape(each.mail.locale)}"
     source = escape(f"{each.folder}/body.html")
     yield f'<article lang="{escape(mail.locale)}">\n'
-    yield f'<h3>{escape(mail.subject)} <span><a href="{source}">{escape(mail.locale)}</a></span></h3>'
-    yield '\n<div class="views">\n'
+    link = f'<a href="{source}">{escape(mail.locale)}</a>'
+    yield f'<h3>{escape(mail.subject)} <span>{link}</span></h3>\n<div class="views">\n'
     for width in ("phone", "desktop"):
         title = f"{name}, {width}"
         yield f'<iframe class="{width}" src="{source}" title="{title}" sandbox></iframe>\n'
