@@ -92,6 +92,8 @@ async def _send(client: httpx.AsyncClient, url: str, check: Check) -> Answer:
         response = await client.post(url, headers=headers, content=check.body)
     except httpx.TimeoutException:
         problem, status = "no answer in time", None
+    except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+        problem, status = "connection closed", None
     except httpx.TransportError as error:
         problem, status = str(error) or type(error).__name__, None
     else:
@@ -108,16 +110,16 @@ def judge(check: Check, answer: Answer) -> Judged:
 
     status = answer.status
     accepted = status is not None and 200 <= status < 300
-    if accepted == check.accept:
-        if accepted or status is None or 400 <= status < 500:
-            return judged(Verdict.RIGHT)
-        if status >= 500:
-            return judged(
-                Verdict.DOUBTFUL,
-                f"refused by an error of its own ({status}): answer 400 or 401, and fear no input",
-            )
-        return judged(Verdict.DOUBTFUL, f"refused by a redirect ({status}): answer 400 or 401")
-    if accepted:
+    if accepted != check.accept:
+        if not accepted:
+            return judged(Verdict.WRONG, f"not accepted ({answer}): {check.why}")
         verdict = Verdict.DOUBTFUL if check.advice else Verdict.WRONG
         return judged(verdict, f"accepted, and should not be: {check.why}")
-    return judged(Verdict.WRONG, f"not accepted ({answer}): {check.why}")
+    # Who cuts off what is too large does well; elsewhere no answer is a crash.
+    if accepted or (status is None and check.advice) or (status or 0) // 100 == 4:
+        return judged(Verdict.RIGHT)
+    if status is None or status >= 500:
+        how = f"by an error of its own ({answer}): answer 400 or 401, and fear no input"
+    else:
+        how = f"by a redirect ({status}): answer 400 or 401"
+    return judged(Verdict.DOUBTFUL, f"refused {how}")

@@ -19,12 +19,13 @@ from notifications.cli.webhook_receiver import Received, Receiver
 from notifications.client import AsyncClient, Endpoint, HubError, Invalid, Retries
 from notifications.events import is_tenant_id
 from notifications.setting_forms import seconds
-from notifications.text import clean, one_line
+from notifications.text import clean, one_line, shorten
 from notifications.timing import SystemClock
 
 _SLOWEST_MS = 3_600_000
 _LAST_WORDS = Retries(tries=2, first_pause=0.2)
-_SHOWN_BYTES = 16 * 1024
+_SHOWN = 16 * 1024
+"""Characters of an event that are shown; `--json` has all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,8 +190,8 @@ def _body(received: Received) -> str:
         text = orjson.dumps(received.event, option=orjson.OPT_INDENT_2).decode()
     else:
         heads = [f"{name}: {one_line(value)}" for name, value in received.headers.items()]
-        text = "\n".join([*heads, received.body[:_SHOWN_BYTES].decode(errors="replace")])
-    return clean(text)
+        text = "\n".join([*heads, received.body.decode(errors="replace")])
+    return clean(shorten(text, _SHOWN))
 
 
 def _figures(received: Received) -> dict[str, object]:

@@ -1,36 +1,21 @@
 """What we sign, checked by the published Standard Webhooks library for Node."""
 
 import datetime as dt
-import fcntl
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from notifications.channels.webhooks.signatures import new_secret, rotate, secret_text, sign
 from notifications.directory import Endpoint
 from notifications.events import Event
+from tests.node_packages import FOLDER, install, needed
 from tests.webhook_worlds import SECRET, CountingDice, endpoint, event
 
-FOLDER = Path(__file__).parents[1] / "node"
 BOTH = ("v1", "v1a")
 
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
-
-
-def install() -> None:
-    """`npm ci` on first use, and again whenever the lock file is newer; once at a time."""
-    installed = FOLDER / "node_modules" / ".package-lock.json"
-    lock = FOLDER / "package-lock.json"
-    with lock.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
-            return
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, timeout=120)
+pytestmark = needed
 
 
 @pytest.fixture(scope="module")

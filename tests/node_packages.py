@@ -1,0 +1,24 @@
+"""The published Node packages that the tests use."""
+
+import fcntl
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent / "node"
+
+needed = pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
+
+
+def install() -> None:
+    """`npm ci` on first use, and again whenever the lock file is newer; once at a time."""
+    installed = FOLDER / "node_modules" / ".package-lock.json"
+    lock = FOLDER / "package-lock.json"
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+            return
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, timeout=120)
