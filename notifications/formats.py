@@ -67,7 +67,7 @@ FR = Style(
         "juillet", "août", "septembre", "octobre", "novembre", "décembre",
     ),
     day="j",
-    moment="{d} {month} {y} à {H:02d}:{M:02d}",
+    moment="{d} {month} {y} à" + NBSP + "{H:02d}:{M:02d}",
     first="1er",
 )  # fmt: skip
 
@@ -87,7 +87,7 @@ EN = Style(
         "July", "August", "September", "October", "November", "December",
     ),
     day="d",
-    moment="{month} {d}, {y} at {I}:{M:02d} {half}",
+    moment="{month} {d}, {y} at" + NBSP + "{I}:{M:02d}" + NARROW + "{half}",
     first="1",
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ put on one line (but for `| lines`), escaped in HTML, and never compiled. A name
 and a value that is no text or number, are errors: no mail says `None`.
 """
 
+import re
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -38,6 +39,9 @@ MAX_SUBJECT = 150
 MAX_NAME = 100
 MAX_VALUE = 4_000
 """Longest piece of text that one place in a template shows, in characters."""
+
+_DIVISIONS = re.compile(r"(?<=[/?&=#])(?![/?&=#]|$)")
+"""Where an address may be broken: behind what divides it."""
 
 _Template = TypeVar("_Template")
 _FALLBACKS = (Locale.EN, Locale.FR)
@@ -268,6 +272,7 @@ def _filters(style: formats.Style, app_url: str | None) -> dict[str, Callable[..
         "month": partial(formats.month, style=style),
         "host": formats.host,
         "absolute": lambda url: _absolute(url, app_url),
+        "breakable": _breakable,
         "lines": lambda text: _Lines(shorten(clean(text), MAX_VALUE)),
     }
 
@@ -299,6 +304,12 @@ def _absolute(url: str, app_url: str | None) -> str:
     if safe is None or not safe.startswith("/"):
         return safe or ""
     return f"{app_url.rstrip('/')}{safe}" if app_url else ""
+
+
+def _breakable(text: str) -> Markup:
+    """An address that may be broken where it is divided, in HTML: elsewhere it reads as another."""
+    parts = _DIVISIONS.split(shorten(one_line(text), MAX_VALUE))
+    return Markup("<wbr>").join(parts)
 
 
 def _tidy(text: str) -> str:

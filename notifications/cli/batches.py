@@ -1,18 +1,12 @@
-"""Sending events in batches; however often one is sent, its events keep their ids."""
+"""Sending events in batches, again and again with the same ids until the hub has answered."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from notifications.cli.calls import Caller, json_of, reason_of, told
+from notifications.cli.access import Access, as_given
 from notifications.cli.event_files import Entry
-from notifications.errors import ConfigurationError
-
-MAX_EVENTS = 1_000
-MAX_BYTES = 8 * 1024 * 1024
-"""What the hub takes in one request."""
-
-_BRACKETS = 2
+from notifications.client import AsyncClient, Published, Refused
+from notifications.client.calls import in_batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,58 +31,30 @@ class Answer:
 
 def batches(entries: Iterable[Entry]) -> Iterator[Sequence[Entry]]:
     """Entries in groups that fit one request; what cannot be sent at all is among them."""
-    batch: list[Entry] = []
-    size = _BRACKETS
-    for entry in entries:
-        length = len(entry.text.encode()) + 1
-        if batch and (len(batch) == MAX_EVENTS or size + length > MAX_BYTES):
-            yield batch
-            batch, size = [], _BRACKETS
-        batch.append(entry)
-        size += length
-    if batch:
-        yield batch
+    return in_batches(entries, lambda entry: len(entry.text.encode()))
 
 
-class Publisher:
-    """Sends batches to one hub."""
+async def publish_batch(
+    hub: AsyncClient, access: Access, batch: Sequence[Entry]
+) -> Sequence[Answer]:
+    """Send a batch; one answer each, in order.
 
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-
-    async def publish(self, batch: Sequence[Entry]) -> list[Answer]:
-        """Send a batch; one answer each, in order.
-
-        Raises:
-            Unavailable: The hub did not answer, however often it was asked.
-            ConfigurationError: It does not take the key, or is none.
-        """
-        sound = [entry for entry in batch if entry.wrong is None]
-        answers = iter(await self._send(sound) if sound else ())
-        return [
-            next(answers) if entry.wrong is None else Answer(label=entry.label, refused=entry.wrong)
-            for entry in batch
-        ]
-
-    async def _send(self, entries: Sequence[Entry]) -> list[Answer]:
-        body = b"[" + b",".join(entry.text.encode() for entry in entries) + b"]"
-        response = await self._caller.call("POST", "/v1/events", content=body)
-        document = json_of(response)
-        answered = document.get("items") if isinstance(document, dict) else None
-        if isinstance(answered, list) and len(answered) == len(entries):
-            return [_answer(*each) for each in zip(entries, answered, strict=True)]
-        if response.is_success:
-            raise ConfigurationError(f"{self._caller.url} is no hub: its answer is none of a hub's")
-        if len(entries) == 1:
-            return [Answer(label=entries[0].label, refused=reason_of(response, document))]
-        # One of them spoils the request as a whole: halve it until only the culprit is refused.
-        middle = len(entries) // 2
-        return await self._send(entries[:middle]) + await self._send(entries[middle:])
+    Raises:
+        Unavailable: The hub did not answer, however often it was asked.
+        ConfigurationError: It does not take the key, or is none.
+    """
+    sound = [entry for entry in batch if entry.wrong is None]
+    with as_given(access):
+        answers = iter(await hub.publish_many([entry.text for entry in sound]) if sound else ())
+    return [
+        _answer(entry, next(answers))
+        if entry.wrong is None
+        else Answer(label=entry.label, refused=entry.wrong)
+        for entry in batch
+    ]
 
 
-def _answer(entry: Entry, item: Any) -> Answer:
-    found: dict[str, Any] = item if isinstance(item, dict) else {}
-    problem = found.get("problem")
-    if problem is not None:
-        return Answer(label=entry.label, refused=told(problem) or "without a reason")
-    return Answer(label=entry.label, duplicate=found.get("duplicate") is True)
+def _answer(entry: Entry, answer: Published | Refused) -> Answer:
+    if isinstance(answer, Refused):
+        return Answer(label=entry.label, refused=str(answer))
+    return Answer(label=entry.label, duplicate=answer.duplicate)

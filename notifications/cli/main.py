@@ -19,6 +19,8 @@ COMMANDS: Mapping[str, str] = {
     "publish": "Publish the events of a file.",
     "dead-letters": "List, replay and purge what nobody could deal with.",
     "replay": "Send a range of events to an endpoint once more.",
+    "webhooks": "Try webhooks: listen for them, or verify a receiver of yours.",
+    "mails": "Look at the mails.",
     "audit": "Prove that nothing was lost.",
     "doctor": "Check what is configured and what answers.",
     "migrate": "Bring the database to this release.",

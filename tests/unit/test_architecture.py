@@ -33,6 +33,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.json_limits",
         "notifications.rates",
     ),
+    # A program's way to a hub. Nothing of the hub is in it but the errors.
+    "client": ("notifications.client.*",),
     # What the adapters share: the clock, the file, the vault, the templates, the settings.
     "ground": (
         "notifications.timing",
@@ -158,7 +160,7 @@ def test_every_module_belongs_to_one_layer() -> None:
 
 
 def test_imports_point_downwards() -> None:
-    """core ← ground ← application ← adapters ← composition ← hosts, never the other way."""
+    """Core, client, ground, application, adapters, composition, hosts: never the other way."""
     upwards = [
         f"{name} ({layer(name)}) imports {imported} ({layer(imported)})"
         for name, imported in edges()
@@ -187,6 +189,12 @@ def test_adapters_of_different_folders_do_not_know_each_other() -> None:
         if layer(name) == layer(imported) == "adapters" and folder(name) != folder(imported)
     ]
     assert across == []
+
+
+def test_only_commands_use_the_client() -> None:
+    """The hub does not talk to itself over HTTP."""
+    users = {layer(name) for name, imported in edges() if layer(imported) == "client"}
+    assert users <= {"client", "hosts"}
 
 
 def test_only_composition_and_hosts_import_the_composition_root() -> None:

@@ -80,10 +80,15 @@ def test_wrong_settings_stop_every_command_but_the_doctor(name: str, tmp_path: P
     """Every command checks the whole environment before it does anything."""
     sample = tmp_path / "event.json"
     sample.write_text("{}")
-    arguments = {"publish": [str(sample)], "dead-letters": ["list"]}.get(name, [])
-    data = [] if name == "demo" else ["--data", str(tmp_path / "data")]
+    arguments = {
+        "publish": [str(sample)],
+        "dead-letters": ["list"],
+        "webhooks": ["listen"],
+        "mails": ["preview"],
+    }
+    data = [] if name in ("demo", "mails") else ["--data", str(tmp_path / "data")]
     environ = {"HUNTAZE_LOG": "loud", "HUNTAZE_BUS": "none"}
-    result = CliRunner().invoke(huntaze, [name, *arguments, *data], obj=environ)
+    result = CliRunner().invoke(huntaze, [name, *arguments.get(name, []), *data], obj=environ)
     assert not (tmp_path / "data").exists()
     said = result.stdout + result.stderr
     assert "HUNTAZE_LOG: " in said

@@ -71,6 +71,17 @@ def test_every_setting_that_a_page_names_exists(page: Path):
     assert named <= {variable.name for variable in VARIABLES}
 
 
+def commands() -> dict[str, click.Command]:
+    """Every command by what is typed after `huntaze`, those of groups by two words."""
+    found: dict[str, click.Command] = {}
+    for name in COMMANDS:
+        command = huntaze.get_command(click.Context(huntaze), name)
+        assert command is not None
+        inner = command.commands if isinstance(command, click.Group) else {"": command}
+        found |= {f"{name} {each}".strip(): one for each, one in inner.items()}
+    return found
+
+
 def test_every_command_is_documented_and_every_documented_one_exists():
     """`docs/commands.md` has a section for each command, in the order of the help."""
     page = (ROOT / "docs" / "commands.md").read_text()
@@ -80,9 +91,12 @@ def test_every_command_is_documented_and_every_documented_one_exists():
 def test_every_command_that_a_page_names_exists():
     """Who types what a page says does not get `No such command`."""
     text = "\n".join(page.read_text() for page in PAGES)
-    named = set(re.findall(r"\bhuntaze ([a-z][a-z-]*)", _code(text)))
+    named = set(re.findall(r"\bhuntaze ([a-z][a-z-]*(?: [a-z][a-z-]*)?)", _code(text)))
+    groups = {name.partition(" ")[0] for name in commands() if " " in name}
     assert named
-    assert named <= set(COMMANDS)
+    for each in named:
+        first = each.partition(" ")[0]
+        assert (each if first in groups and each != first else first) in (*COMMANDS, *commands())
 
 
 def _code(text: str) -> str:
@@ -100,6 +114,13 @@ def test_the_help_says_of_a_command_what_the_command_does(name: str):
     command = huntaze.get_command(click.Context(huntaze), name)
     assert command is not None
     assert command.name == name
+    assert command.help
+
+
+@pytest.mark.parametrize("name", commands())
+def test_the_help_explains_every_option(name: str):
+    """Nobody has to guess what an option is for."""
+    command = commands()[name]
     assert command.help
     assert all(
         parameter.help for parameter in command.params if isinstance(parameter, click.Option)

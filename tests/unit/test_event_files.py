@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications.cli import event_files
-from notifications.cli.batches import MAX_BYTES, MAX_EVENTS, batches
+from notifications.cli.batches import batches
 from notifications.cli.event_files import Entry, UnreadableFile, read_entries, with_attributes
+from notifications.client.calls import MAX_BYTES, MAX_EVENTS
 from notifications.errors import ConfigurationError
 
 EVENTS = [

@@ -72,20 +72,20 @@ def test_duration(ms, french, english):
         (
             "2026-01-31T23:30:00Z",
             "Europe/Paris",
-            "1er février 2026 à 00:30",
-            "February 1, 2026 at 12:30 AM",
+            "1er février 2026 à\u00a000:30",
+            "February 1, 2026 at\u00a012:30\u202fAM",
         ),
         (
             "2026-07-14T12:05:00+02:00",
             "America/Montreal",
-            "14 juillet 2026 à 06:05",
-            "July 14, 2026 at 6:05 AM",
+            "14 juillet 2026 à\u00a006:05",
+            "July 14, 2026 at\u00a06:05\u202fAM",
         ),
         (
             "2026-12-02T20:00:00.123456789Z",
             "UTC",
-            "2 décembre 2026 à 20:00",
-            "December 2, 2026 at 8:00 PM",
+            "2 décembre 2026 à\u00a020:00",
+            "December 2, 2026 at\u00a08:00\u202fPM",
         ),
     ],
 )
@@ -97,7 +97,7 @@ def test_moment(time, zone, french, english):
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../../etc/passwd", "Europe", "a\x00b"])
 def test_a_zone_nobody_knows_gives_utc(zone):
     """A wrong time zone in somebody's profile costs no mail: the time is UTC and says so."""
-    assert moment("2026-01-31T11:00:00Z", zone, EN) == "January 31, 2026 at 11:00 AM UTC"
+    assert moment("2026-01-31T11:00:00Z", zone, EN) == "January 31, 2026 at\u00a011:00\u202fAM UTC"
 
 
 def test_percent_and_month():

@@ -25,7 +25,7 @@ RENDERER = Renderer(TEMPLATES)
 LOCALES = sorted(Locale)
 JOB_TYPES = ("video.analysis", "chat.suggest", "content.suggest", "content.analyze")
 LEFTOVERS = re.compile(r"\{\{|\}\}|\{%|%\}|None|[Uu]ndefined|True|False|\[\]|\{\}")
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "wbr"}
 
 
 def toast(sample, locale) -> Toast:

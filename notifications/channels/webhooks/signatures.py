@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -26,6 +27,7 @@ from notifications.retries import DAY
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  # the public prefix of the text form, not a secret
 PUBLIC_KEY_PREFIX = "whpk_"
+PRIVATE_KEY_PREFIX = "whsk_"
 SCHEMES = ("v1", "v1a")
 """The signatures an endpoint may ask for; `v1` is always sent."""
 
@@ -72,6 +74,11 @@ def secret_text(secret: SigningSecret) -> str:
     return SECRET_PREFIX + base64.b64encode(secret.key).decode()
 
 
+def private_key_text(secret: SigningSecret) -> str:
+    """The ed25519 private key in the notation of Standard Webhooks: `whsk_…`."""
+    return PRIVATE_KEY_PREFIX + base64.b64encode(secret.private_key).decode()
+
+
 def public_key_text(secret: SigningSecret) -> str:
     """The ed25519 public key as its customer sees it, always: `whpk_…`."""
     public = _private_key(secret.private_key).public_key().public_bytes_raw()
@@ -115,16 +122,31 @@ def sign(endpoint: Endpoint, webhook_id: str, timestamp: int, body: bytes, now_m
         body: The bytes that are posted.
         now_ms: ms since the epoch by the ledger's clock, against which secrets run out.
     """
-    content = b"%b.%d.%b" % (webhook_id.encode(), timestamp, body)
+    content = signed_content(webhook_id, str(timestamp), body)
     asymmetric = "v1a" in endpoint.signatures
     signatures = []
     for secret in endpoint.secrets:
         if secret.expires_at is not None and secret.expires_at <= now_ms:
             continue
-        signatures.append("v1," + _base64(_hmac(secret.key, content)))
+        signatures.append(sign_v1(secret, content))
         if asymmetric:
-            signatures.append("v1a," + _base64(_private_key(secret.private_key).sign(content)))
+            signatures.append(sign_v1a(secret, content))
     return " ".join(signatures)
+
+
+def signed_content(webhook_id: str, timestamp: str, body: bytes) -> bytes:
+    """What the signatures are over."""
+    return b"%b.%b.%b" % (webhook_id.encode(), timestamp.encode(), body)
+
+
+def sign_v1(secret: SigningSecret, content: bytes) -> str:
+    """One signature of `webhook-signature`, with the secret that the receiver has, too."""
+    return "v1," + _base64(_hmac(secret.key, content))
+
+
+def sign_v1a(secret: SigningSecret, content: bytes) -> str:
+    """One signature of `webhook-signature`, with the private key."""
+    return "v1a," + _base64(_private_key(secret.private_key).sign(content))
 
 
 @lru_cache(maxsize=_CACHED_KEYS)
@@ -172,14 +194,14 @@ def verify(
         SignatureError: For everything that is missing, malformed, too old, too new or forged,
             and for a key that is none. Nothing else is raised, whatever the headers hold.
     """
-    trusted = [_read_key(key) for key in keys]
+    trusted = [read_key(key) for key in keys]
     lowered = {str(name).lower(): value for name, value in headers.items()}
     webhook_id = _header(lowered, "webhook-id")
     if _WEBHOOK_ID.fullmatch(webhook_id) is None:
         raise SignatureError("webhook-id is not 1-256 printable ASCII characters without full stop")
     timestamp = _check_timestamp(_header(lowered, "webhook-timestamp"), now, tolerance_s)
     signatures = _signatures(_header(lowered, "webhook-signature"))
-    content = b"%b.%d.%b" % (webhook_id.encode(), timestamp, body)
+    content = signed_content(webhook_id, str(timestamp), body)
     for key in trusted:
         if key.fits(signatures, content):
             return Verified(webhook_id=webhook_id, timestamp=timestamp, scheme=key.scheme)
@@ -218,13 +240,48 @@ class _PublicKey:
         return True
 
 
-def _read_key(text: str) -> _SymmetricKey | _PublicKey:
-    encoded = text.removeprefix(PUBLIC_KEY_PREFIX).removeprefix(SECRET_PREFIX).rstrip("=")
+def read_secret(text: str) -> bytes:
+    """The HMAC key in `whsec_…`.
+
+    Raises:
+        SignatureError: It is none.
+    """
+    key = _decoded(text.removeprefix(SECRET_PREFIX))
+    if not text.startswith(SECRET_PREFIX) or not key:
+        raise SignatureError("a secret is whsec_ followed by base64")
+    return key
+
+
+def read_private_key(text: str) -> bytes:
+    """The ed25519 seed in `whsk_…`, whether or not the public key is in it, too.
+
+    Raises:
+        SignatureError: It is none.
+    """
+    key = _decoded(text.removeprefix(PRIVATE_KEY_PREFIX))
+    if not text.startswith(PRIVATE_KEY_PREFIX) or len(key) not in (KEY_BYTES, 2 * KEY_BYTES):
+        raise SignatureError("a private key is whsk_ followed by 32 or 64 bytes in base64")
+    return key[:KEY_BYTES]
+
+
+def _decoded(encoded: str) -> bytes:
+    encoded = encoded.rstrip("=")
     try:
-        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-        if text.startswith(PUBLIC_KEY_PREFIX):
-            return _PublicKey(Ed25519PublicKey.from_public_bytes(key))
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except ValueError:  # binascii.Error is one
+        return b""
+
+
+def read_key(text: str) -> _SymmetricKey | _PublicKey:
+    """A key that a receiver trusts: `whsec_…` or `whpk_…`.
+
+    Raises:
+        SignatureError: It is none.
+    """
+    key = _decoded(text.removeprefix(PUBLIC_KEY_PREFIX).removeprefix(SECRET_PREFIX))
+    if text.startswith(PUBLIC_KEY_PREFIX):
+        with suppress(ValueError):
+            return _PublicKey(Ed25519PublicKey.from_public_bytes(key))
         key = b""
     if not key:
         raise SignatureError("a key is whsec_ or whpk_ followed by base64")
