@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from typing import Any
 
+import jwt
 import orjson
 import pytest
 import websockets
@@ -14,6 +15,7 @@ from tests.realtime_server import (
     PATIENCE_S,
     PLAIN,
     RELIABLE,
+    SECRET,
     Reliable,
     Service,
     close_code,
@@ -141,6 +143,43 @@ async def test_groups_stay_joined() -> None:
         async with lea.recovered() as again:
             assert (await say(max_, **message, data="when back", ackId=2))["success"]
             assert await again.messages(2) == [(1, "while away"), (2, "when back")]
+
+
+async def test_a_group_that_was_left_stays_left() -> None:
+    """What the token names is joined once, with the first greeting, and not again."""
+    async with serving() as service:
+        claims = {
+            "aud": f"http://127.0.0.1:{service.port}/client/hubs/{HUB}",
+            "sub": "acme/lea",
+            "exp": service.clock.at.timestamp() + 60,
+            "role": [JOIN],
+            "webpubsub.group": ["g"],
+        }
+        url = service.url(jwt.encode(claims, SECRET, algorithm="HS256"))
+        async with websockets.connect(
+            url, subprotocols=[websockets.Subprotocol(RELIABLE)], compression=None
+        ) as client:
+            lea = Reliable(service=service, client=client, greeting=await frame(client))
+            assert service.remains()["groups"] == 1
+            assert (await say(client, type="leaveGroup", group="g", ackId=1))["success"]
+            await lea.lose()
+            async with lea.recovered():
+                assert service.remains()["groups"] == 0
+
+
+async def test_who_is_back_is_no_longer_timed() -> None:
+    """A session that was recovered outlasts the time that one has which was lost after it."""
+    async with (
+        serving(limits=Limits(recovery_s=2.0)) as service,
+        service.reliable("acme", "lea") as lea,
+        service.reliable("acme", "max") as max_,
+    ):
+        await lea.lose()
+        async with lea.recovered() as again:
+            await max_.lose()
+            await until(lambda: service.sockets.away() == 0)
+            await push(service, "a")
+            assert await again.messages(1) == [(1, "a")]
 
 
 async def test_a_request_sent_again_after_a_loss_is_done_once() -> None:
@@ -315,6 +354,7 @@ async def test_those_who_are_away_make_room_for_those_who_are_there() -> None:
         await push(service, "x" * 80)  # a third for lea, beside first's two, would be too much
         await second.messages(2)
         await push(service, "x" * 80)
+        assert service.sockets.away() == 1
         await first.unrecoverable()
         assert await second.messages(1) == [(3, "x" * 80)]
         await push(service, *["x" * 80] * 3, user_id="zoe")
@@ -344,7 +384,7 @@ async def test_how_many_may_be_away_is_bounded() -> None:
 async def test_who_never_comes_back_leaves_nothing() -> None:
     """After the time for it, groups and messages of a hundred lost clients are gone."""
     async with (
-        serving(limits=Limits(recovery_s=1.0)) as service,
+        serving(limits=Limits(recovery_s=2.0)) as service,
         contextlib.AsyncExitStack() as stack,
     ):
         tasks = len(asyncio.all_tasks())

@@ -282,6 +282,19 @@ async def test_a_connection_at_its_end_takes_nothing_from_its_source() -> None:
         assert len(left) == 4
 
 
+async def test_a_write_that_ends_after_the_end_brings_nothing_along() -> None:
+    """The client reads just as its connection is given up: the next frame is not for this one."""
+    manners, left = source(5)
+    async with line(manners=manners) as it:
+        it.server.reads.clear()
+        it.connection.pump()
+        await asyncio.sleep(0)  # the write is on its way
+        it.server.reads.set()
+        it.connection.end(CloseCode.POLICY, "recovered elsewhere")
+        await it.serving
+        assert len(left) == 4
+
+
 async def test_without_protocol_binary_messages_may_come() -> None:
     """They are as nothing, up to their bound; and no frame of the hub's own goes out."""
     manners = Manners(farewell=None, takes_binary=True)
