@@ -59,18 +59,15 @@ class Frame:
     size: int
 
 
+_PUSH = '{"type":"message","from":"server","dataType":"json","data":'
+_PUSH_BYTES = _PUSH.encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Message(Frame):
-    """A frame that brings data, from the hub or from a member of a group.
-
-    Attributes:
-        data_type: `json`, `text`, `binary` or `protobuf`.
-        data: JSON as bytes; text as it is; the other two as their base64 in a string.
-    """
+    """A frame that brings data: JSON from the hub, unless a subclass says otherwise."""
 
     content: str
-    data_type: str
-    data: str | bytes
 
     def numbered(self, sequence_id: int) -> Frame:
         """The same for a client of the reliable protocol, as the message of this number."""
@@ -80,11 +77,27 @@ class Message(Frame):
 
     def bare(self) -> Frame:
         """The data alone, for a client that speaks no protocol."""
-        if isinstance(self.data, bytes):
-            return Frame(self.data.decode(), len(self.data))
-        if self.data_type == "text":
-            return Frame(self.data, len(self.data.encode()))
-        decoded = base64.b64decode(self.data)
+        return Frame(self.content[len(_PUSH) : -1], self.size - len(_PUSH) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMessage(Message):
+    """A frame that brings what a client sent to a group.
+
+    Attributes:
+        sent: What it sent.
+    """
+
+    sent: "SendToGroup"
+
+    def bare(self) -> Frame:
+        """JSON and text as text, the other types as the bytes that their base64 stands for."""
+        if self.sent.data_type == "json":
+            encoded = orjson.dumps(self.sent.data)
+            return Frame(encoded.decode(), len(encoded))
+        if self.sent.data_type == "text":
+            return Frame(self.sent.data, len(self.sent.data.encode()))
+        decoded = base64.b64decode(self.sent.data)
         return Frame(decoded, len(decoded))
 
 
@@ -287,11 +300,11 @@ def invoke_error(invocation_id: str, name: AckError, message: str) -> Frame:
 
 def server_message(data: bytes) -> Message:
     """A push. `data` is JSON and goes in as it is: it was serialised once, by whoever made it."""
-    encoded = b'{"type":"message","from":"server","dataType":"json","data":' + data + b"}"
-    return Message(encoded.decode(), len(encoded), "json", data)
+    encoded = _PUSH_BYTES + data + b"}"
+    return Message(encoded.decode(), len(encoded))
 
 
-def group_message(group: str, from_user_id: str, sent: SendToGroup) -> Message:
+def group_message(group: str, from_user_id: str, sent: SendToGroup) -> GroupMessage:
     """What a client sent to a group."""
     encoded = orjson.dumps(
         {
@@ -303,8 +316,7 @@ def group_message(group: str, from_user_id: str, sent: SendToGroup) -> Message:
             "data": sent.data,
         }
     )
-    data = orjson.dumps(sent.data) if sent.data_type == "json" else sent.data
-    return Message(encoded.decode(), len(encoded), sent.data_type, data)
+    return GroupMessage(encoded.decode(), len(encoded), sent)
 
 
 def _frame(document: dict[str, Any]) -> Frame:
