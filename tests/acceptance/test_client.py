@@ -5,19 +5,27 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 
 from notifications.client import (
     AsyncClient,
+    Attempt,
     Client,
     Conflict,
+    Delivery,
+    Endpoint,
+    Event,
+    Health,
     HubError,
+    InboxItem,
     Invalid,
     NewEvent,
     NoAnswer,
@@ -177,6 +185,8 @@ def test_an_endpoint_s_life(acme: Client):
     assert acme.endpoint(made.id).secret is None
     changed = acme.change_endpoint(made.id, event_types=["payment.received"])
     assert (changed.event_types, changed.description) == (("payment.received",), "d")
+    assert acme.change_endpoint(made.id, rate_per_second=5).rate_per_second == 5
+    assert acme.change_endpoint(made.id, rate_per_second=0).rate_per_second is None
     assert acme.pause_endpoint(made.id).state == "paused"
     assert acme.resume_endpoint(made.id).state == "active"
     assert acme.rotate_secret(made.id).secret != made.secret
@@ -431,6 +441,25 @@ def test_a_time_without_zone_is_refused_before_it_is_sent():
     """Nobody can tell when it was."""
     with pytest.raises(ValueError, match="time zone"):
         payment(occurred_at=datetime(2026, 1, 31, 12)).document()  # noqa: DTZ001 - on purpose
+
+
+@pytest.mark.parametrize(
+    ("kind", "schema"),
+    [
+        (Attempt, "AttemptOut"),
+        (Delivery, "DeliveryOut"),
+        (Endpoint, "EndpointWithSecret"),
+        (Event, "EventOut"),
+        (Health, "HealthOut"),
+        (InboxItem, "ItemOut"),
+    ],
+)
+def test_values_have_all_that_the_api_answers(hub: HubProcess, kind: type, schema: str):
+    """A field that the API gains is one that the client gains."""
+    document = httpx.get(f"{hub.url}/openapi.json", trust_env=False).json()
+    answered = set(document["components"]["schemas"][schema]["properties"])
+    words = [each.name.split("_") for each in fields(kind)]
+    assert {first + "".join(map(str.capitalize, more)) for first, *more in words} == answered
 
 
 def test_every_error_is_a_hub_error():
