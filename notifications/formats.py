@@ -163,9 +163,9 @@ def moment(time: str, timezone: str, style: Style) -> str:
 
 
 def month(text: str, style: Style) -> str:
-    """`2026-01` as `janvier 2026` or `January 2026`."""
+    """`2026-01` as `janvier 2026` or `January 2026`, which no line end divides."""
     year, _, number_ = text.partition("-")
-    return f"{style.months[int(number_) - 1]} {year}"
+    return f"{style.months[int(number_) - 1]}{NBSP}{year}"
 
 
 def host(url: str) -> str:

@@ -1,7 +1,6 @@
 """What several commands share: the settings, the data folder, and how to reach the hub."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,24 +82,6 @@ def find_hub(settings: Settings, *, url: str | None, key: str | None, data: Path
         return Access(url=hub_url(url or settings.url), key=api_key(found))
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
-
-
-@contextmanager
-def as_given(access: Access) -> Iterator[None]:
-    """Say of a key that the hub does not take where a command gets its key from.
-
-    Raises:
-        ConfigurationError: The hub did not take it.
-    """
-    from notifications.client import NotAllowed  # httpx: what other commands do without
-
-    try:
-        yield
-    except NotAllowed as error:
-        raise ConfigurationError(
-            f"{access.url} does not take this key ({error}): give the hub's with --key,"
-            " HUNTAZE_API_KEY, or --data"
-        ) from error
 
 
 def _admin_key(data: Path) -> str:

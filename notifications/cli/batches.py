@@ -1,9 +1,8 @@
-"""Sending events in batches, again and again with the same ids until the hub has answered."""
+"""Sending events in batches; however often one is sent, its events keep their ids."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from notifications.cli.access import Access, as_given
 from notifications.cli.event_files import Entry
 from notifications.client import AsyncClient, Published, Refused
 from notifications.client.calls import in_batches
@@ -34,18 +33,14 @@ def batches(entries: Iterable[Entry]) -> Iterator[Sequence[Entry]]:
     return in_batches(entries, lambda entry: len(entry.text.encode()))
 
 
-async def publish_batch(
-    hub: AsyncClient, access: Access, batch: Sequence[Entry]
-) -> Sequence[Answer]:
+async def publish_batch(hub: AsyncClient, batch: Sequence[Entry]) -> Sequence[Answer]:
     """Send a batch; one answer each, in order.
 
     Raises:
-        Unavailable: The hub did not answer, however often it was asked.
-        ConfigurationError: It does not take the key, or is none.
+        HubError: The hub did not answer, does not take the key, or is none.
     """
     sound = [entry for entry in batch if entry.wrong is None]
-    with as_given(access):
-        answers = iter(await hub.publish_many([entry.text for entry in sound]) if sound else ())
+    answers = iter(await hub.publish_many([entry.text for entry in sound]))
     return [
         _answer(entry, next(answers))
         if entry.wrong is None

@@ -11,10 +11,11 @@ import orjson
 from rich.progress import MofNCompleteColumn
 
 from notifications.cli.access import Access, find_hub, hub_options, read_settings
-from notifications.cli.calls import Caller, json_of, new_client, reason_of
+from notifications.cli.calls import open_hub
 from notifications.cli.complaints import Complaint, Hindrance
 from notifications.cli.progress import progress_bar
-from notifications.errors import ConfigurationError, Unavailable
+from notifications.client import AsyncClient, NoHub
+from notifications.errors import Unavailable
 from notifications.text import one_line, shorten
 
 _PATH = "/v1/dead-letters"
@@ -148,9 +149,8 @@ def _whole_time(text: str) -> str:
 
 async def _list(access: Access, query: Mapping[str, str], as_json: bool) -> None:
     count = 0
-    async with new_client() as client:
-        caller = Caller(access, client, _say)
-        async for page in _pages(caller, query):
+    async with open_hub(access) as hub:
+        async for page in _pages(hub, query):
             count += len(page)
             for item in page:
                 click.echo(orjson.dumps(item) if as_json else _line(item))
@@ -158,11 +158,11 @@ async def _list(access: Access, query: Mapping[str, str], as_json: bool) -> None
         click.echo("no dead letters")
 
 
-async def _pages(caller: Caller, query: Mapping[str, str]) -> AsyncIterator[list[dict[str, Any]]]:
+async def _pages(hub: AsyncClient, query: Mapping[str, str]) -> AsyncIterator[list[dict[str, Any]]]:
     cursor: str | None = None
     while True:
         asked = {**query, **({} if cursor is None else {"cursor": cursor})}
-        answer = _taken(caller, await caller.call("GET", _PATH, params=asked))
+        answer = _taken(await hub.call("GET", _PATH, params=asked))
         yield answer["items"]
         cursor = answer["nextCursor"]
         if cursor is None:
@@ -173,9 +173,8 @@ async def _would(access: Access, wish: _Wish, chosen: Mapping[str, Any]) -> tupl
     """Say what it would be; how many in all, and the highest number that was looked at."""
     reasons: dict[str, int] = {}
     up_to = 0
-    async with new_client() as client:
-        caller = Caller(access, client, _say)
-        async for answer in _steps(caller, wish, {**chosen, "dryRun": True}):
+    async with open_hub(access) as hub:
+        async for answer in _steps(hub, wish, {**chosen, "dryRun": True}):
             up_to = answer["upTo"]
             for reason, count in answer["reasons"].items():
                 reasons[reason] = reasons.get(reason, 0) + count
@@ -188,11 +187,10 @@ async def _would(access: Access, wish: _Wish, chosen: Mapping[str, Any]) -> tupl
 
 async def _do(access: Access, wish: _Wish, chosen: Mapping[str, Any], total: int) -> None:
     done = 0
-    async with new_client() as client:
-        with progress_bar(wish.doing, total, MofNCompleteColumn()) as bar:
-            caller = Caller(access, client, bar.say)
+    with progress_bar(wish.doing, total, MofNCompleteColumn()) as bar:
+        async with open_hub(access, bar.say) as hub:
             try:
-                async for answer in _steps(caller, wish, chosen):
+                async for answer in _steps(hub, wish, chosen):
                     done += answer["count"]
                     bar.show(done)
             except Unavailable as error:
@@ -201,27 +199,24 @@ async def _do(access: Access, wish: _Wish, chosen: Mapping[str, Any], total: int
 
 
 async def _steps(
-    caller: Caller, wish: _Wish, chosen: Mapping[str, Any]
+    hub: AsyncClient, wish: _Wish, chosen: Mapping[str, Any]
 ) -> AsyncIterator[dict[str, Any]]:
     """Do it page by page; each page's answer."""
     cursor: str | None = None
     while True:
         body = {**chosen, **({} if cursor is None else {"cursor": cursor})}
-        response = await caller.call("POST", f"{_PATH}/{wish.verb}", content=orjson.dumps(body))
-        answer = _taken(caller, response)
+        path = f"{_PATH}/{wish.verb}"
+        answer = _taken(await hub.call("POST", path, body=body, repeatable=True))
         yield answer
         cursor = answer["nextCursor"]
         if cursor is None:
             return
 
 
-def _taken(caller: Caller, response: Any) -> dict[str, Any]:
-    document = json_of(response)
-    if not response.is_success:
-        raise Complaint(reason_of(response, document))
-    if not isinstance(document, dict) or "nextCursor" not in document:
-        raise ConfigurationError(f"{caller.url} is no hub: its answer is none of a hub's")
-    return document
+def _taken(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, dict) or "nextCursor" not in answer:
+        raise NoHub("what answers is no hub: its answer is none of a hub's")
+    return answer
 
 
 def _line(item: Mapping[str, Any]) -> str:
@@ -236,7 +231,3 @@ def _line(item: Mapping[str, Any]) -> str:
 
 def _letters(count: int) -> str:
     return f"{count:,} dead letter{'' if count == 1 else 's'}"
-
-
-def _say(text: str) -> None:
-    click.echo(f"huntaze: {text}", err=True)

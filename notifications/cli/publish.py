@@ -10,10 +10,10 @@ from rich.progress import DownloadColumn
 
 from notifications.cli.access import Access, find_hub, hub_options, read_settings
 from notifications.cli.batches import Answer, batches, publish_batch
+from notifications.cli.calls import open_hub
 from notifications.cli.complaints import Complaint, Hindrance
 from notifications.cli.event_files import Entry, UnreadableFile, read_entries, with_attributes
 from notifications.cli.progress import progress_bar
-from notifications.client import AsyncClient
 from notifications.errors import Unavailable
 from notifications.events import is_tenant_id
 
@@ -78,9 +78,9 @@ class Tally:
 
 async def _publish(access: Access, entries: Iterator[Entry], file: BinaryIO, tally: Tally) -> None:
     with progress_bar("publishing", _size(file), DownloadColumn()) as progress:
-        async with AsyncClient(access.url, access.key, tell=progress.say) as hub:
+        async with open_hub(access, progress.say) as hub:
             for batch in batches(entries):
-                answers = await publish_batch(hub, access, batch)
+                answers = await publish_batch(hub, batch)
                 tally.add(answers)
                 progress.show(batch[-1].position)
                 progress.print("\n".join(map(str, answers)))

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-import orjson
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,13 +20,12 @@ from rich.progress import (
 )
 
 from notifications.cli.access import Access, find_hub, hub_options, read_settings
-from notifications.cli.calls import Caller, json_of, new_client, reason_of
+from notifications.cli.calls import open_hub
 from notifications.cli.complaints import Complaint
 from notifications.cli.looks import terminal
+from notifications.client import AsyncClient, Conflict, NoHub
 
 KINDS = ("exhausted", "parked", "absent", "delivered", "skipped")
-
-CONFLICT = 409
 
 _LOOK_AGAIN_S = 0.2
 _AGO = re.compile(r"([0-9]{1,6})([smhd])")
@@ -116,32 +114,29 @@ def _run(work: Any) -> Any:
 
 
 async def _preview(access: Access, wanted: Wanted) -> int:
-    async with new_client() as client:
-        caller = Caller(access, client, _say)
-        preview = await _ask(caller, "POST", _path(wanted), body={**wanted.body, "dryRun": True})
+    async with open_hub(access) as hub:
+        preview = await _ask(hub, "POST", _path(wanted), body={**wanted.body, "dryRun": True})
     counts = [f"{number:,} {kind}" for kind, number in preview["matching"].items()]
     terminal().print(f"{preview['total']:,} to replay: {', '.join(counts)}", highlight=False)
     return int(preview["total"])
 
 
 async def _start(access: Access, wanted: Wanted) -> None:
-    async with new_client() as client:
-        calls = Caller(access, client, _say)
-        found = await _ask(calls, "POST", _path(wanted), body=wanted.body)
+    async with open_hub(access) as hub:
+        found = await _ask(hub, "POST", _path(wanted), body=wanted.body)
         terminal().print(f"replay {found['id']}", highlight=False)
-        await _watch(calls, found, wanted.tenant)
+        await _watch(hub, found, wanted.tenant)
 
 
 async def _again(access: Access, name: str, tenant: str | None, *, cancel: bool) -> None:
-    async with new_client() as client:
-        calls = Caller(access, client, _say)
+    async with open_hub(access) as hub:
         path = f"/v1/replays/{quote(name, safe='')}"
         method, path = ("POST", f"{path}/cancel") if cancel else ("GET", path)
-        found = await _ask(calls, method, path, query=_query(tenant))
-        await _watch(calls, found, tenant)
+        found = await _ask(hub, method, path, query=_query(tenant))
+        await _watch(hub, found, tenant)
 
 
-async def _watch(calls: Caller, found: Mapping[str, Any], tenant: str | None) -> None:
+async def _watch(hub: AsyncClient, found: Mapping[str, Any], tenant: str | None) -> None:
     """Show how it goes on until it is over; whoever stops watching stops nothing else."""
     console = Console(stderr=True)
     columns = (
@@ -158,7 +153,7 @@ async def _watch(calls: Caller, found: Mapping[str, Any], tenant: str | None) ->
                 bar.update(task, completed=_done(found), description=f"replaying{waits}")
                 await asyncio.sleep(_LOOK_AGAIN_S)
                 path = f"/v1/replays/{found['id']}"
-                found = await _ask(calls, "GET", path, query=_query(tenant))
+                found = await _ask(hub, "GET", path, query=_query(tenant))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise Complaint(
             f"replay {found['id']} goes on in the hub, {_done(found):,} of {found['total']:,};"
@@ -171,26 +166,21 @@ async def _watch(calls: Caller, found: Mapping[str, Any], tenant: str | None) ->
 
 
 async def _ask(
-    calls: Caller,
+    hub: AsyncClient,
     method: str,
     path: str,
     *,
     query: Mapping[str, str] | None = None,
     body: Mapping[str, Any] | None = None,
-) -> Any:
-    content = None if body is None else orjson.dumps(body)
-    response = await calls.call(method, path, content=content, params=query)
-    document = json_of(response)
-    if response.is_success and isinstance(document, dict):
-        return document
-    told = reason_of(response, document)
-    if response.status_code == CONFLICT:
-        told += "; to see it: huntaze replay --resume ID"
-    raise Complaint(told)
-
-
-def _say(text: str) -> None:
-    click.echo(f"huntaze: {text}", err=True)
+) -> Mapping[str, Any]:
+    try:
+        # An endpoint has one replay under way at most: asked twice, the hub answers 409.
+        answer = await hub.call(method, path, body=body, params=query, repeatable=True)
+    except Conflict as error:
+        raise Complaint(f"{error}; to see it: huntaze replay --resume ID") from error
+    if not isinstance(answer, dict):
+        raise NoHub("what answers is no hub: its answer is none of a hub's")
+    return answer
 
 
 def _done(found: Mapping[str, Any]) -> int:

@@ -12,7 +12,8 @@ import orjson
 from rich.text import Text
 
 from notifications.channels.webhooks.signatures import SignatureError, read_key
-from notifications.cli.access import Access, as_given, find_hub, hub_options, read_settings
+from notifications.cli.access import Access, find_hub, hub_options, read_settings
+from notifications.cli.calls import open_hub
 from notifications.cli.complaints import Hindrance
 from notifications.cli.looks import RIGHT, WRONG, terminal
 from notifications.cli.webhook_receiver import Received, Receiver
@@ -239,11 +240,8 @@ async def _endpoint(
 ) -> AsyncIterator[Endpoint]:
     """An endpoint of the hub's that leads here while the block lasts."""
     access = wanted.access
-    async with AsyncClient(
-        access.url, access.key, tenant_id=wanted.tenant_id, tell=screen.say, retries=_LAST_WORDS
-    ) as hub:
-        with as_given(access):
-            made = await _made(hub, wanted, url)
+    async with open_hub(access, screen.say, tenant_id=wanted.tenant_id, retries=_LAST_WORDS) as hub:
+        made = await _made(hub, wanted, url)
         assert made.secret is not None, "it was just made"
         receiver.trust([made.secret, made.public_key])
         try:

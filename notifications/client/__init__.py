@@ -16,6 +16,7 @@ from notifications.client.errors import (
     NoHub,
     NotAllowed,
     NotFound,
+    OverLimit,
     Refused,
 )
 from notifications.client.exchanges import Retries
@@ -47,6 +48,7 @@ __all__ = [
     "NoHub",
     "NotAllowed",
     "NotFound",
+    "OverLimit",
     "Published",
     "Refused",
     "Retries",

@@ -98,6 +98,7 @@ class Client:
         description: str = "",
         headers: Mapping[str, str] | None = None,
         signatures: Sequence[str] = ("v1",),
+        rate_per_second: int | None = None,
     ) -> Endpoint:
         """Make a webhook endpoint. What is returned holds its `secret`, this once.
 
@@ -107,6 +108,7 @@ class Client:
             description: Your words.
             headers: Sent with every attempt.
             signatures: `v1` is always sent; `v1a` where asked for.
+            rate_per_second: How many webhooks at most; 0 takes a limit away.
         """
         wishes = endpoint_wishes(
             url=url,
@@ -114,6 +116,7 @@ class Client:
             description=description,
             headers=headers or {},
             signatures=signatures,
+            rate_per_second=rate_per_second,
         )
         return self._run(self._calls.create_endpoint(wishes))
 
@@ -126,6 +129,7 @@ class Client:
         description: str | None = None,
         headers: Mapping[str, str] | None = None,
         signatures: Sequence[str] | None = None,
+        rate_per_second: int | None = None,
     ) -> Endpoint:
         """Change what is given; see `create_endpoint`."""
         wishes = endpoint_wishes(
@@ -134,6 +138,7 @@ class Client:
             description=description,
             headers=headers,
             signatures=signatures,
+            rate_per_second=rate_per_second,
         )
         return self._run(self._calls.change_endpoint(endpoint_id, wishes))
 

@@ -57,6 +57,14 @@ class Conflict(Refused):
     """The same id with another content, or something that is not in the right state."""
 
 
+class OverLimit(Refused, Unavailable):
+    """The tenant has, or has done, as much as it may. Nothing was done.
+
+    Attributes:
+        retry_after: Seconds after which trying again is sensible.
+    """
+
+
 class NoAnswer(HubError, Unavailable):
     """The hub did not answer, or is busy or away, however often it was asked."""
 
@@ -74,6 +82,7 @@ _KINDS: dict[int, type[Refused]] = {
     413: Invalid,
     415: Invalid,
     422: Invalid,
+    429: OverLimit,
 }
 
 

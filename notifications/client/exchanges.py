@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from notifications.client.errors import NoAnswer, NoHub, Refused, refusal
+from notifications.client.errors import NoAnswer, NoHub, OverLimit, Refused, refusal
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Retries:
     Attributes:
         tries: The first included.
         first_pause: Seconds; doubles each time, give or take a fifth.
-        longest_pause: Seconds; also bounds what a `Retry-After` can ask for.
+        longest_pause: Seconds; a hub that asks to be left alone for longer is not asked again.
     """
 
     tries: int = 6
@@ -87,8 +87,10 @@ def ask(request: Request, retries: Retries, url: str) -> Steps[httpx.Response]:
 
     Raises:
         NoAnswer: There was none.
+        OverLimit: The tenant has to wait for longer than that.
     """
     pause, problem, asked_for = retries.first_pause, "", 0.0
+    error: NoAnswer | Refused = NoAnswer("nothing was asked")
     for number in range(retries.tries):
         if number:
             why = f"{problem}; trying again ({number} of {retries.tries - 1})"
@@ -100,12 +102,20 @@ def ask(request: Request, retries: Retries, url: str) -> Steps[httpx.Response]:
             if not _is_away(answer.status_code, request):
                 return answer
             told = refusal(answer.status_code, json_of(answer), answer.reason_phrase)
-            problem, asked_for = f"{url} answers {told}", _asked_for(answer, retries)
+            problem, asked_for = f"{url} answers {told}", _asked_for(answer)
+            if isinstance(told, OverLimit):
+                told.retry_after = max(asked_for, 1.0)
+                error = told
+            else:
+                error = NoAnswer(problem, retry_after=max(asked_for, 1.0))
+            if asked_for > retries.longest_pause:
+                break
             continue
         problem, asked_for = f"no answer from {url} ({_why(answer)})", 0.0
         if not request.repeatable and not isinstance(answer, _UNSENT):
             raise NoAnswer(f"{problem}: it may have been done, or not")
-    raise NoAnswer(problem, retry_after=max(asked_for, 1.0))
+        error = NoAnswer(problem)
+    raise error
 
 
 def document_of(answer: httpx.Response, url: str) -> Any:
@@ -145,9 +155,9 @@ def _is_away(status: int, request: Request) -> bool:
     return status in _DONE_NOTHING or (status in _MAY_HAVE_DONE_IT and request.repeatable)
 
 
-def _asked_for(answer: httpx.Response, retries: Retries) -> float:
+def _asked_for(answer: httpx.Response) -> float:
     text = answer.headers.get("retry-after", "")
-    return min(float(text), retries.longest_pause) if text.isascii() and text.isdigit() else 0.0
+    return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
 def _why(error: object) -> str:

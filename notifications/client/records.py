@@ -172,6 +172,7 @@ class Endpoint:
         description: Your words.
         headers: Sent with every attempt; credentials are hidden as `***`.
         signatures: `v1`, or `v1` and `v1a`.
+        rate_per_second: How many webhooks it gets at most; None is no limit.
         state: `active`, `paused` or `disabled`.
         state_reason: Why it is paused or disabled.
         public_key: Verifies `v1a`: `whpk_…`.
@@ -186,6 +187,7 @@ class Endpoint:
     description: str
     headers: Mapping[str, str] = field(repr=False)
     signatures: tuple[str, ...]
+    rate_per_second: int | None = None
     state: str
     state_reason: str | None = None
     public_key: str

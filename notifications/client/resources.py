@@ -123,16 +123,20 @@ def endpoint_wishes(
     description: str | None = None,
     headers: Mapping[str, str] | None = None,
     signatures: Sequence[str] | None = None,
+    rate_per_second: int | None = None,
 ) -> dict[str, Any]:
     """What an endpoint is to be like, as the API takes it; what is None is left out."""
-    wishes = {
+    wishes: dict[str, Any] = {
         "url": url,
         "eventTypes": None if event_types is None else list(event_types),
         "description": description,
         "headers": None if headers is None else dict(headers),
         "signatures": None if signatures is None else list(signatures),
     }
-    return {name: value for name, value in wishes.items() if value is not None}
+    found = {name: value for name, value in wishes.items() if value is not None}
+    if rate_per_second is not None:
+        found["ratePerSecond"] = rate_per_second or None
+    return found
 
 
 def _at(collection: str, identifier: str, action: str = "") -> str:

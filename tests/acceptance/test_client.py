@@ -5,25 +5,34 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 
 from notifications.client import (
     AsyncClient,
+    Attempt,
     Client,
     Conflict,
+    Delivery,
+    Endpoint,
+    Event,
+    Health,
     HubError,
+    InboxItem,
     Invalid,
     NewEvent,
     NoAnswer,
     NoHub,
     NotAllowed,
     NotFound,
+    OverLimit,
     Published,
     Refused,
     Retries,
@@ -176,6 +185,8 @@ def test_an_endpoint_s_life(acme: Client):
     assert acme.endpoint(made.id).secret is None
     changed = acme.change_endpoint(made.id, event_types=["payment.received"])
     assert (changed.event_types, changed.description) == (("payment.received",), "d")
+    assert acme.change_endpoint(made.id, rate_per_second=5).rate_per_second == 5
+    assert acme.change_endpoint(made.id, rate_per_second=0).rate_per_second is None
     assert acme.pause_endpoint(made.id).state == "paused"
     assert acme.resume_endpoint(made.id).state == "active"
     assert acme.rotate_secret(made.id).secret != made.secret
@@ -221,6 +232,14 @@ def test_the_admin_s_calls_are_about_the_tenant_that_is_named(hub: HubProcess):
         made = admin.create_endpoint(NOWHERE)
         assert [each.id for each in admin.endpoints()] == [made.id]
         assert admin.event("by-admin").event["tenantid"] == "globex"
+        assert admin.change_endpoint(made.id, description="d").description == "d"
+        assert admin.pause_endpoint(made.id).state == "paused"
+        assert [each.id for each in admin.events()] == ["by-admin"]
+        wait_until(lambda: admin.unread("ada") == 1, within_s=15)
+        (item,) = admin.inbox("ada")
+        assert admin.mark_read("ada", item.id).state == "read"
+        admin.mark_all_read("ada")
+        assert list(admin.deliveries(state="exhausted")) == []
         admin.delete_endpoint(made.id)
     with Client(hub.url, key_of(hub, "acme")) as other, pytest.raises(NotFound):
         other.event("by-admin")
@@ -360,6 +379,24 @@ def test_no_answer_is_an_error_that_says_so(serve: Serve):
     assert url in str(caught.value)
 
 
+def test_a_tenant_that_has_to_wait_for_long_is_told_at_once(serve: Serve):
+    """Who asks for more patience than there is, is not asked again; the error says when to."""
+    url, handler = serve((429, {"detail": "At most 50 endpoints."}), retry_after="60")
+    with Client(url, "k") as client, pytest.raises(OverLimit, match="At most 50") as caught:
+        client.create_endpoint(NOWHERE)
+    assert (caught.value.status, caught.value.retry_after) == (429, 60)
+    assert isinstance(caught.value, Unavailable)
+    assert len(handler.seen) == 1
+
+
+def test_a_tenant_that_has_to_wait_for_a_moment_is_waited_for(serve: Serve):
+    """Too many at once are a matter of seconds."""
+    url, handler = serve((429, {}), TAKEN, retry_after="0")
+    with Client(url, "k", retries=QUICK) as client:
+        assert client.publish(payment("e")) == Published(id="e")
+    assert len(handler.seen) == 2
+
+
 def test_what_must_not_be_done_twice_is_not_sent_twice(serve: Serve):
     """A connection that breaks after the request may have made the endpoint: that is said."""
     url, handler = serve((0, None))
@@ -406,7 +443,26 @@ def test_a_time_without_zone_is_refused_before_it_is_sent():
         payment(occurred_at=datetime(2026, 1, 31, 12)).document()  # noqa: DTZ001 - on purpose
 
 
+@pytest.mark.parametrize(
+    ("kind", "schema"),
+    [
+        (Attempt, "AttemptOut"),
+        (Delivery, "DeliveryOut"),
+        (Endpoint, "EndpointWithSecret"),
+        (Event, "EventOut"),
+        (Health, "HealthOut"),
+        (InboxItem, "ItemOut"),
+    ],
+)
+def test_values_have_all_that_the_api_answers(hub: HubProcess, kind: type, schema: str):
+    """A field that the API gains is one that the client gains."""
+    document = httpx.get(f"{hub.url}/openapi.json", trust_env=False).json()
+    answered = set(document["components"]["schemas"][schema]["properties"])
+    words = [each.name.split("_") for each in fields(kind)]
+    assert {first + "".join(map(str.capitalize, more)) for first, *more in words} == answered
+
+
 def test_every_error_is_a_hub_error():
     """One `except` is enough."""
-    for kind in (Invalid, NotAllowed, NotFound, Conflict, Refused, NoAnswer, NoHub):
+    for kind in (Invalid, NotAllowed, NotFound, Conflict, OverLimit, Refused, NoAnswer, NoHub):
         assert issubclass(kind, HubError)

@@ -103,7 +103,7 @@ def test_a_zone_nobody_knows_gives_utc(zone):
 def test_percent_and_month():
     """Shares and months follow the language."""
     assert (percent(80, FR), percent(80, EN)) == ("80\u202f%", "80%")
-    assert (month("2026-08", FR), month("2026-08", EN)) == ("août 2026", "August 2026")
+    assert (month("2026-08", FR), month("2026-08", EN)) == ("août\u00a02026", "August\u00a02026")
 
 
 def test_host():

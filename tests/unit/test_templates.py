@@ -241,7 +241,7 @@ def test_a_full_budget_is_told_as_full():
     """At a hundred percent the mail says that the budget is used up and what is refused."""
     spent = {"thresholdPercent": 120, "spentUsd": 60, "budgetUsd": 50, "refusing": True}
     sent = mail(example("budget.threshold", **spent), Locale.EN)
-    assert sent.subject == "Your AI budget for January 2026 is used up"
+    assert sent.subject == "Your AI budget for January\u00a02026 is used up"
     assert "Over budget: $10.00" in sent.text
     assert "New requests are refused" in sent.text
     assert 'width="100%" height="12"' in sent.html
