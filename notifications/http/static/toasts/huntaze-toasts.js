@@ -47,6 +47,7 @@ const WORDS = {
     markUnread: "Mark as unread",
     archive: "Archive",
     restore: "Move back to the inbox",
+    now: "just now",
     close: "Close",
     dismiss: (title) => `Dismiss: ${title}`,
     older: "Show older",
@@ -83,6 +84,7 @@ const WORDS = {
     markUnread: "Marquer comme non lue",
     archive: "Archiver",
     restore: "Remettre dans la liste",
+    now: "à l’instant",
     close: "Fermer",
     dismiss: (title) => `Masquer\u00a0: ${title}`,
     older: "Afficher les plus anciennes",
@@ -165,7 +167,7 @@ ul { list-style: none; }
 .bell:hover, .bell[aria-expanded="true"] { background: var(--_hover); }
 .bell svg { width: 22px; height: 22px; }
 .badge {
-  position: absolute; inset-block-start: 1px; inset-inline-start: 21px; min-width: 18px;
+  position: absolute; inset-block-start: 1px; inset-inline-end: -1px; min-width: 18px;
   height: 18px; padding: 0 5px; border-radius: 9px; background: var(--_badge);
   color: var(--_on-badge); font-size: 11px; line-height: 18px; font-weight: 650;
   text-align: center; font-variant-numeric: tabular-nums; pointer-events: none;
@@ -179,13 +181,13 @@ ul { list-style: none; }
   border: 1px solid var(--_border); border-radius: var(--_radius); box-shadow: var(--_shadow);
   overflow: hidden; font-size: 14px;
 }
-.head { display: flex; align-items: center; gap: 4px; padding: 14px 10px 8px 18px; }
+.head { display: flex; align-items: center; gap: 8px; padding: 13px 10px 7px 18px; }
 .head h2 { flex: 1; font-size: 16px; line-height: 24px; font-weight: 650; }
 .icon { display: grid; place-items: center; width: 32px; height: 32px; border-radius: 8px;
   color: var(--_muted); }
 .icon:hover { background: var(--_hover); color: var(--_text); }
 .icon svg { width: 18px; height: 18px; }
-.bar { display: flex; align-items: center; gap: 4px; padding: 0 12px 10px 12px;
+.bar { display: flex; align-items: center; gap: 4px; padding: 0 12px 10px 9px;
   border-bottom: 1px solid var(--_border); }
 .bar .filters { display: flex; gap: 2px; }
 .filter { padding: 4px 9px; border-radius: 8px; color: var(--_muted); font-weight: 550;
@@ -196,13 +198,14 @@ ul { list-style: none; }
   background: var(--_hover); color: var(--_text); border-bottom: 1px solid var(--_border); }
 .notice > span { flex: 1; min-width: 0; }
 .notice svg { width: 16px; height: 16px; color: var(--_warning); }
-.text-button { color: var(--_accent); font-weight: 600; font-size: 13px; border-radius: 6px;
+.text-button { flex: none; white-space: nowrap; color: var(--_accent); font-weight: 600;
+  font-size: 13px; border-radius: 6px;
   padding: 2px 4px; }
 .text-button:hover { text-decoration: underline; text-underline-offset: 3px; }
 .scroll { overflow-y: auto; overscroll-behavior: contain; scrollbar-width: thin; flex: 1 1 auto; }
-.item { position: relative; display: flex; gap: 12px; padding: 13px 12px 13px 18px; }
+.item { position: relative; display: flex; gap: 12px; padding: 13px 14px 7px 18px; }
 .item + .item { border-top: 1px solid var(--_border); }
-.item:hover, .item:focus-within { background: var(--_hover); }
+.item:hover, .item:has(:focus-visible) { background: var(--_hover); }
 .tone { display: grid; place-items: center; width: 34px; height: 34px; border-radius: 50%;
   flex: none; color: var(--_tone);
   background: color-mix(in srgb, var(--_tone) 13%, transparent); }
@@ -217,15 +220,16 @@ ul { list-style: none; }
 .item[data-state="read"] .title, .item[data-state="archived"] .title { font-weight: 450; }
 .title, .body { overflow-wrap: anywhere; unicode-bidi: isolate; display: -webkit-box;
   -webkit-box-orient: vertical; overflow: hidden; -webkit-line-clamp: 3; line-clamp: 3; }
-.body { color: var(--_muted); -webkit-line-clamp: 4; line-clamp: 4; white-space: pre-line; }
+.body { color: var(--_muted); -webkit-line-clamp: 6; line-clamp: 6; white-space: pre-line; }
 .open::after { content: ""; position: absolute; inset: 0; border-radius: inherit; }
 .open:focus-visible { outline: none; }
 .open:focus-visible::after { outline: 2px solid var(--_accent); outline-offset: -2px; }
-.when { color: var(--_muted); font-size: 12px; line-height: 18px; margin-top: 1px; }
-.side { position: relative; z-index: 1; display: flex; flex: none; align-items: flex-start;
-  margin-top: -4px; }
+.foot { display: flex; align-items: center; min-height: 32px; gap: 2px; margin-inline-end: -6px; }
+.when { flex: 1; color: var(--_muted); font-size: 12px; line-height: 18px; }
+.foot .icon { position: relative; z-index: 1; width: 30px; height: 30px; }
+.foot .icon:hover { background: color-mix(in srgb, var(--_text) 8%, transparent); }
 .dot { width: 8px; height: 8px; border-radius: 50%; background: var(--_accent);
-  margin: 10px 4px 0 2px; flex: none; }
+  margin: 6px 2px 0 0; flex: none; }
 .item:not([data-state="unread"]) .dot { visibility: hidden; }
 .empty { padding: 46px 28px 52px; text-align: center; color: var(--_muted); display: grid;
   justify-items: center; gap: 4px; }
@@ -274,7 +278,11 @@ ul { list-style: none; }
   :host([position^="top"]) .toasts[popover]:popover-open {
     inset-block: max(8px, env(safe-area-inset-top)) auto; }
   .panel[popover]:popover-open { width: calc(100vw - 16px); max-height: calc(100dvh - 16px); }
-  .icon { width: 36px; height: 36px; }
+  .icon, .foot .icon { width: 36px; height: 36px; }
+  .foot { min-height: 38px; }
+}
+@media (hover: hover) {
+  .item:not(:hover, :has(:focus-visible)) .foot .icon { opacity: 0; }
 }
 @media (prefers-reduced-motion: no-preference) {
   .toast { animation: arrive .22s cubic-bezier(.2, .8, .2, 1); }
@@ -308,7 +316,6 @@ const ICONS = {
   opened: ["M3.5 10 12 4l8.5 6v9.5h-17Z", "m4 10.5 8 5.5 8-5.5"],
   archive: ["M3.5 4.5h17v4h-17Z", "M5 8.5v11h14v-11", "M10 12.5h4"],
   restore: ["M4 9h10a5.5 5.5 0 0 1 0 11H8", "m8 5-4 4 4 4"],
-  checks: ["m2.5 12.5 4 4L14 8.5", "m11 15.5 1.5 1L21 8.5"],
 };
 
 const LOOKS = {
@@ -1307,8 +1314,7 @@ class Panel {
     parts.heading.textContent = words.heading;
     parts.filters.setAttribute("aria-label", words.filter);
     for (const [name, button] of Object.entries(parts.filter)) button.textContent = words[name];
-    parts.readAll.setAttribute("aria-label", words.readAll);
-    parts.readAll.title = words.readAll;
+    parts.readAll.textContent = words.readAll;
     parts.close.setAttribute("aria-label", words.close);
     parts.older.textContent = words.older;
     parts.newest.textContent = words.newest;
@@ -1365,7 +1371,7 @@ class Panel {
     const symbol = (name, action) =>
       el("button", { class: "icon", type: "button", on: { click: action } }, icon(name));
     parts.heading = el("h2", { part: "heading" });
-    parts.readAll = symbol("checks", () => host.readAll());
+    parts.readAll = el("button", { class: "text-button", part: "read-all", type: "button", on: { click: () => this.#readAll() } });
     parts.close = symbol("close", () => this.close());
     parts.filter = Object.fromEntries(["inbox", "unread", "archived"].map((name) => [name,
       el("button", { class: "filter", part: "filter", type: "button", on: { click: () => this.#show(name) } })]));
@@ -1461,13 +1467,13 @@ class Panel {
     const fill = el("div", { class: "fill", part: "fill" });
     const track = el("div", { class: "track", part: "track", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", hidden: "" }, fill);
     const when = el("time", { class: "when", part: "time" });
-    words.append(primary, said, body, track, when);
     const read = el("button", { class: "icon", part: "action", type: "button" });
     const away = el("button", { class: "icon", part: "action", type: "button" });
     read.addEventListener("click", () => this.#host.toggleRead(item.id));
     away.addEventListener("click", () => this.#host.toggleArchived(item.id));
-    const node = el("li", { class: "item", part: "item", "data-id": item.id }, tone, words,
-      el("div", { class: "side" }, read, away, el("span", { class: "dot", part: "dot", "aria-hidden": "true" })));
+    words.append(primary, said, body, track, el("div", { class: "foot" }, when, read, away));
+    const dot = el("span", { class: "dot", part: "dot", "aria-hidden": "true" });
+    const node = el("li", { class: "item", part: "item", "data-id": item.id }, tone, words, dot);
     const row = { node, primary, said, tone, body, track, fill, when, read, away, primaryIsFor: rowKind(item) };
     former?.node.replaceWith(node);
     this.#rows.set(item.id, row);
@@ -1511,7 +1517,7 @@ class Panel {
     row.when.hidden = Number.isNaN(at);
     if (Number.isNaN(at)) return;
     row.when.dateTime = item.createdAt;
-    setText(row.when, ago(at, Date.now(), this.#host.lang));
+    setText(row.when, ago(at, Date.now(), this.#host.lang) ?? this.#host.words.now);
     row.when.title = new Intl.DateTimeFormat(this.#host.lang, { dateStyle: "full", timeStyle: "short" }).format(at);
   }
 
@@ -1550,6 +1556,11 @@ class Panel {
   #show(filter) {
     this.#offerUndo(null);
     this.#host.attempt(() => this.#host.inbox?.show(filter));
+  }
+
+  #readAll() {
+    (this.#primary(this.#active) ?? this.#panel).focus({ preventScroll: true }); // the button goes
+    this.#host.readAll();
   }
 
   async #turn(which) {
@@ -1596,11 +1607,11 @@ function name(button, symbol, label) {
 
 const STEPS = [["minute", 60], ["hour", 3600], ["day", 86_400]];
 
-/** How long ago, in the reader's words; a date from a week on. */
+/** How long ago, in the reader's words; null for just now, a date from a week on. */
 function ago(at, now, lang) {
   const seconds = Math.max(0, (now - at) / 1000);
   const words = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "long" });
-  if (seconds < 60) return words.format(0, "second");
+  if (seconds < 60) return null;
   if (seconds >= 7 * 86_400) {
     const year = new Date(at).getFullYear() === new Date(now).getFullYear() ? undefined : "numeric";
     return new Intl.DateTimeFormat(lang, { day: "numeric", month: "long", year }).format(at);
