@@ -458,7 +458,8 @@ class Tokens {
   #token = null;
   #ask;
   #asking = null;
-  #askedAt = -Infinity;
+  #askedFor = null;
+  #askedAt = 0;
 
   /** @param {(reason: string) => Promise<string | null | undefined>} ask for a fresh token */
   constructor(ask) {
@@ -479,8 +480,9 @@ class Tokens {
     if (token === null) return this.#fresh("missing");
     if (refused === token) return this.#fresh("refused");
     const runsOut = claimsOf(token).expiresAt - Date.now() < EXPIRES_SOON_MS;
-    // Once a minute: this browser's clock may be wrong, and the token good.
-    if (runsOut && performance.now() - this.#askedAt > EXPIRES_SOON_MS) {
+    // Once a minute for the same token: this browser's clock may be wrong, and the token good.
+    const asked = this.#askedFor === token && performance.now() - this.#askedAt < EXPIRES_SOON_MS;
+    if (runsOut && !asked) {
       return (await this.#fresh("expiring").catch(() => null)) ?? token;
     }
     return token;
@@ -488,6 +490,7 @@ class Tokens {
 
   async #fresh(reason) {
     const before = this.#token;
+    this.#askedFor = before;
     this.#askedAt = performance.now();
     this.#asking ??= (async () => this.#ask(reason))().finally(() => {
       this.#asking = null;

@@ -81,12 +81,12 @@ function show() {
 }
 
 function signIn(given) {
-  if (given !== token) {
-    token = given;
-    toasts.token = given;
-  }
   const claims = given === null ? {} : claimsOf(given);
   const wrong = given !== null && typeof claims.sub !== "string";
+  if (token !== (wrong ? null : given)) {
+    token = wrong ? null : given;
+    toasts.token = token;
+  }
   complain(wrong ? words.noToken : null);
   const signedIn = given !== null && !wrong;
   find("hello").hidden = !signedIn;
