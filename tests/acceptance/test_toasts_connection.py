@@ -225,7 +225,8 @@ def test_a_fresh_token_is_asked_for_by_the_callback(world: Stage) -> None:
     old, new = worn_out(world, user), world.token(user)
     with bare_page(world) as shown:
         shown.element(
-            f"(() => {{ it.getToken = async (why) => {{ window.why = why; return '{new}'; }};"
+            "(() => { it.getToken = async (why) => {"
+            f" window.why = why; return why === 'missing' ? null : '{new}'; }};"
             f" it.token = '{old}'; }})()"
         )
         shown.wait_for_state("online")

@@ -346,6 +346,12 @@ const isUnderWay = (item) => item.type.startsWith("job.") && lookOf(item.type)[1
 
 const STATES = new Set(["unread", "read", "archived"]);
 
+/** By time, then by number. RFC 3339 in UTC sorts as text. */
+function newestFirst(a, b) {
+  if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? 1 : -1;
+  return b.seq - a.seq;
+}
+
 /** Whether nobody has touched it since it came: not an old one that was marked unread again. */
 const isFresh = (item) => Date.parse(item.updatedAt) - Date.parse(item.createdAt) < BRIEF_MS;
 
@@ -418,12 +424,19 @@ function el(tag, options = {}, ...children) {
   return made;
 }
 
+const drawn = new Map();
+
 function icon(name) {
+  if (!drawn.has(name)) drawn.set(name, draw(ICONS[name]));
+  return drawn.get(name).cloneNode(true);
+}
+
+function draw(lines) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const settings = { viewBox: "0 0 24 24", fill: "none", stroke: "currentColor", "aria-hidden": "true",
     "stroke-width": "1.8", "stroke-linecap": "round", "stroke-linejoin": "round", focusable: "false" };
   for (const [key, value] of Object.entries(settings)) made.setAttribute(key, value);
-  for (const line of ICONS[name]) {
+  for (const line of lines) {
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
     path.setAttribute("d", line);
     made.append(path);
@@ -751,9 +764,7 @@ class Inbox {
 
   /** The window, newest first. */
   get items() {
-    return [...this.#items.values()].sort(
-      (a, b) => (Date.parse(b.createdAt) || 0) - (Date.parse(a.createdAt) || 0) || b.seq - a.seq,
-    );
+    return [...this.#items.values()].sort(newestFirst);
   }
 
   find(id) {
@@ -1012,10 +1023,14 @@ class Inbox {
   #trim(fromPage) {
     const over = this.#items.size - this.#limit;
     if (over <= 0) return;
-    const sorted = this.items;
-    for (const item of fromPage ? sorted.slice(0, over) : sorted.slice(-over)) this.#items.delete(item.id);
-    if (fromPage) this.atNewest = false;
-    else this.hasOlder = this.#cut = true;
+    if (fromPage) {
+      for (const item of this.items.slice(0, over)) this.#items.delete(item.id);
+      this.atNewest = false;
+    } else {
+      const oldest = [...this.#items.values()].reduce((a, b) => (newestFirst(a, b) > 0 ? a : b));
+      this.#items.delete(oldest.id); // live items come one by one
+      this.hasOlder = this.#cut = true;
+    }
   }
 }
 
