@@ -249,7 +249,7 @@ ul { list-style: none; }
 .toasts[popover]:popover-open {
   position: fixed; display: flex; flex-direction: column; gap: 10px; padding: 4px;
   width: min(calc(var(--_width) + 8px), calc(100vw - 16px)); max-height: calc(100dvh - 16px);
-  overflow: visible; pointer-events: none; z-index: var(--huntaze-z, auto);
+  overflow: visible; pointer-events: none;
   inset-block-end: max(16px, env(safe-area-inset-bottom)); inset-inline-end: 16px;
   color: var(--_text); font-size: 14px;
 }
