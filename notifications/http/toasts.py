@@ -4,7 +4,9 @@ Files as they are, read once. They hold nothing that is anybody's: the page gets
 fragment of its address, which browsers keep to themselves.
 """
 
+import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -48,18 +50,23 @@ _PAGE_HEADERS = {
 }
 
 
+_REFUSED = re.compile(r";\s*q=0(\.0*)?$")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
     """A file as it is sent.
 
     Attributes:
         body: Its bytes.
-        etag: Changes with them.
+        packed: The same with gzip: a third of it.
+        digest: Changes with them.
         media_type: What they are.
     """
 
     body: bytes
-    etag: str
+    packed: bytes
+    digest: str
     media_type: str
 
 
@@ -92,22 +99,35 @@ async def asset(request: Request, name: str) -> Response:
 
 
 def _answer(request: Request, found: Asset, headers: Mapping[str, str]) -> Response:
-    headers = {**headers, "etag": found.etag}
-    if _has_it(request.headers.get("if-none-match", ""), found.etag):
+    packs = "gzip" in _listed(request.headers.get("accept-encoding", ""))
+    # Other bytes, another tag.
+    etag = f'"{found.digest}-gzip"' if packs else f'"{found.digest}"'
+    headers = {**headers, "etag": etag, "vary": "accept-encoding"}
+    if _has_it(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
-    return Response(found.body, media_type=found.media_type, headers=headers)
+    if packs:
+        headers["content-encoding"] = "gzip"
+    body = found.packed if packs else found.body
+    return Response(body, media_type=found.media_type, headers=headers)
 
 
 def _has_it(named: str, etag: str) -> bool:
     """Whether `If-None-Match` names it; caches on the way may have made the tag a weak one."""
-    tags = (tag.strip().removeprefix("W/") for tag in named.split(","))
-    return named.strip() == "*" or etag in tags
+    tags = {tag.removeprefix("W/") for tag in _listed(named)}
+    return "*" in tags or etag in tags
+
+
+def _listed(header: str) -> list[str]:
+    """A header's items that are not refused by a weight of nothing."""
+    items = (item.strip() for item in header.split(","))
+    return [item.partition(";")[0].strip() for item in items if not _REFUSED.search(item)]
 
 
 def _asset(path: Path) -> Asset:
     body = path.read_bytes()
     return Asset(
         body=body,
-        etag=f'"{hashlib.sha256(body).hexdigest()[:32]}"',
+        packed=gzip.compress(body, mtime=0),
+        digest=hashlib.sha256(body).hexdigest()[:32],
         media_type=_MEDIA_TYPES[path.suffix],
     )

@@ -53,7 +53,11 @@ const WORDS = {
     older: "Show older",
     newest: "Back to the newest",
     loading: "Loading…",
-    empty: { inbox: "Nothing here yet", unread: "You’re all caught up", archived: "Nothing archived" },
+    empty: {
+      inbox: "Nothing here yet",
+      unread: "You’re all caught up",
+      archived: "Nothing archived",
+    },
     emptyHint: {
       inbox: "What happens in your account will show up here.",
       unread: "New notifications will show up here.",
@@ -64,7 +68,9 @@ const WORDS = {
     undo: "Undo",
     more: (n) => (n === 1 ? "1 more notification" : `${n} more notifications`),
     missed: (n) =>
-      n === 1 ? "1 new notification while you were away" : `${n} new notifications while you were away`,
+      n === 1
+        ? "1 new notification while you were away"
+        : `${n} new notifications while you were away`,
     offline: "Connection lost. Reconnecting…",
     signedOut: "Your session has ended. Sign in again to see what is new.",
     failed: "That did not work. Please try again.",
@@ -303,13 +309,34 @@ ul { list-style: none; }
 `;
 
 const ICONS = {
-  bell: ["M6 9a6 6 0 1 1 12 0c0 5 2 6.5 2.5 7.5h-17C4 15.5 6 14 6 9Z", "M9.7 20a2.6 2.6 0 0 0 4.6 0"],
+  bell: [
+    "M6 9a6 6 0 1 1 12 0c0 5 2 6.5 2.5 7.5h-17C4 15.5 6 14 6 9Z",
+    "M9.7 20a2.6 2.6 0 0 0 4.6 0",
+  ],
   check: ["m5 12.5 4.5 4.5L19 7.5"],
   alert: ["M12 7.5v5.5", "M12 16.5v.01", "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18Z"],
-  warning: ["M12 9.5v4", "M12 17v.01", "M10.3 4.2 2.7 17.5a2 2 0 0 0 1.7 3h15.2a2 2 0 0 0 1.7-3L13.7 4.2a2 2 0 0 0-3.4 0Z"],
+  warning: [
+    "M12 9.5v4",
+    "M12 17v.01",
+    "M10.3 4.2 2.7 17.5a2 2 0 0 0 1.7 3h15.2a2 2 0 0 0 1.7-3L13.7 4.2a2 2 0 0 0-3.4 0Z",
+  ],
   message: ["M4 5.5h16v11H10l-4.5 3.5v-3.5H4Z"],
-  money: ["M3.5 6.5h17v11h-17Z", "M12 9.5a2.5 2.5 0 1 0 0 5 2.5 2.5 0 0 0 0-5Z", "M6.5 12v.01", "M17.5 12v.01"],
-  working: ["M12 3.5v3", "M12 17.5v3", "M3.5 12h3", "M17.5 12h3", "m6 6 2.1 2.1", "m15.9 15.9 2.1 2.1", "m6 18 2.1-2.1", "m15.9 8.1 2.1-2.1"],
+  money: [
+    "M3.5 6.5h17v11h-17Z",
+    "M12 9.5a2.5 2.5 0 1 0 0 5 2.5 2.5 0 0 0 0-5Z",
+    "M6.5 12v.01",
+    "M17.5 12v.01",
+  ],
+  working: [
+    "M12 3.5v3",
+    "M12 17.5v3",
+    "M3.5 12h3",
+    "M17.5 12h3",
+    "m6 6 2.1 2.1",
+    "m15.9 15.9 2.1 2.1",
+    "m6 18 2.1-2.1",
+    "m15.9 8.1 2.1-2.1",
+  ],
   stopped: ["M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18Z", "M8.5 12h7"],
   close: ["m6 6 12 12", "M18 6 6 18"],
   envelope: ["M3.5 6h17v12h-17Z", "m4 7 8 6 8-6"],
@@ -382,7 +409,8 @@ function readItem(raw) {
 
 /** A link that may be followed: http, https, or a path of this very site; else null. */
 function safeUrl(raw) {
-  if (typeof raw !== "string" || raw.length > 2048 || /[\s\\\u0000-\u001f\u007f]/.test(raw)) return null;
+  if (typeof raw !== "string" || raw.length > 2048 || /[\s\\\u0000-\u001f\u007f]/.test(raw))
+    return null;
   const isPath = raw.startsWith("/");
   if (!isPath && !/^https?:\/\//i.test(raw)) return null;
   const url = URL.parse?.(raw, location.origin) ?? parseUrl(raw);
@@ -433,8 +461,16 @@ function icon(name) {
 
 function draw(lines) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const settings = { viewBox: "0 0 24 24", fill: "none", stroke: "currentColor", "aria-hidden": "true",
-    "stroke-width": "1.8", "stroke-linecap": "round", "stroke-linejoin": "round", focusable: "false" };
+  const settings = {
+    viewBox: "0 0 24 24",
+    fill: "none",
+    stroke: "currentColor",
+    "aria-hidden": "true",
+    "stroke-width": "1.8",
+    "stroke-linecap": "round",
+    "stroke-linejoin": "round",
+    focusable: "false",
+  };
   for (const [key, value] of Object.entries(settings)) made.setAttribute(key, value);
   for (const line of lines) {
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
@@ -495,7 +531,7 @@ class Tokens {
     const runsOut = claimsOf(token).expiresAt - Date.now() < EXPIRES_SOON_MS;
     // Once a minute for the same token: this browser's clock may be wrong, and the token good.
     const asked = this.#askedFor === token && performance.now() - this.#askedAt < EXPIRES_SOON_MS;
-    if (runsOut && !asked) {
+    if (runsOut && (!asked || this.#asking?.before === token)) {
       return (await this.#fresh("expiring").catch(() => null)) ?? token;
     }
     return token;
@@ -505,10 +541,16 @@ class Tokens {
     const before = this.#token;
     this.#askedFor = before;
     this.#askedAt = performance.now();
-    this.#asking ??= (async () => this.#ask(reason))().finally(() => {
-      this.#asking = null;
-    });
-    const given = await this.#asking;
+    // Requests that lack the same token share one question.
+    if (this.#asking?.before !== before) {
+      const asking = { before, answer: (async () => this.#ask(reason))() };
+      this.#asking = asking;
+      const done = () => {
+        if (this.#asking === asking) this.#asking = null;
+      };
+      asking.answer.then(done, done);
+    }
+    const given = await this.#asking.answer;
     if (typeof given === "string" && given !== "" && this.#token === before) this.#token = given;
     return this.#token === before ? null : this.#token;
   }
@@ -527,7 +569,9 @@ class Hub {
   }
 
   page(query) {
-    const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
+    const given = Object.entries(query).filter(
+      ([, value]) => value !== null && value !== undefined,
+    );
     return this.#json("GET", `v1/inbox?${new URLSearchParams(given)}`);
   }
 
@@ -639,7 +683,7 @@ class Link {
         if (stopped.aborted) return;
         const signedOut = error instanceof SignedOut;
         this.#on.state(signedOut ? "signed-out" : "offline");
-        wait = signedOut ? LONGEST_TIMER_MS : error.retryAfterMs ?? 0;
+        wait = signedOut ? LONGEST_TIMER_MS : (error.retryAfterMs ?? 0);
       }
       await this.#pause(Math.max(wait, this.#backoff()));
     }
@@ -953,7 +997,9 @@ class Inbox {
     const items = page.items.map(readItem).filter((item) => item !== null);
     this.#isSynced(Math.max(0, this.#synced ?? 0, ...items.map((item) => item.seq)));
     if (this.filter !== "inbox") return this.newest();
-    const later = [...this.#items.values()].filter((item) => items.every(({ seq }) => seq < item.seq));
+    const later = [...this.#items.values()].filter((item) =>
+      items.every(({ seq }) => seq < item.seq),
+    );
     this.#turn += 1;
     this.#items = new Map(later.map((item) => [item.id, item]));
     this.#cursor = null;
@@ -1003,7 +1049,8 @@ class Inbox {
   /** Take in an item: null where it is known already, else whether it tells of a new event. */
   #take(item) {
     const known = this.#seen.get(item.id);
-    if (known ? known.seq >= item.seq : this.#synced !== null && item.seq <= this.#synced) return null;
+    if (known ? known.seq >= item.seq : this.#synced !== null && item.seq <= this.#synced)
+      return null;
     remember(this.#seen, item.id, { seq: item.seq, eventId: item.eventId }, SEEN);
     this.#place(item);
     this.#trim(false);
@@ -1091,7 +1138,8 @@ class Toasts {
     this.#shown.set(item.id, shown);
     this.#fill(shown);
     this.#region.insertBefore(shown.node, this.#more);
-    if (!this.#region.matches(":popover-open") && this.#region.isConnected) this.#region.showPopover();
+    if (!this.#region.matches(":popover-open") && this.#region.isConnected)
+      this.#region.showPopover();
     this.#start(shown);
     this.#makeRoom();
     return true;
@@ -1121,7 +1169,8 @@ class Toasts {
 
   /** Time stands still while nobody can see it. */
   visibility() {
-    for (const shown of this.#shown.values()) document.hidden ? this.#stop(shown) : this.#start(shown, true);
+    for (const shown of this.#shown.values())
+      document.hidden ? this.#stop(shown) : this.#start(shown, true);
   }
 
   #build(item) {
@@ -1130,13 +1179,37 @@ class Toasts {
     const words = el("div", { class: "words" });
     const body = el("p", { class: "body", part: "toast-body", dir: "auto" });
     const fill = el("div", { class: "fill", part: "fill" });
-    const track = el("div", { class: "track", part: "track", role: "progressbar", "aria-valuemin": "0",
-      "aria-valuemax": "100", "aria-labelledby": id, hidden: "" }, fill);
+    const track = el(
+      "div",
+      {
+        class: "track",
+        part: "track",
+        role: "progressbar",
+        "aria-valuemin": "0",
+        "aria-valuemax": "100",
+        "aria-labelledby": id,
+        hidden: "",
+      },
+      fill,
+    );
     words.append(body, track);
     const close = el("button", { class: "icon", part: "close", type: "button" }, icon("close"));
-    const node = el("div", { class: "toast", part: "toast", role: "group", "aria-labelledby": id }, tone, words, close);
-    const shown = { item, node, timer: null, left: 0, since: 0, id,
-      parts: { tone, words, body, fill, track, close, title: null } };
+    const node = el(
+      "div",
+      { class: "toast", part: "toast", role: "group", "aria-labelledby": id },
+      tone,
+      words,
+      close,
+    );
+    const shown = {
+      item,
+      node,
+      timer: null,
+      left: 0,
+      since: 0,
+      id,
+      parts: { tone, words, body, fill, track, close, title: null },
+    };
     close.addEventListener("click", () => this.#dismiss(shown));
     return shown;
   }
@@ -1182,7 +1255,8 @@ class Toasts {
 
   #stop(shown) {
     clearTimeout(shown.timer);
-    if (shown.since !== null) shown.left = Math.max(1500, shown.left - (performance.now() - shown.since));
+    if (shown.since !== null)
+      shown.left = Math.max(1500, shown.left - (performance.now() - shown.since));
     shown.since = null;
   }
 
@@ -1250,8 +1324,14 @@ class Toasts {
 function titleNode(item, part, follow) {
   if (item.url === null) return el("div", { class: "title", part, dir: "auto" });
   const elsewhere = new URL(item.url, location.origin).origin !== location.origin;
-  const link = el("a", { class: "title open", part, dir: "auto", href: item.url, rel: "noopener noreferrer",
-    target: elsewhere ? "_blank" : null });
+  const link = el("a", {
+    class: "title open",
+    part,
+    dir: "auto",
+    href: item.url,
+    rel: "noopener noreferrer",
+    target: elsewhere ? "_blank" : null,
+  });
   link.addEventListener("click", (event) => {
     if (!follow(event)) event.preventDefault();
   });
@@ -1272,15 +1352,26 @@ class Panel {
   #clock = null;
   #placing = () => this.#place();
   #outside = (event) => {
-    if (!event.composedPath().includes(this.#panel) && !event.composedPath().includes(this.#bell)) this.close(false);
+    if (!event.composedPath().includes(this.#panel) && !event.composedPath().includes(this.#bell))
+      this.close(false);
   };
 
   constructor(host) {
     this.#host = host;
     this.#badge = el("span", { class: "badge", part: "badge", "aria-hidden": "true", hidden: "" });
-    this.#bell = el("button", { class: "bell", part: "bell", type: "button", "aria-haspopup": "dialog",
-      "aria-expanded": "false", on: { click: () => (this.isOpen ? this.close() : this.open()) } },
-      icon("bell"), this.#badge);
+    this.#bell = el(
+      "button",
+      {
+        class: "bell",
+        part: "bell",
+        type: "button",
+        "aria-haspopup": "dialog",
+        "aria-expanded": "false",
+        on: { click: () => (this.isOpen ? this.close() : this.open()) },
+      },
+      icon("bell"),
+      this.#badge,
+    );
     this.#panel = this.#build();
   }
 
@@ -1356,7 +1447,12 @@ class Panel {
       button.setAttribute("aria-pressed", String(name === filter));
     }
     parts.readAll.hidden = unread === 0;
-    const away = state === "signed-out" ? words.signedOut : state === "offline" ? words.offline : this.#warning?.words ?? "";
+    const away =
+      state === "signed-out"
+        ? words.signedOut
+        : state === "offline"
+          ? words.offline
+          : (this.#warning?.words ?? "");
     parts.notice.hidden = away === "";
     setText(parts.noticeWords, away);
     parts.newest.hidden = inbox?.atNewest ?? true;
@@ -1389,32 +1485,90 @@ class Panel {
     const symbol = (name, action) =>
       el("button", { class: "icon", type: "button", on: { click: action } }, icon(name));
     parts.heading = el("h2", { part: "heading" });
-    parts.readAll = el("button", { class: "text-button", part: "read-all", type: "button", on: { click: () => this.#readAll() } });
+    parts.readAll = el("button", {
+      class: "text-button",
+      part: "read-all",
+      type: "button",
+      on: { click: () => this.#readAll() },
+    });
     parts.close = symbol("close", () => this.close());
-    parts.filter = Object.fromEntries(["inbox", "unread", "archived"].map((name) => [name,
-      el("button", { class: "filter", part: "filter", type: "button", on: { click: () => this.#show(name) } })]));
+    parts.filter = Object.fromEntries(
+      ["inbox", "unread", "archived"].map((name) => [
+        name,
+        el("button", {
+          class: "filter",
+          part: "filter",
+          type: "button",
+          on: { click: () => this.#show(name) },
+        }),
+      ]),
+    );
     parts.filters = el("div", { class: "filters", role: "group" }, ...Object.values(parts.filter));
     parts.noticeWords = el("span");
-    parts.notice = el("div", { class: "notice", part: "notice", role: "status", hidden: "" }, icon("warning"), parts.noticeWords);
+    parts.notice = el(
+      "div",
+      { class: "notice", part: "notice", role: "status", hidden: "" },
+      icon("warning"),
+      parts.noticeWords,
+    );
     parts.undoWords = el("span");
-    parts.undoButton = el("button", { class: "text-button", type: "button", on: { click: () => this.#takeBack() } });
-    parts.undo = el("div", { class: "notice", role: "status", hidden: "" }, parts.undoWords, parts.undoButton);
-    parts.newest = el("button", { class: "turn newest", type: "button", hidden: "", on: { click: () => this.#turn("newest") } });
-    parts.older = el("button", { class: "turn", type: "button", hidden: "", on: { click: () => this.#turn("older") } });
+    parts.undoButton = el("button", {
+      class: "text-button",
+      type: "button",
+      on: { click: () => this.#takeBack() },
+    });
+    parts.undo = el(
+      "div",
+      { class: "notice", role: "status", hidden: "" },
+      parts.undoWords,
+      parts.undoButton,
+    );
+    parts.newest = el("button", {
+      class: "turn newest",
+      type: "button",
+      hidden: "",
+      on: { click: () => this.#turn("newest") },
+    });
+    parts.older = el("button", {
+      class: "turn",
+      type: "button",
+      hidden: "",
+      on: { click: () => this.#turn("older") },
+    });
     parts.list = el("ul", { part: "list", role: "list" });
     parts.emptyTitle = el("strong");
     parts.emptyHint = el("span");
-    parts.empty = el("div", { class: "empty", part: "empty" }, icon("bell"), parts.emptyTitle, parts.emptyHint);
-    parts.scroll = el("div", { class: "scroll" }, parts.newest, parts.list, parts.empty, parts.older);
-    const panel = el("div", { class: "panel", part: "panel", role: "dialog", popover: "manual", tabindex: "-1" },
+    parts.empty = el(
+      "div",
+      { class: "empty", part: "empty" },
+      icon("bell"),
+      parts.emptyTitle,
+      parts.emptyHint,
+    );
+    parts.scroll = el(
+      "div",
+      { class: "scroll" },
+      parts.newest,
+      parts.list,
+      parts.empty,
+      parts.older,
+    );
+    const panel = el(
+      "div",
+      { class: "panel", part: "panel", role: "dialog", popover: "manual", tabindex: "-1" },
       el("div", { class: "head" }, parts.heading, parts.readAll, parts.close),
-      el("div", { class: "bar" }, parts.filters), parts.notice, parts.undo, parts.scroll);
+      el("div", { class: "bar" }, parts.filters),
+      parts.notice,
+      parts.undo,
+      parts.scroll,
+    );
     panel.addEventListener("keydown", (event) => this.#onKey(event));
     panel.addEventListener("focusin", (event) => this.#onFocus(event.target));
     // Nobody is kept inside: whoever tabs out of it has left it.
     panel.addEventListener("focusout", (event) => {
       const to = event.relatedTarget;
-      if (to !== null && !panel.contains(to) && to !== this.#bell && !host.contains(to)) this.close(false);
+      if (to !== null && !panel.contains(to) && to !== this.#bell && !host.contains(to))
+        this.close(false);
     });
     return panel;
   }
@@ -1426,8 +1580,12 @@ class Panel {
     const width = this.#panel.offsetWidth;
     const narrow = innerWidth <= 480;
     const edge = narrow ? 8 : 12;
-    const wanted = getComputedStyle(this.#host).direction === "rtl" ? bell.left : bell.right - width;
-    const left = Math.min(Math.max(wanted, edge), Math.max(document.documentElement.clientWidth - width - edge, edge));
+    const wanted =
+      getComputedStyle(this.#host).direction === "rtl" ? bell.left : bell.right - width;
+    const left = Math.min(
+      Math.max(wanted, edge),
+      Math.max(document.documentElement.clientWidth - width - edge, edge),
+    );
     const below = innerHeight - bell.bottom - 8 - edge;
     const above = bell.top - 8 - edge;
     const up = below < 320 && above > below;
@@ -1459,31 +1617,54 @@ class Panel {
       const row = this.#rows.get(item.id);
       const kept = row && row.primaryIsFor === rowKind(item) ? row : this.#newRow(item, row);
       this.#fillRow(kept, item);
-      if (list.children[place] !== kept.node) list.insertBefore(kept.node, list.children[place] ?? null);
+      if (list.children[place] !== kept.node)
+        list.insertBefore(kept.node, list.children[place] ?? null);
     });
     if (!this.#rows.has(this.#active)) {
       const from = had.indexOf(this.#active);
-      const next = from < 0 ? null : [...had.slice(from + 1), ...had.slice(0, from).reverse()].find((id) => wanted.has(id));
+      const next =
+        from < 0
+          ? null
+          : [...had.slice(from + 1), ...had.slice(0, from).reverse()].find((id) => wanted.has(id));
       this.#active = next ?? items[0]?.id ?? null;
     }
     this.#rove();
     // Focus that was on a row which went, or was moved, stays in the list.
     if (focused !== null && !this.#panel.contains(this.#host.shadowRoot.activeElement)) {
-      (this.#primary(wanted.has(focused) ? focused : this.#active) ?? this.#panel).focus({ preventScroll: true });
+      (this.#primary(wanted.has(focused) ? focused : this.#active) ?? this.#panel).focus({
+        preventScroll: true,
+      });
     }
   }
 
   #newRow(item, former) {
     const tone = el("span", { class: "tone", part: "icon" });
     const words = el("div", { class: "words" });
-    const primary = item.url === null
-      ? el("button", { class: "title open", part: "item-title", dir: "auto", type: "button",
-          on: { click: () => this.#host.follow(item.id) } })
-      : titleNode(item, "item-title", (event) => this.#host.follow(item.id, event));
+    const primary =
+      item.url === null
+        ? el("button", {
+            class: "title open",
+            part: "item-title",
+            dir: "auto",
+            type: "button",
+            on: { click: () => this.#host.follow(item.id) },
+          })
+        : titleNode(item, "item-title", (event) => this.#host.follow(item.id, event));
     const said = el("span", { class: "said" });
     const body = el("p", { class: "body", part: "item-body", dir: "auto" });
     const fill = el("div", { class: "fill", part: "fill" });
-    const track = el("div", { class: "track", part: "track", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", hidden: "" }, fill);
+    const track = el(
+      "div",
+      {
+        class: "track",
+        part: "track",
+        role: "progressbar",
+        "aria-valuemin": "0",
+        "aria-valuemax": "100",
+        hidden: "",
+      },
+      fill,
+    );
     const when = el("time", { class: "when", part: "time" });
     const read = el("button", { class: "icon", part: "action", type: "button" });
     const away = el("button", { class: "icon", part: "action", type: "button" });
@@ -1492,7 +1673,19 @@ class Panel {
     words.append(primary, said, body, track, el("div", { class: "foot" }, when, read, away));
     const dot = el("span", { class: "dot", part: "dot", "aria-hidden": "true" });
     const node = el("li", { class: "item", part: "item", "data-id": item.id }, tone, words, dot);
-    const row = { node, primary, said, tone, body, track, fill, when, read, away, primaryIsFor: rowKind(item) };
+    const row = {
+      node,
+      primary,
+      said,
+      tone,
+      body,
+      track,
+      fill,
+      when,
+      read,
+      away,
+      primaryIsFor: rowKind(item),
+    };
     former?.node.replaceWith(node);
     this.#rows.set(item.id, row);
     return row;
@@ -1517,8 +1710,16 @@ class Panel {
       row.track.setAttribute("aria-label", words.progress(item.progress));
       row.fill.style.setProperty("--_done", `${item.progress}%`);
     }
-    name(row.read, item.state === "unread" ? "opened" : "envelope", item.state === "unread" ? words.markRead : words.markUnread);
-    name(row.away, item.state === "archived" ? "restore" : "archive", item.state === "archived" ? words.restore : words.archive);
+    name(
+      row.read,
+      item.state === "unread" ? "opened" : "envelope",
+      item.state === "unread" ? words.markRead : words.markUnread,
+    );
+    name(
+      row.away,
+      item.state === "archived" ? "restore" : "archive",
+      item.state === "archived" ? words.restore : words.archive,
+    );
     row.read.hidden = item.state === "archived";
     this.#tellTime(row, item);
   }
@@ -1536,7 +1737,10 @@ class Panel {
     if (Number.isNaN(at)) return;
     row.when.dateTime = item.createdAt;
     setText(row.when, ago(at, Date.now(), this.#host.lang) ?? this.#host.words.now);
-    row.when.title = new Intl.DateTimeFormat(this.#host.lang, { dateStyle: "full", timeStyle: "short" }).format(at);
+    row.when.title = new Intl.DateTimeFormat(this.#host.lang, {
+      dateStyle: "full",
+      timeStyle: "short",
+    }).format(at);
   }
 
   /** One row is in the tab order, with its buttons; arrows move between rows. */
@@ -1565,7 +1769,12 @@ class Panel {
     const order = this.#order();
     const inList = event.target.closest(".item") !== null || event.target === this.#panel;
     const from = order.indexOf(this.#active);
-    const to = { ArrowDown: Math.min(from + 1, order.length - 1), ArrowUp: Math.max(from - 1, 0), Home: 0, End: order.length - 1 }[event.key];
+    const to = {
+      ArrowDown: Math.min(from + 1, order.length - 1),
+      ArrowUp: Math.max(from - 1, 0),
+      Home: 0,
+      End: order.length - 1,
+    }[event.key];
     if (to === undefined || !inList || order.length === 0) return;
     event.preventDefault();
     this.#primary(order[event.target === this.#panel ? 0 : to])?.focus();
@@ -1602,7 +1811,8 @@ class Panel {
     this.#undo = item && { item, timer: setTimeout(() => this.#offerUndo(null), 8000) };
     const focused = this.#host.shadowRoot.activeElement === this.#parts.undoButton;
     this.#parts.undo.hidden = item === null;
-    if (focused && item === null && this.isOpen) (this.#primary(this.#active) ?? this.#panel).focus();
+    if (focused && item === null && this.isOpen)
+      (this.#primary(this.#active) ?? this.#panel).focus();
   }
 
   #takeBack() {
@@ -1623,7 +1833,11 @@ function name(button, symbol, label) {
   button.title = label;
 }
 
-const STEPS = [["minute", 60], ["hour", 3600], ["day", 86_400]];
+const STEPS = [
+  ["minute", 60],
+  ["hour", 3600],
+  ["day", 86_400],
+];
 
 /** How long ago, in the reader's words; null for just now, a date from a week on. */
 function ago(at, now, lang) {
@@ -1699,7 +1913,8 @@ class HuntazeToasts extends (globalThis.HTMLElement ?? class {}) {
     if (before === after) return;
     if (name === "no-bell") this.#panel.nodes[0].hidden = after !== null;
     else if (name === "token") this.#newToken(after || null);
-    else if (!this.isConnected) return; // it is read when it begins
+    else if (!this.isConnected)
+      return; // it is read when it begins
     else if (name === "locale" || name === "lang") this.#localize();
     else this.#start();
   }
@@ -2019,18 +2234,25 @@ class HuntazeToasts extends (globalThis.HTMLElement ?? class {}) {
   }
 
   #localize() {
-    const asked = this.getAttribute("locale") || this.getAttribute("lang") ||
-      this.closest("[lang]")?.getAttribute("lang") || navigator.language || "en";
+    const asked =
+      this.getAttribute("locale") ||
+      this.getAttribute("lang") ||
+      this.closest("[lang]")?.getAttribute("lang") ||
+      navigator.language ||
+      "en";
     const language = asked.toLowerCase().split("-")[0];
     this.lang = Object.hasOwn(WORDS, language) ? language : "en";
     this.words = WORDS[this.lang];
-    for (const node of [...this.#panel.nodes, this.#toasts.node]) node.setAttribute("lang", this.lang);
+    for (const node of [...this.#panel.nodes, this.#toasts.node])
+      node.setAttribute("lang", this.lang);
     this.#panel.localize(this.words);
     this.#toasts.localize(this.words);
   }
 
   #emit(type, detail, cancelable = false) {
-    return this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true, cancelable }));
+    return this.dispatchEvent(
+      new CustomEvent(type, { detail, bubbles: true, composed: true, cancelable }),
+    );
   }
 }
 

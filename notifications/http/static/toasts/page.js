@@ -6,27 +6,62 @@
 
 const WORDS = {
   en: {
-    title: "Notifications", signedInAs: "Signed in as", in: "in", language: "Language", theme: "Theme",
-    intro: "What happens pops up here and stays under the bell. Tabs keep in step, and what comes while you are away is there when you are back.",
-    tryTitle: "See one arrive", tryWords: "Publish an event for this user with your tenant’s API key:",
-    needToken: "This page shows one user’s notifications. It needs a user token, which your backend gets with its API key:",
-    pasteToken: "User token", show: "Show notifications", copy: "Copy", copied: "Copied",
-    auto: "As the system", light: "Light", dark: "Dark",
+    title: "Notifications",
+    signedInAs: "Signed in as",
+    in: "in",
+    language: "Language",
+    theme: "Theme",
+    intro:
+      "What happens pops up here and stays under the bell. Tabs keep in step, and what comes while you are away is there when you are back.",
+    tryTitle: "See one arrive",
+    tryWords: "Publish an event for this user with your tenant’s API key:",
+    needToken:
+      "This page shows one user’s notifications. It needs a user token, which your backend gets with its API key:",
+    pasteToken: "User token",
+    show: "Show notifications",
+    copy: "Copy",
+    copied: "Copied",
+    auto: "As the system",
+    light: "Light",
+    dark: "Dark",
     noToken: "That is not a user token: it has three parts with dots between them.",
     expired: "This token is not valid any more. Get a new one and paste it below.",
-    states: { connecting: "Connecting…", online: "Live", offline: "Reconnecting…", "signed-out": "Signed out" },
+    states: {
+      connecting: "Connecting…",
+      online: "Live",
+      offline: "Reconnecting…",
+      "signed-out": "Signed out",
+    },
     sample: { name: "Sample Fan", preview: "Hello! When is the next video?" },
   },
   fr: {
-    title: "Notifications", signedInAs: "Connecté en tant que", in: "chez", language: "Langue", theme: "Thème",
-    intro: "Ce qui arrive s’affiche ici et reste sous la cloche. Les onglets restent synchronisés, et ce qui arrive en votre absence vous attend à votre retour.",
-    tryTitle: "Faites-en arriver une", tryWords: "Publiez un événement pour cet utilisateur avec la clé d’API de votre compte\u00a0:",
-    needToken: "Cette page montre les notifications d’un utilisateur. Il lui faut un jeton d’utilisateur, que votre serveur obtient avec sa clé d’API\u00a0:",
-    pasteToken: "Jeton d’utilisateur", show: "Afficher les notifications", copy: "Copier", copied: "Copié",
-    auto: "Comme le système", light: "Clair", dark: "Sombre",
-    noToken: "Ce n’est pas un jeton d’utilisateur\u00a0: il a trois parties séparées par des points.",
+    title: "Notifications",
+    signedInAs: "Connecté en tant que",
+    in: "chez",
+    language: "Langue",
+    theme: "Thème",
+    intro:
+      "Ce qui arrive s’affiche ici et reste sous la cloche. Les onglets restent synchronisés, et ce qui arrive en votre absence vous attend à votre retour.",
+    tryTitle: "Faites-en arriver une",
+    tryWords: "Publiez un événement pour cet utilisateur avec la clé d’API de votre compte\u00a0:",
+    needToken:
+      "Cette page montre les notifications d’un utilisateur. Il lui faut un jeton d’utilisateur, que votre serveur obtient avec sa clé d’API\u00a0:",
+    pasteToken: "Jeton d’utilisateur",
+    show: "Afficher les notifications",
+    copy: "Copier",
+    copied: "Copié",
+    auto: "Comme le système",
+    light: "Clair",
+    dark: "Sombre",
+    noToken:
+      "Ce n’est pas un jeton d’utilisateur\u00a0: il a trois parties séparées par des points.",
     expired: "Ce jeton n’est plus valable. Obtenez-en un nouveau et collez-le ci-dessous.",
-    states: { connecting: "Connexion…", online: "En direct", offline: "Reconnexion…", "signed-out": "Déconnecté" },
+    states: {
+      connecting: "Connexion…",
+      online: "En direct",
+      offline: "Reconnexion…",
+      "signed-out": "Déconnecté",
+    },
     sample: { name: "Fan d’exemple", preview: "Bonjour\u00a0! À quand la prochaine vidéo\u00a0?" },
   },
 };
@@ -63,13 +98,14 @@ function choose(changed) {
 
 function show() {
   const { token: given, locale, theme } = asked();
-  const language = locale === "fr" || locale === "en" ? locale
-    : navigator.language.startsWith("fr") ? "fr" : "en";
+  const language =
+    locale === "fr" || locale === "en" ? locale : navigator.language.startsWith("fr") ? "fr" : "en";
   const look = theme === "light" || theme === "dark" ? theme : "";
   document.documentElement.lang = language;
   document.documentElement.dataset.theme = look;
   words = WORDS[language];
-  for (const node of document.querySelectorAll("[data-word]")) node.textContent = words[node.dataset.word];
+  for (const node of document.querySelectorAll("[data-word]"))
+    node.textContent = words[node.dataset.word];
   document.title = words.title;
   find("locale").value = language;
   find("theme").value = look;
@@ -95,17 +131,28 @@ function signIn(given) {
   find("user").textContent = claims.sub ?? "";
   find("tenant").textContent = claims.tid ?? "";
   find("command").textContent = curl("/v1/events", {
-    specversion: "1.0", id: "ID", source: "/try", type: "message.received", userid: claims.sub,
+    specversion: "1.0",
+    id: "ID",
+    source: "/try",
+    type: "message.received",
+    userid: claims.sub,
     data: { from: { name: words.sample.name }, preview: words.sample.preview },
-  }).replace('"ID"', '"try-\'$(date +%s)\'"');
-  find("token-command").textContent = curl("/v1/user-tokens", { userId: "ada", expiresInSeconds: 3600 });
+  }).replace('"ID"', "\"try-'$(date +%s)'\"");
+  find("token-command").textContent = curl("/v1/user-tokens", {
+    userId: "ada",
+    expiresInSeconds: 3600,
+  });
 }
 
 /** A call as it is pasted into a shell. */
 function curl(path, body) {
   const text = JSON.stringify(body, null, 1).replaceAll(/\n\s*/g, " ").replaceAll("'", "’");
-  return [`curl ${location.origin}${path} \\`, `  -H "Authorization: Bearer $KEY" \\`,
-    `  -H "Content-Type: application/json" \\`, `  -d '${text}'`].join("\n");
+  return [
+    `curl ${location.origin}${path} \\`,
+    `  -H "Authorization: Bearer $KEY" \\`,
+    `  -H "Content-Type: application/json" \\`,
+    `  -d '${text}'`,
+  ].join("\n");
 }
 
 function complain(why) {
