@@ -30,6 +30,7 @@ const GAP_MS = 1_500; // How long a skipped number may still be on its way.
 const BRIEF_MS = 60_000; // Away for no longer than this, what was missed still pops up.
 const EXPIRES_SOON_MS = 60_000;
 const STALLED_MS = 120_000; // A job that says nothing for so long takes its toast down.
+const BURST_MS = 250; // Toasts that follow each other so closely come without a movement.
 const LONGEST_TIMER_MS = 0x7fffffff;
 
 // ------------------------------------------------------------------------------------- words
@@ -291,7 +292,7 @@ ul { list-style: none; }
   .item:not(:hover, :has(:focus-visible)) .foot .icon { opacity: 0; }
 }
 @media (prefers-reduced-motion: no-preference) {
-  .toast { animation: arrive .22s cubic-bezier(.2, .8, .2, 1); }
+  .toast:not(.at-once) { animation: arrive .22s cubic-bezier(.2, .8, .2, 1); }
   .toast.leaving { animation: leave .14s ease-in forwards; }
   .panel { animation: appear .14s ease-out; }
   .fill { transition: width .3s ease-out; }
@@ -1091,6 +1092,7 @@ class Toasts {
   #shown = new Map(); // id → { item, node, parts, timer, left, since }
   #dismissed = new Map(); // jobs whose toast was closed before their end
   #number = 0;
+  #poppedAt = -Infinity;
   #hidden = 0;
   #held = false;
 
@@ -1135,6 +1137,9 @@ class Toasts {
     if (this.#dismissed.has(item.id) && isUnderWay(item)) return false;
     this.#dismissed.delete(item.id);
     const shown = this.#build(item);
+    // In a burst nothing moves: it would be unrest, and drawing it would hold up the next.
+    shown.node.classList.toggle("at-once", performance.now() - this.#poppedAt < BURST_MS);
+    this.#poppedAt = performance.now();
     this.#shown.set(item.id, shown);
     this.#fill(shown);
     this.#region.insertBefore(shown.node, this.#more);

@@ -106,7 +106,6 @@ function show() {
   words = WORDS[language];
   for (const node of document.querySelectorAll("[data-word]"))
     node.textContent = words[node.dataset.word];
-  document.title = words.title;
   find("locale").value = language;
   find("theme").value = look;
   toasts.locale = language;
@@ -172,8 +171,16 @@ function showState() {
   complain(words.expired);
 }
 
+let titleIsDue = false;
+
+/** The count in the window's title, four times a second at most: browsers take their time with it. */
 function showCount() {
-  document.title = toasts.unread > 0 ? `(${toasts.unread}) ${words.title}` : words.title;
+  if (titleIsDue) return;
+  titleIsDue = true;
+  setTimeout(() => {
+    titleIsDue = false;
+    document.title = toasts.unread > 0 ? `(${toasts.unread}) ${words.title}` : words.title;
+  }, 250);
 }
 
 async function copy(button, from) {
