@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocketRoute
 
-from tests.browser import PATIENCE_MS, Complaints, chromium
+from tests import chromium
+from tests.chromium import PATIENCE_MS, Complaints
 from tests.event_samples import TYPES
 from tests.hub_process import HubProcess, hub_process
 
@@ -229,5 +230,5 @@ def stage(
 ) -> Iterator[Stage]:
     """A hub, and a browser where there is none yet, for as long as the block lasts."""
     with ExitStack() as stack:
-        used = stack.enter_context(chromium()) if browser is None else browser
+        used = stack.enter_context(chromium.browser()) if browser is None else browser
         yield Stage(stack.enter_context(hub_process(data, settings)), used)

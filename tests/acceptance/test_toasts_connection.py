@@ -12,7 +12,7 @@ import jwt
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import PATIENCE_MS, Complaints
+from tests.chromium import PATIENCE_MS, Complaints
 from tests.toast_pages import REFUSED, TENANT, Stage, ToastPage, Wire, item, stage
 
 expect.set_options(timeout=PATIENCE_MS)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import PATIENCE_MS
+from tests.chromium import PATIENCE_MS
 from tests.toast_pages import Stage, Wire, item, stage
 
 expect.set_options(timeout=PATIENCE_MS)

@@ -7,9 +7,8 @@ import subprocess
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
-from tests.npm import install
+from tests.docs_code import blocks
+from tests.node_packages import install, needs_node
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notifications" / "http" / "static" / "toasts"
@@ -17,10 +16,6 @@ TYPESCRIPT = ROOT / "tests" / "typescript"
 PAGE = ROOT / "docs" / "toasts.md"
 COMPONENT = (FOLDER / "huntaze-toasts.js").read_text()
 DECLARED = (FOLDER / "huntaze-toasts.d.ts").read_text()
-
-_needs_node = pytest.mark.skipif(
-    shutil.which("npm") is None, reason="npm is not on this machine (Debian: apt install npm)"
-)
 
 
 def script() -> ModuleType:
@@ -39,13 +34,12 @@ def test_the_types_are_what_the_api_is() -> None:
     assert (FOLDER / "hub-types.d.ts").read_text() == made.types_of(made.document())
 
 
-@_needs_node
+@needs_node
 def test_the_documented_example_is_right_by_its_types(tmp_path: Path) -> None:
     """The React example of the docs compiles as printed, strictly, and so do the types."""
     install(TYPESCRIPT)
-    example = re.search(r"^```tsx\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert example
-    (tmp_path / "Notifications.tsx").write_text(example[1])
+    (example,) = blocks("toasts.md", "tsx")
+    (tmp_path / "Notifications.tsx").write_text(example)
     for name in ("huntaze-toasts.d.ts", "hub-types.d.ts"):
         shutil.copy(FOLDER / name, tmp_path)
     (tmp_path / "node_modules").symlink_to(TYPESCRIPT / "node_modules")

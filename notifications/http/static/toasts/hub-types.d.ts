@@ -1,6 +1,12 @@
 // Types of the Huntaze hub's API. Made from its OpenAPI document by scripts/hub_types.py:
 // change the API, run that, and commit what it writes.
 
+/** What an action that needs nothing else may be sent: whose thing it is about. */
+export type ActionIn = {
+  /** With the admin's key: the tenant. With a tenant's key it may be left out. */
+  tenantId?: string | null;
+};
+
 /** The process answers. */
 export type Alive = {
   status?: "ok";
@@ -96,6 +102,33 @@ export type CloudEvent = {
   data: DataWebhookTest;
 });
 
+/** A message that nobody could deal with, and why. */
+export type DeadLetterOut = {
+  subscription: string;
+  sequenceNumber: number;
+  reason: string;
+  description: string;
+  deadAt: string;
+  enqueuedAt: string;
+  deliveryCount: number;
+  messageId: string;
+  subject: string | null;
+  contentType: string | null;
+  properties: Record<string, string | number | boolean>;
+  /** How `body` is written here. */
+  bodyEncoding: "json" | "base64";
+  /** How long it is, whatever is shown of it. */
+  bodyBytes: number;
+  /** JSON where it is JSON and short; else its beginning. */
+  body: unknown;
+};
+
+/** Dead letters, by subscription and number. */
+export type DeadLetterPage = {
+  items: DeadLetterOut[];
+  nextCursor: string | null;
+};
+
 /** One event to one target, with all that was tried. */
 export type DeliveryOut = {
   id: string;
@@ -142,6 +175,8 @@ export type EndpointIn = {
   headers?: Record<string, string>;
   /** `v1` is always sent; `v1a` where asked for. */
   signatures?: ("v1" | "v1a")[];
+  /** The most attempts that are begun within a second; null is no limit. */
+  ratePerSecond?: number | null;
 };
 
 /** An endpoint. Values of headers that carry credentials are hidden as `***`. */
@@ -152,6 +187,7 @@ export type EndpointOut = {
   description: string;
   headers: Record<string, string>;
   signatures: ("v1" | "v1a")[];
+  ratePerSecond: number | null;
   state: "active" | "paused" | "disabled";
   stateReason: string | null;
   publicKey: string;
@@ -178,6 +214,8 @@ export type EndpointPatch = {
   headers?: Record<string, string>;
   /** `v1` is always sent; `v1a` where asked for. */
   signatures?: ("v1" | "v1a")[];
+  /** The most attempts that are begun within a second; null is no limit. */
+  ratePerSecond?: number | null;
 };
 
 /** An endpoint and its secret, which is shown this once. */
@@ -188,6 +226,7 @@ export type EndpointWithSecret = {
   description: string;
   headers: Record<string, string>;
   signatures: ("v1" | "v1a")[];
+  ratePerSecond: number | null;
   state: "active" | "paused" | "disabled";
   stateReason: string | null;
   publicKey: string;
@@ -291,6 +330,16 @@ export type KeyWithText = {
   key: string;
 };
 
+/** How many there were, and whether there are more. */
+export type MovedOut = {
+  dryRun: boolean;
+  count: number;
+  reasons: Record<string, number>;
+  /** What dies from now on has a higher number. */
+  upTo: number;
+  nextCursor: string | null;
+};
+
 /** What went wrong (RFC 9457). */
 export type Problem = {
   type: string;
@@ -317,6 +366,80 @@ export type Ready = {
   checks: string[];
   degraded: Record<string, string>;
   sweepAgeSeconds: number | null;
+};
+
+/** What is to be replayed. `states` says what is taken up: deliveries that are `exhausted` or `parked`, and events that the endpoint asks for and never got (`absent`), where it is left out. `delivered` and `skipped` ones are taken up again when asked for. */
+export type ReplayIn = {
+  /** With the admin's key: the tenant. With a tenant's key it may be left out. */
+  tenantId?: string | null;
+  /** RFC 3339, with a zone. */
+  since: string;
+  until?: string | null;
+  /** As an endpoint's. */
+  eventTypes?: string[];
+  states?: ("exhausted" | "parked" | "absent" | "delivered" | "skipped")[];
+  /** Only say how much it would be. */
+  dryRun?: boolean;
+};
+
+/** A replay, and how far it is. `total` is how much there was when it began; `retried` deliveries began a new round, and `added` ones were made, for events that the endpoint never got. While it runs, `reason` says what it waits for. */
+export type ReplayOut = {
+  id: string;
+  endpointId: string;
+  since: string;
+  until: string;
+  eventTypes: string[];
+  states: ("exhausted" | "parked" | "absent" | "delivered" | "skipped")[];
+  state: "running" | "done" | "cancelled";
+  reason: string | null;
+  total: number;
+  retried: number;
+  added: number;
+  askedBy: string;
+  createdAt: string;
+  updatedAt: string;
+};
+
+/** Replays, newest first. */
+export type ReplayPage = {
+  items: ReplayOut[];
+  nextCursor: string | null;
+};
+
+/** What a replay would take up now. */
+export type ReplayPreview = {
+  dryRun: true;
+  endpointId: string;
+  matching: Record<string, number>;
+  total: number;
+};
+
+/** Which dead letters are meant: those to which everything that is said applies. */
+export type Selection = {
+  /** Whose dead letters. */
+  subscription: string;
+  /** Those that died of it. */
+  reason?: string | null;
+  /** Those with these numbers. */
+  sequenceNumbers?: number[] | null;
+  /** Those that died before that time (RFC 3339). */
+  before?: string | null;
+  /** Those up to this number: as a dry run said it. */
+  upTo?: number | null;
+  /** Only say how many it would be. */
+  dryRun?: boolean;
+  /** How many at most. */
+  limit?: number;
+  /** `nextCursor` of the answer before, to go on. */
+  cursor?: string | null;
+};
+
+/** The same, for an action in a user's inbox. */
+export type SubjectIn = {
+  /** With the admin's key: the tenant. With a tenant's key it may be left out. */
+  tenantId?: string | null;
+  /** With an API key: the user, here or in the query. */
+  userId?: string | null;
 };
 
 /** Whose token, and for how long. */
@@ -384,7 +507,7 @@ export type DataEndpointDisabled = {
   endpointId: string;
   /** Where the endpoint received its deliveries. */
   url: string;
-  /** Short and constant: `gone` where it answered 410, `manual` where somebody switched it off. */
+  /** Short and constant: `gone` where it answered 410, `failing` where nothing succeeded for five days, `manual` where somebody switched it off. */
   reason: string;
   /** For how many days its deliveries are kept. */
   parkDays?: number;
