@@ -16,7 +16,7 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 FUZZ_EXAMPLES ?= 200
 FUZZ_SEED ?= $(shell date +%s)
-BENCHES := latency webhooks backlog isolation
+BENCHES := latency toasts webhooks backlog isolation
 
 # The first that runs, is new enough and can make virtual environments; a name alone proves nothing.
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
@@ -47,7 +47,7 @@ fuzz: $(TEST_STAMP)
 	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_SEED=$(FUZZ_SEED) \
 		$(BIN)/pytest -q tests/acceptance/test_openapi_fuzz.py
 
-bench: $(STAMP)
+bench: $(TEST_STAMP)
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(BIN)/python bench/$$bench.py; done
 
 # The Python that environments are made with; fails where there is none that will do.

@@ -1,27 +1,51 @@
-"""A real browser for tests that look at pages."""
+"""A real browser for tests that look at pages: Chromium, driven through Playwright."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+PATIENCE_MS = 20_000
+"""How long something may take to show; the machine may be busy."""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 EXECUTABLE = next((found for name in NAMES if (found := shutil.which(name))), None)
+MUST_BE_HERE = os.environ.get("CI", "").lower() in ("1", "true")
+WHY_NOT = f"none of {', '.join(NAMES)} is on this machine (Debian: apt install chromium)"
 
-needed = pytest.mark.skipif(
-    EXECUTABLE is None, reason=f"none of {', '.join(NAMES)} is on this machine"
-)
+needed = pytest.mark.skipif(EXECUTABLE is None and not MUST_BE_HERE, reason=WHY_NOT)
+
+ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu")
+"""The sandbox cannot be had as root in a container; what it is shown is ours."""
 
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Headless Chromium, as this machine has it."""
+    """Headless Chromium; where it is missing a skip, or a failure where `CI` is set."""
+    if EXECUTABLE is None:
+        pytest.fail(WHY_NOT) if MUST_BE_HERE else pytest.skip(WHY_NOT)
     with sync_playwright() as playwright:
-        # Its sandbox cannot be had as root in a container; what it is shown is ours.
-        running = playwright.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox"])
+        running = playwright.chromium.launch(executable_path=EXECUTABLE, args=list(ARGUMENTS))
         try:
             yield running
         finally:
             running.close()
+
+
+class Complaints:
+    """What a page writes to its console as a warning or an error, and what it throws."""
+
+    def __init__(self, page: Page, *, besides: Sequence[str] = ()) -> None:
+        self.found: list[str] = []
+        self._besides = tuple(besides)
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.found.append(str(error)))
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type not in ("error", "warning"):
+            return
+        if not any(expected in message.text for expected in self._besides):
+            self.found.append(message.text)

@@ -12,13 +12,13 @@ FOLDER = Path(__file__).parent / "node"
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
 
 
-def install() -> None:
+def install(folder: Path = FOLDER) -> None:
     """`npm ci` on first use, and again whenever the lock file is newer; once at a time."""
-    installed = FOLDER / "node_modules" / ".package-lock.json"
-    lock = FOLDER / "package-lock.json"
+    installed = folder / "node_modules" / ".package-lock.json"
+    lock = folder / "package-lock.json"
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
             return
         command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, timeout=120)
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)

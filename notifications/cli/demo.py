@@ -29,6 +29,7 @@ from notifications.cli.demo_story import (
     call,
     how_to_try,
     tell,
+    toasts_page,
 )
 from notifications.cli.demo_targets import Receiver, browser, mailboxes
 from notifications.cli.logs import set_up_logging
@@ -127,7 +128,7 @@ async def _story(world: World, enough: float, *, once: bool) -> None:
         raise Complaint("\n".join(missing))
     click.echo("\n".join(["", *missing] if missing else ["", f"all {world.board.count} landed"]))
     if not once:
-        click.echo(how_to_try(world))
+        click.echo(how_to_try(world, await toasts_page(world, ALEX)))
         await asyncio.Event().wait()
 
 

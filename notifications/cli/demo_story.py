@@ -123,8 +123,15 @@ def _who(channel: str, person: Person | None) -> str:
     return RECEIVER if channel == Channel.WEBHOOK else (person or CAMILLE).id
 
 
-def how_to_try(world: World) -> str:
-    """Lines to paste into another terminal."""
+async def toasts_page(world: World, person: Person) -> str:
+    """Where somebody's toasts and inbox can be seen in a browser, for an hour."""
+    body = {"userId": person.id, "expiresInSeconds": 3600}
+    token = (await call(world.api, "POST", "/v1/user-tokens", body))["token"]
+    return f"{world.url}/toasts#token={token}&locale={person.locale}"
+
+
+def how_to_try(world: World, page: str) -> str:
+    """Lines to paste into another terminal, and the page of ALEX."""
     bearer = f"-H 'Authorization: Bearer {world.key}'"
     event = {
         "specversion": "1.0",
@@ -138,9 +145,13 @@ def how_to_try(world: World) -> str:
     body = orjson.dumps(event).decode().replace("ID", "try-'$(date +%s)'")
     refused = f"demo-{world.run}-{[name for name, _ in STORY].index(FAILS_ONCE) + 1}"
     return f"""
+See the toasts and the inbox of {ALEX.id} in a browser, for an hour:
+
+{page}
+
 Try it yourself, in another terminal:
 
-# publish an event, and see it land here
+# publish an event, and see it land here and in the browser
 curl -s {world.url}/v1/events {bearer} -H 'Content-Type: application/json' -d '{body}'
 
 # what became of the event whose webhook was refused at first

@@ -24,6 +24,7 @@ from notifications.http import (
     keys,
     openapi,
     replays,
+    toasts,
     user_tokens,
     users,
 )
@@ -48,6 +49,7 @@ ROUTERS: Sequence[APIRouter] = (
     user_tokens.tokens,
     keys.router,
     health.router,
+    toasts.router,
 )
 
 _OPEN_TO_PAGES = ("/v1/inbox", "/v1/realtime/")

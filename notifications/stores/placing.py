@@ -141,7 +141,8 @@ def _write(tx: Transaction, rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
     statement = codes.upsert(tx.connection, tables.inbox)
-    kept = ("tenant_id", "user_id", "item_id", "created_at")
+    # `created_at` goes along with what it is of: an item that tells of something new is new.
+    kept = ("tenant_id", "user_id", "item_id")
     replaced = {name: statement.excluded[name] for name in rows[0] if name not in kept}
     tx.connection.execute(
         statement.on_conflict_do_update(

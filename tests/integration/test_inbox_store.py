@@ -84,6 +84,21 @@ async def test_marking_gives_a_new_seq_and_the_new_count(world: LedgerWorld) -> 
     assert [placed.item] == await world.inbox.page(*ADA, state=None, after=2, limit=10)
 
 
+async def test_an_item_has_the_time_of_what_it_says(world: LedgerWorld) -> None:
+    """A later entry brings its time along, and being read changes it not: lists go by it."""
+    await world.notify("itm_0", rank=0)
+    world.clock.at += 60_000
+    placed = await world.notify("itm_0", rank=1)
+    later = world.clock.now()
+    world.clock.at += 60_000
+    await world.inbox.mark(*ADA, "itm_0", "read")
+
+    (item,) = await everything(world)
+
+    assert placed.item is not None
+    assert placed.item.entry.created_at == item.entry.created_at == later
+
+
 async def test_marking_again_changes_nothing(world: LedgerWorld) -> None:
     """A state that is there already is no change: the same seq, the same count."""
     await world.notify("itm_0")
