@@ -28,6 +28,8 @@ from notifications.http import (
     users,
 )
 from notifications.http.auth import Gate
+from notifications.http.console.router import router as console
+from notifications.http.console.sessions import Sessions
 from notifications.http.forms import invalid
 from notifications.http.middleware import Envelope, Faults, Requests, UserRoutesCors
 from notifications.http.problems import TITLES, Problem, log_fault, problem_of
@@ -48,6 +50,7 @@ ROUTERS: Sequence[APIRouter] = (
     user_tokens.tokens,
     keys.router,
     health.router,
+    console,
 )
 
 _OPEN_TO_PAGES = ("/v1/inbox", "/v1/realtime/")
@@ -83,6 +86,9 @@ def build_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.gate = Gate(services)
     app.state.requests = requests
+    app.state.sessions = Sessions(
+        services.admin_keys, services.console.secrets, services.clock, services.dice
+    )
     for router in ROUTERS:
         # As they are: the framework's way of including routers costs 20 µs a request.
         app.router.routes.extend(router.routes)

@@ -1,0 +1,29 @@
+"""Which tenant a page is about, where it is about one."""
+
+from collections.abc import Sequence
+
+from starlette.responses import Response
+
+from notifications.http.console.visits import Visit
+
+SUGGESTED = 50
+"""Tenants that a field for one suggests."""
+
+
+async def suggested(visit: Visit) -> Sequence[str]:
+    """The first tenants, for fields that ask for one."""
+    return await visit.services.console.tenancy.tenants(after="", limit=SUGGESTED)
+
+
+async def only_tenant(visit: Visit) -> str | None:
+    """The tenant that was named, or the only one that there is."""
+    tenant = visit.tenant()
+    if tenant is not None:
+        return tenant
+    found = await visit.services.console.tenancy.tenants(after="", limit=2)
+    return found[0] if len(found) == 1 else None
+
+
+async def choice(visit: Visit, path: str, nav: str) -> Response:
+    """A page that asks which tenant `path` is to be about."""
+    return visit.page("choose.html", nav=nav, to=path, tenants=await suggested(visit))
