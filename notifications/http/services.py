@@ -33,12 +33,8 @@ from notifications.ports import (
     Registry,
     Rounds,
 )
-<<<<<<< HEAD
-from notifications.records import InboxItem
-from notifications.replaying import Replaying
-=======
 from notifications.records import InboxItem, Mail
->>>>>>> cbbdf7a (Serve the console's pages behind a session of the admin's)
+from notifications.replaying import Replaying
 from notifications.tally import Tally
 
 Probe = Callable[[], Awaitable[None]]
