@@ -20,6 +20,7 @@ from notifications.http.console.looks import LANGUAGE_COOKIE, ZONE_COOKIE, Looks
 from notifications.http.console.sessions import Session, Sessions
 from notifications.http.problems import Refused
 from notifications.http.services import Services, services_of
+from notifications.ids import public_number
 from notifications.text import clean
 
 COOKIE = "huntaze_console"
@@ -150,6 +151,7 @@ class Visit:
             when=self.looks.when,
             says=self.looks.says,
             link=link,
+            public_number=public_number,
             done=self.one_of("done", DONE),
             **{"tenant": None, **values},
         )
