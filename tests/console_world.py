@@ -148,11 +148,14 @@ def console_world(data: Path) -> Iterator[ConsoleWorld]:
     }
     bury(data, [to_webhook("copy-of-lost-1", json.dumps(lost).encode())])
     bury(data, [to_webhook(f"junk-{number}", b"{") for number in range(3)], "not-json")
-    with receiving() as receiver, hub_process(data, SETTINGS) as hub:
-        with httpx.Client(base_url=hub.url, headers=hub.admin, timeout=30) as api:
-            world = ConsoleWorld(hub, api, receiver, "", "")
-            _furnish(world)
-            yield world
+    with (
+        receiving() as receiver,
+        hub_process(data, SETTINGS) as hub,
+        httpx.Client(base_url=hub.url, headers=hub.admin, timeout=30) as api,
+    ):
+        world = ConsoleWorld(hub, api, receiver, "", "")
+        _furnish(world)
+        yield world
 
 
 def _furnish(world: ConsoleWorld) -> None:

@@ -1,6 +1,6 @@
-"""Which tenant a page is about, where it is about one."""
+"""Which tenant a page is about, and what its targets are called."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from starlette.responses import Response
 
@@ -27,3 +27,8 @@ async def only_tenant(visit: Visit) -> str | None:
 async def choice(visit: Visit, path: str, nav: str) -> Response:
     """A page that asks which tenant `path` is to be about."""
     return visit.page("choose.html", nav=nav, to=path, tenants=await suggested(visit))
+
+
+async def names(visit: Visit, tenant: str) -> Mapping[str, str]:
+    """What a tenant's endpoints are called: by their URLs."""
+    return {each.id: each.url for each in await visit.services.directory.endpoints(tenant)}

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from notifications.deliveries import State
 from notifications.errors import NotFound
 from notifications.events import Channel
-from notifications.http.console.choosing import choice, only_tenant, suggested
+from notifications.http.console.choosing import choice, names, only_tenant, suggested
 from notifications.http.console.guard import Pages
 from notifications.http.console.visits import Visit
 from notifications.http.console.why import because, sentence
@@ -81,7 +81,7 @@ async def delivery(visit: Visit) -> Response:
         view=view,
         delivery=view.delivery,
         nobody=NOBODY,
-        text=sentence(view, visit.looks),
+        text=sentence(view, await names(visit, tenant), visit.looks),
         attempts=[(each, because(each.outcome, visit.looks)) for each in view.attempts],
         event=event.event,
         body=orjson.dumps(orjson.loads(event.event.body), option=orjson.OPT_INDENT_2).decode(),

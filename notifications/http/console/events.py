@@ -8,7 +8,7 @@ from starlette.responses import Response
 from notifications.errors import InvalidEvent, NotFound
 from notifications.events import Channel, Event
 from notifications.http.console import timeline
-from notifications.http.console.choosing import suggested
+from notifications.http.console.choosing import names, suggested
 from notifications.http.console.guard import Pages
 from notifications.http.console.overview import went
 from notifications.http.console.visits import Visit
@@ -63,7 +63,9 @@ async def event(visit: Visit) -> Response:
         tenant=tenant,
         view=view,
         event=view.event,
-        answer=answer(view, carried(visit.services, view.event), visit.looks),
+        answer=answer(
+            view, carried(visit.services, view.event), await names(visit, tenant), visit.looks
+        ),
         steps=timeline.steps(view, visit.looks),
         data=orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(),
     )

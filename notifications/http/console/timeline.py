@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from notifications.deliveries import State
 from notifications.events import Channel
 from notifications.http.console.looks import Looks
-from notifications.http.console.why import because, is_under_way, sentence
+from notifications.http.console.why import because, is_under_way
 from notifications.ids import public_number
 from notifications.records import DeliveryView, EventView
 from notifications.routing import NOBODY
@@ -74,12 +74,13 @@ def _standing(view: DeliveryView, accepted_at: int, looks: Looks) -> Sequence[St
         return ()
     at = max([delivery.created_at, *(each.at for each in view.attempts)])
     state: str = delivery.state.value
-    text = sentence(view, looks)
     if delivery.state is State.PENDING:
         state = "waiting"
         if not is_under_way(delivery):
             at = max(at, delivery.due_at or 0)
-            text = looks.t("step.due")
+        text = looks.t("step.now" if is_under_way(delivery) else "step.due")
+    else:
+        text = looks.t(f"step.{state}", because=because(delivery.reason, looks))
     return (
         Step(
             at=at,

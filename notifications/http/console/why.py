@@ -5,7 +5,7 @@ has none is said as it is.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from notifications.deliveries import Delivery, State
@@ -15,6 +15,9 @@ from notifications.records import DeliveryView, EventView
 from notifications.routing import NOBODY
 
 _STATUS = re.compile(r"http-([0-9]{3})")
+Names = Mapping[str, str]
+"""What people call targets: endpoints by their URL. A target that is not among them is its id."""
+
 _WORST = (State.EXHAUSTED, State.PARKED, State.PENDING, State.SKIPPED)
 """What an answer begins with: what needs somebody most."""
 
@@ -55,9 +58,9 @@ class Answer:
     lines: Sequence[Line]
 
 
-def answer(view: EventView, carried: Collection[Channel], looks: Looks) -> Answer:
+def answer(view: EventView, carried: Collection[Channel], names: Names, looks: Looks) -> Answer:
     """What became of an event; `carried` is by which channels its type goes."""
-    lines = [_of_delivery(each, looks) for each in view.deliveries]
+    lines = [_of_delivery(each, names, looks) for each in view.deliveries]
     there = {line.channel for line in lines}
     for channel in Channel:
         if channel in there:
@@ -85,32 +88,33 @@ def _summed_up(lines: Sequence[Line], looks: Looks) -> Answer:
     return Answer(state=worst, headline=headline, text=" ".join(telling[:3]), lines=lines)
 
 
-def _of_delivery(view: DeliveryView, looks: Looks) -> Line:
+def _of_delivery(view: DeliveryView, names: Names, looks: Looks) -> Line:
     delivery = view.delivery
     target = None if delivery.target == NOBODY else delivery.target
     return Line(
         channel=delivery.channel,
         state=delivery.state.value,
         target=target,
-        text=sentence(view, looks),
+        text=sentence(view, names, looks),
         view=view,
     )
 
 
-def sentence(view: DeliveryView, looks: Looks) -> str:
+def sentence(view: DeliveryView, names: Names, looks: Looks) -> str:
     """What became of a delivery."""
     delivery = view.delivery
+    target = names.get(delivery.target, delivery.target)
     match delivery.state:
         case State.DELIVERED:
-            return _delivered(view, looks)
+            return _delivered(view, target, looks)
         case State.PENDING:
-            return _pending(view, looks)
+            return _pending(view, target, looks)
         case State.PARKED:
             return looks.t("why.parked", because=because(delivery.reason, looks))
         case State.SKIPPED:
             return _cap(because(delivery.reason, looks)) + "."
         case State.EXHAUSTED:
-            return _exhausted(view, looks)
+            return _exhausted(view, target, looks)
 
 
 def because(reason: str | None, looks: Looks) -> str:
@@ -129,11 +133,11 @@ def is_under_way(delivery: Delivery) -> bool:
     return delivery.state is State.PENDING and delivery.claimed
 
 
-def _delivered(view: DeliveryView, looks: Looks) -> str:
+def _delivered(view: DeliveryView, target: str, looks: Looks) -> str:
     delivery = view.delivery
     made = view.attempts[-1] if view.attempts else None
     values = {
-        "target": delivery.target,
+        "target": target,
         "when": looks.moment(made.at + made.duration_ms if made else delivery.created_at),
         "n": looks.n(len(view.attempts)),
     }
@@ -141,32 +145,34 @@ def _delivered(view: DeliveryView, looks: Looks) -> str:
     return looks.t(f"why.delivered.{delivery.channel}{more}", **values)
 
 
-def _pending(view: DeliveryView, looks: Looks) -> str:
+def _pending(view: DeliveryView, target: str, looks: Looks) -> str:
     delivery = view.delivery
     if is_under_way(delivery):
-        return looks.t("why.pending.now", target=delivery.target)
+        return looks.t("why.pending.now", target=target)
     due = looks.moment(delivery.due_at or delivery.created_at)
     if not view.attempts:
-        return looks.t("why.pending.first", target=delivery.target, when=due)
+        return looks.t("why.pending.first", target=target, when=due)
     last = because(view.attempts[-1].outcome, looks)
     return looks.t(
-        "why.pending.again", target=delivery.target, when=due, because=last,
+        "why.pending.again", target=target, when=due, because=last,
         n=looks.n(len(view.attempts)),
     )  # fmt: skip
 
 
-def _exhausted(view: DeliveryView, looks: Looks) -> str:
+def _exhausted(view: DeliveryView, target: str, looks: Looks) -> str:
     delivery = view.delivery
     why = because(delivery.reason, looks)
     if delivery.target == NOBODY:
         return looks.t("why.exhausted.nobody", because=why)
-    values = {"target": delivery.target, "because": why}
+    values = {"target": target, "because": why}
     if not view.attempts:
         return looks.t("why.exhausted.untried", **values)
     last = view.attempts[-1]
     if last.outcome == delivery.reason or last.outcome == State.DELIVERED:
         return looks.tn("why.exhausted.final", len(view.attempts), **values)
     values["last"] = because(last.outcome, looks)
+    if delivery.reason == "attempts-used":
+        return looks.tn("why.exhausted.used", len(view.attempts), **values)
     return looks.tn("why.exhausted.tried", len(view.attempts), **values)
 
 
