@@ -58,7 +58,7 @@ async def deliveries(visit: Visit) -> Response:
         channels=_CHANNELS,
         chosen={"state": state or "", "channel": channel or "", "endpoint": endpoint or ""},
         deliveries=[(public_number(view.delivery.id), view, _short(visit, view)) for view in page],
-        nobody=NOBODY,
+        names=await names(visit, tenant),
         further=further,
         later=visit.asked("cursor") is not None,
     )
@@ -68,7 +68,7 @@ async def delivery(visit: Visit) -> Response:
     """One, with every attempt: what was asked, and what was answered."""
     tenant = visit.its_tenant()
     view, event = await _found(visit, tenant)
-    endpoint = None
+    called, endpoint = await names(visit, tenant), None
     if view.delivery.channel is Channel.WEBHOOK:
         for each in await visit.services.directory.endpoints(tenant):
             if each.id == view.delivery.target:
@@ -81,7 +81,8 @@ async def delivery(visit: Visit) -> Response:
         view=view,
         delivery=view.delivery,
         nobody=NOBODY,
-        text=sentence(view, await names(visit, tenant), visit.looks),
+        text=sentence(view, called, visit.looks),
+        names=called,
         attempts=[(each, because(each.outcome, visit.looks)) for each in view.attempts],
         event=event.event,
         body=orjson.dumps(orjson.loads(event.event.body), option=orjson.OPT_INDENT_2).decode(),

@@ -57,15 +57,15 @@ async def event(visit: Visit) -> Response:
     if view is None:
         raise NotFound(visit.looks.t("error.no_event"))
     document = orjson.loads(view.event.body)
+    called = await names(visit, tenant)
     return visit.page(
         "event.html",
         nav="events",
         tenant=tenant,
         view=view,
         event=view.event,
-        answer=answer(
-            view, carried(visit.services, view.event), await names(visit, tenant), visit.looks
-        ),
+        answer=answer(view, carried(visit.services, view.event), called, visit.looks),
+        names=called,
         steps=timeline.steps(view, visit.looks),
         data=orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(),
     )
