@@ -29,18 +29,23 @@ SETTINGS = {
 WITHIN_S = 30
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """Chromium, closed at the end. Where there is none, the test is skipped; under CI it fails."""
+def chromium_path() -> str:
+    """Where Chromium is. Where there is none, the test is skipped; under CI it fails."""
     path = str(CHROMIUM) if CHROMIUM.exists() else shutil.which("chromium")
     if path is None:
         why = f"there is no {CHROMIUM} (Debian: apt install chromium)"
         if os.environ.get("CI", "").lower() in ("1", "true"):
             pytest.fail(why)
         pytest.skip(why)
+    return path
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Chromium, closed at the end."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
+            executable_path=chromium_path(), args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
         try:
             yield browser

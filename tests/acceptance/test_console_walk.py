@@ -1,4 +1,4 @@
-"""The console walked through in a real browser, on a real hub: with the mouse, and with keys only."""
+"""The console walked through in a real browser, on a real hub: by mouse, and by keys alone."""
 
 import re
 from collections.abc import Iterator
@@ -6,24 +6,25 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.console_world import WITHIN_S, ConsoleWorld, chromium, console_world
+from tests.console_world import WITHIN_S, ConsoleWorld, chromium, chromium_path, console_world
 from tests.hub_process import wait_until
 
 PATIENCE_MS = WITHIN_S * 1_000
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all."""
-    with chromium() as browser:
-        yield browser
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleWorld]:
+    """One hub for all; only where there is a browser."""
+    chromium_path()
+    with console_world(tmp_path_factory.mktemp("hub") / "data") as world:
+        yield world
 
 
 @pytest.fixture(scope="module")
-def world(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleWorld]:
-    """One hub for all; only where there is a browser."""
-    with console_world(tmp_path_factory.mktemp("hub") / "data") as world:
-        yield world
+def browser(world: ConsoleWorld) -> Iterator[Browser]:
+    """One browser for all."""
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
