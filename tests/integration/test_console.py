@@ -413,6 +413,21 @@ async def test_what_is_not_there_is_said_in_a_page(
         assert "<h1>" in answer.text
 
 
+async def test_a_slash_too_many_does_no_harm(admin: httpx.AsyncClient) -> None:
+    """`/console/` is the console."""
+    answer = await admin.get("/console/")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console")
+
+
+async def test_requests_are_counted_by_their_route(world: World, admin: httpx.AsyncClient) -> None:
+    """`/metrics` tells the console's pages apart."""
+    await admin.get("/console/tenants")
+    text = (await admin.get("/metrics")).text
+
+    assert 'route="/console/tenants",status="200"' in text
+
+
 async def test_a_link_from_elsewhere_keeps_the_session(admin: httpx.AsyncClient) -> None:
     """Browsers keep the cookie back then: one more step, from this site, brings it along."""
     headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}

@@ -43,11 +43,13 @@ class Pages:
 
     def _add(self, method: str, path: str, page: Page, *, is_open: bool) -> None:
         async def answer(request: Request) -> Response:
+            request.scope["route"] = route  # by which requests are counted
             return await _answered(request, page, is_open=is_open)
 
         # No route of the API's: nothing of it is in the OpenAPI document.
         whole = f"/console{path}"
-        self.routes.append(Route(whole, answer, methods=[method], include_in_schema=False))
+        route = Route(whole, answer, methods=[method], include_in_schema=False)
+        self.routes.append(route)
 
 
 def router_of(*parts: Pages) -> APIRouter:
@@ -60,6 +62,8 @@ def router_of(*parts: Pages) -> APIRouter:
 
 
 async def _nowhere(visit: Visit) -> Response:
+    if not visit.request.path_params["rest"]:
+        return visit.go("")
     raise NotFound(visit.looks.t("error.nowhere"))
 
 

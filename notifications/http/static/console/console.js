@@ -11,10 +11,9 @@ function tellZone() {
   const secure = location.protocol === "https:" ? "; Secure" : "";
   document.cookie =
     `huntaze_zone=${zone}; Path=/console; Max-Age=31536000; SameSite=Strict${secure}`;
-  // The page was written before the zone was known.
-  if (!told && document.cookie.includes("huntaze_zone=") && document.querySelector("time")) {
-    location.reload();
-  }
+  // The page was written before the zone was known. What answered a form is not asked for twice.
+  const again = "got" in document.body.dataset && document.querySelector("time");
+  if (!told && again && document.cookie.includes("huntaze_zone=")) location.reload();
 }
 
 // The part of the overview that changes is asked for again and put in its place.
