@@ -97,15 +97,14 @@ deliveries = sa.Table(
         postgresql_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),
     ),
     sa.Index(
-        "deliveries_held_by_endpoint",
+        "deliveries_held_by_target",
         "tenant_id",
         "state",
+        "channel",
         "target",
         "id",
-        sqlite_where=sa.text("channel = 'webhook' AND state IN ('pending', 'parked', 'exhausted')"),
-        postgresql_where=sa.text(
-            "channel = 'webhook' AND state IN ('pending', 'parked', 'exhausted')"
-        ),
+        sqlite_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),
+        postgresql_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),
     ),
     sa.Index(
         "deliveries_by_endpoint",

@@ -119,7 +119,7 @@ READS: dict[str, tuple[Call, str]] = {
     ),
     "deliveries by endpoint and state": (
         lambda w: w.queries.deliveries("acme", endpoint_id="ep_1", state="parked", limit=5),
-        "deliveries_held_by_endpoint (tenant_id=? AND state=? AND target=? AND id<?)",
+        "deliveries_held_by_target (tenant_id=? AND state=? AND channel=? AND target=? AND id<?)",
     ),
     "deliveries by channel and state": (
         lambda w: w.queries.deliveries("acme", channel="email", state="exhausted", limit=5),

@@ -8,8 +8,6 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-_HELD = "state IN ('pending', 'parked', 'exhausted')"
-
 
 def upgrade() -> None:
     """Bring the database here."""
@@ -22,14 +20,15 @@ def upgrade() -> None:
         sqlite_where=named,
         postgresql_where=named,
     )
-    for name, column, where in (
-        ("deliveries_held_by_channel", "channel", _HELD),
-        ("deliveries_held_by_endpoint", "target", f"channel = 'webhook' AND {_HELD}"),
+    held = sa.text("state IN ('pending', 'parked', 'exhausted')")
+    for name, columns in (
+        ("deliveries_held_by_channel", ["channel"]),
+        ("deliveries_held_by_target", ["channel", "target"]),
     ):
         op.create_index(
             name,
             "deliveries",
-            ["tenant_id", "state", column, "id"],
-            sqlite_where=sa.text(where),
-            postgresql_where=sa.text(where),
+            ["tenant_id", "state", *columns, "id"],
+            sqlite_where=held,
+            postgresql_where=held,
         )
