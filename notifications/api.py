@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
 
-from notifications.bootstrap import LocalHub
+from notifications.bootstrap import TEMPLATES, LocalHub
+from notifications.bus.topology import CONSUMERS
 from notifications.catalogue import Catalogue
 from notifications.channels.realtime.items import inbox_changed, item_json
 from notifications.channels.realtime.plain import SUBPROTOCOL
@@ -17,16 +18,20 @@ from notifications.channels.webhooks import signatures
 from notifications.channels.webhooks.channel import check_event_types, check_headers
 from notifications.channels.webhooks.guard import Network, check_url
 from notifications.database import Database
-from notifications.directory import SigningSecret
+from notifications.deliveries import Delivery
+from notifications.directory import SigningSecret, User
 from notifications.endpoints import Endpoints
 from notifications.errors import FieldError
+from notifications.events import Event
 from notifications.http.app import build_app
 from notifications.http.limits import Publishes
-from notifications.http.services import ClientUrl, Probe, Services, Vitals
+from notifications.http.services import ClientUrl, Console, Probe, RenderMail, Services, Vitals
 from notifications.http.wire import BODY_WITHIN_S
+from notifications.ids import public_id
 from notifications.ports import Dice
 from notifications.rates import Rates
-from notifications.records import InboxItem
+from notifications.records import InboxItem, Mail
+from notifications.rendering import Renderer
 from notifications.retries import SECOND
 from notifications.stores.writable import WriteProbe
 
@@ -80,6 +85,14 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
                 degraded=lambda: {"email": why} if (why := hub.mailer.trouble()) else {},
             ),
             publishes=Publishes(Rates(hub.settings.limit_publishes), hub.clock),
+            console=Console(
+                templates=TEMPLATES / "console",
+                tenancy=hub.browsing,
+                pulse=hub.browsing,
+                render_mail=mail_renderer(hub.renderer),
+                subscriptions=tuple(sorted(CONSUMERS.values())),
+                secrets=hub.secrets.user_token_secrets,
+            ),
             most_keys=hub.settings.limit_keys,
             admin_keys=hub.secrets.admin_keys,
             allowed_origins=hub.settings.allowed_origins,
@@ -144,6 +157,15 @@ class RealtimeForms:
     def changed(self, item: InboxItem | None, unread: int) -> bytes:
         """What is pushed when the user changed it."""
         return inbox_changed(item, unread)
+
+
+def mail_renderer(renderer: Renderer) -> RenderMail:
+    """Mails as the e-mail channel renders them."""
+
+    def render(event: Event, user: User, delivery: Delivery) -> Mail:
+        return renderer.mail(event, user, delivery=delivery, operation_id=public_id(delivery))
+
+    return render
 
 
 def local_client_url(tokens: ClientTokens) -> ClientUrl:

@@ -56,6 +56,7 @@ from notifications.retries import DAY, SECOND
 from notifications.settings import Secrets, Settings
 from notifications.storage import Storage, open_storage
 from notifications.stores.audit import Expectations
+from notifications.stores.browsing import SqlBrowsing
 from notifications.stores.directory import SqlDirectory, SqlKeys
 from notifications.stores.given_up import SqlGivenUp
 from notifications.stores.inbox import SqlInbox
@@ -138,7 +139,7 @@ class Pipeline:
         dice: Dice,
         numbers: Numbers,
     ) -> None:
-        renderer = Renderer(TEMPLATES, app_url=settings.app_url)
+        self.renderer = renderer = Renderer(TEMPLATES, app_url=settings.app_url)
         intake = Intake(store.ledger, catalogue, clock)
         lanes, outage = Lanes(), Outage(clock)
         adapters: Mapping[Channel, ChannelAdapter] = {
@@ -198,12 +199,14 @@ class LocalHub:
     keys: SqlKeys
     inbox: SqlInbox
     queries: SqlQueries
+    browsing: SqlBrowsing
     sweep: Sweep
     replaying: Replaying
     sockets: Sockets
     mailer: Mailer
     client_tokens: ClientTokens
     pipeline: Pipeline
+    renderer: Renderer
     clock: Clock
     dice: Dice
 
@@ -296,6 +299,7 @@ async def open_local_hub(
             keys=SqlKeys(database, clock),
             inbox=SqlInbox(database),
             queries=SqlQueries(database),
+            browsing=SqlBrowsing(database),
             sweep=sweep,
             replaying=Replaying(
                 directory, SqlReplays(database), replays, runner, clock=clock, numbers=numbers
@@ -304,6 +308,7 @@ async def open_local_hub(
             mailer=mailer,
             client_tokens=tokens,
             pipeline=pipeline,
+            renderer=pipeline.renderer,
             clock=clock,
             dice=dice,
         )

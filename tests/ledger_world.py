@@ -18,6 +18,7 @@ from notifications.deliveries import Attempt, Delivered, Delivery, Failed, Outco
 from notifications.events import Channel, Event, Known, read_event
 from notifications.records import InboxEntry, Placed, Record, Result
 from notifications.sqlite_file import SqliteDatabase
+from notifications.stores.browsing import SqlBrowsing
 from notifications.stores.inbox import SqlInbox
 from notifications.stores.ledger import SqlLedger
 from notifications.stores.queries import SqlQueries
@@ -53,6 +54,7 @@ class LedgerWorld:
     database: Database
     ledger: SqlLedger
     queries: SqlQueries
+    browsing: SqlBrowsing
     inbox: SqlInbox
     clock: HandClock
     _numbers: Numbers = field(repr=False)
@@ -195,7 +197,13 @@ async def ledger_world(folder: Path) -> AsyncIterator[LedgerWorld]:
     ledger = SqlLedger(database, EventsOutbox(bus, EVENTS_TOPIC), numbers, dice)
     try:
         yield LedgerWorld(
-            database, ledger, SqlQueries(database), SqlInbox(database), clock, numbers
+            database,
+            ledger,
+            SqlQueries(database),
+            SqlBrowsing(database),
+            SqlInbox(database),
+            clock,
+            numbers,
         )
     finally:
         await bus.close()

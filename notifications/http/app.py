@@ -29,6 +29,8 @@ from notifications.http import (
     users,
 )
 from notifications.http.auth import Gate
+from notifications.http.console.router import router as console
+from notifications.http.console.sessions import Sessions
 from notifications.http.forms import invalid
 from notifications.http.middleware import Envelope, Faults, Requests, UserRoutesCors
 from notifications.http.problems import TITLES, Problem, log_fault, problem_of
@@ -50,6 +52,7 @@ ROUTERS: Sequence[APIRouter] = (
     keys.router,
     health.router,
     toasts.router,
+    console,
 )
 
 _OPEN_TO_PAGES = ("/v1/inbox", "/v1/realtime/")
@@ -85,6 +88,9 @@ def build_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.gate = Gate(services)
     app.state.requests = requests
+    app.state.sessions = Sessions(
+        services.admin_keys, services.console.secrets, services.clock, services.dice
+    )
     for router in ROUTERS:
         # As they are: the framework's way of including routers costs 20 µs a request.
         app.router.routes.extend(router.routes)

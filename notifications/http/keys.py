@@ -28,11 +28,12 @@ from notifications.http.pagination import (
     read_number,
 )
 from notifications.http.routing import KeyRoute, problem_responses
-from notifications.http.services import services_of
+from notifications.http.services import Services, services_of
 from notifications.records import ApiKey
 
 router = APIRouter(prefix="/v1/api-keys", tags=["API keys"], route_class=KeyRoute)
 
+MAX_NAME = 100
 _KEY_BYTES = 32
 _CURSOR = "k"
 
@@ -41,7 +42,7 @@ class KeyIn(Body):
     """A new key."""
 
     tenant_id: BodyTenant = None
-    name: Annotated[Line, Field(min_length=1, max_length=100)] = "default"
+    name: Annotated[Line, Field(min_length=1, max_length=MAX_NAME)] = "default"
 
 
 class KeyOut(View):
@@ -69,11 +70,21 @@ class KeyPage(View):
 @router.post("", status_code=201, summary="Create a key", responses=problem_responses(429))
 async def create_key(request: Request, body: KeyIn) -> KeyWithText:
     """A key that opens one tenant; with a tenant's key, that tenant."""
-    services = services_of(request)
+    tenant = principal_of(request).tenant(body.tenant_id, place="/tenantId")
+    key, text = await make_key(services_of(request), tenant, body.name)
+    return KeyWithText(**_shown(key), key=text)
+
+
+async def make_key(services: Services, tenant_id: str, name: str) -> tuple[ApiKey, str]:
+    """A new key of a tenant, and its text.
+
+    Raises:
+        OverLimit: The tenant has as many as it may.
+    """
     key = ApiKey(
-        tenant_id=principal_of(request).tenant(body.tenant_id, place="/tenantId"),
+        tenant_id=tenant_id,
         id="key_" + short_id(services.dice),
-        name=body.name,
+        name=name,
         created_at=services.clock.now(),
     )
     secret = base64.urlsafe_b64encode(services.dice.token(_KEY_BYTES)).decode().rstrip("=")
@@ -84,7 +95,7 @@ async def create_key(request: Request, body: KeyIn) -> KeyWithText:
             f"A tenant has at most {services.most_keys} keys: revoke one that is not needed.",
             retry_after=ROOM_AGAIN_S,
         )
-    return KeyWithText(**_shown(key), key=text)
+    return key, text
 
 
 @router.get("", summary="List keys, oldest first")

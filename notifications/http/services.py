@@ -7,13 +7,18 @@ this one needs.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from fastapi import Request
 
+from notifications.browsing import Pulse, Tenancy
 from notifications.catalogue import Catalogue
 from notifications.dead_letters import DeadLetters
+from notifications.deliveries import Delivery
+from notifications.directory import User
 from notifications.endpoints import Endpoints, HealthQueries
+from notifications.events import Event
 from notifications.http.limits import Publishes
 from notifications.http.wire import BODY_WITHIN_S
 from notifications.hub import Hub
@@ -28,7 +33,7 @@ from notifications.ports import (
     Registry,
     Rounds,
 )
-from notifications.records import InboxItem
+from notifications.records import InboxItem, Mail
 from notifications.replaying import Replaying
 from notifications.tally import Tally
 
@@ -38,6 +43,9 @@ Probe = Callable[[], Awaitable[None]]
 ClientUrl = Callable[[str, str, str], Awaitable[tuple[str, str]]]
 """Tenant, user, and the request's own base URL (`https://hub.example`) to a client's URL and
 subprotocol. Asynchronous, because the cloud's service may have to be asked."""
+
+RenderMail = Callable[[Event, User, Delivery], Mail]
+"""The mail of a delivery, as its channel would render it now."""
 
 
 class UserTokens(Protocol):
@@ -87,6 +95,24 @@ class Vitals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """What the console needs beside what the API does.
+
+    Attributes:
+        templates: The folder of its pages.
+        secrets: What sessions are signed with, beside the admin's keys; newest first.
+        subscriptions: Those that may have dead letters.
+    """
+
+    templates: Path
+    tenancy: Tenancy
+    pulse: Pulse
+    render_mail: RenderMail
+    subscriptions: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything that the API talks to.
 
@@ -119,6 +145,7 @@ class Services:
     dice: Dice
     vitals: Vitals
     publishes: Publishes
+    console: Console
     most_keys: int
     admin_keys: tuple[str, ...] = field(repr=False)
     allowed_origins: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ HEALTH_OF = 20
 _NEWEST = (1 << 63) - 1
 _IN_LIST = 400
 _HELD = (State.PENDING, State.PARKED, State.EXHAUSTED)
-"""The states of the partial index `deliveries_held`."""
+"""The states of the partial indexes `deliveries_held…`."""
 
 
 class SqlQueries:
@@ -143,7 +143,7 @@ def _deliveries(
         query = query.where(_d.channel == _literal(Channel.WEBHOOK), _d.target == endpoint_id)
     if state is not None:
         query = query.where(_d.state == state)
-        if state in _HELD and endpoint_id is None and event_key is None:
+        if state in _HELD and event_key is None:
             query = query.where(_d.state.in_([_literal(each) for each in _HELD]))
     if channel is not None:
         query = query.where(_d.channel == channel)

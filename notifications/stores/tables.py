@@ -22,6 +22,15 @@ events = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.UniqueConstraint("tenant_id", "id", name="events_tenant_id"),
     sa.Index("events_by_tenant", "tenant_id", "key"),
+    sa.Index("events_by_type", "tenant_id", "type", "key"),
+    sa.Index(
+        "events_by_user",
+        "tenant_id",
+        "user_id",
+        "key",
+        sqlite_where=sa.text("user_id IS NOT NULL"),
+        postgresql_where=sa.text("user_id IS NOT NULL"),
+    ),
 )
 
 deliveries = sa.Table(
@@ -74,6 +83,25 @@ deliveries = sa.Table(
         "deliveries_held",
         "tenant_id",
         "state",
+        "id",
+        sqlite_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),
+        postgresql_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),
+    ),
+    sa.Index(
+        "deliveries_held_by_channel",
+        "tenant_id",
+        "state",
+        "channel",
+        "id",
+        sqlite_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),
+        postgresql_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),
+    ),
+    sa.Index(
+        "deliveries_held_by_target",
+        "tenant_id",
+        "state",
+        "channel",
+        "target",
         "id",
         sqlite_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),
         postgresql_where=sa.text("state IN ('pending', 'parked', 'exhausted')"),

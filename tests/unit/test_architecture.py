@@ -27,6 +27,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.records",
         "notifications.ports",
         "notifications.dead_letters",
+        "notifications.browsing",
         "notifications.routing",
         "notifications.text",
         "notifications.formats",
@@ -284,7 +285,7 @@ def test_logic_is_given_time_and_chance() -> None:
     assert callers == []
 
 
-PORTS = ("notifications.ports", "notifications.dead_letters")
+PORTS = ("notifications.ports", "notifications.dead_letters", "notifications.browsing")
 
 
 def ports() -> dict[str, list[str]]:

@@ -1,0 +1,83 @@
+"""Events: finding one, and what became of it over all channels."""
+
+from collections.abc import Collection
+
+import orjson
+from starlette.responses import Response
+
+from notifications.errors import InvalidEvent, NotFound
+from notifications.events import Channel, Event
+from notifications.http.console import timeline
+from notifications.http.console.choosing import names, suggested
+from notifications.http.console.guard import Pages
+from notifications.http.console.overview import went
+from notifications.http.console.visits import Visit
+from notifications.http.console.why import answer
+from notifications.http.pagination import number_cursor, page_of, read_number
+from notifications.http.services import Services
+
+PER_PAGE = 25
+_CURSOR = "e"
+
+pages = Pages()
+
+
+async def events(visit: Visit) -> Response:
+    """The list, newest first. Type and user narrow a tenant's events down: that is by index."""
+    tenant, event_id = visit.tenant(), visit.asked("id")
+    if tenant is not None and event_id is not None:
+        return visit.go("/event", tenant=tenant, id=event_id)
+    services = visit.services
+    found = await services.queries.events(
+        tenant,
+        event_type=visit.asked("type") if tenant else None,
+        user_id=visit.asked("user") if tenant else None,
+        below=read_number(visit.asked("cursor"), _CURSOR),
+        limit=PER_PAGE + 1,
+    )
+    page, further = page_of(found, PER_PAGE, lambda view: number_cursor(_CURSOR, view.key))
+    legs = await services.console.pulse.legs([view.key for view in page])
+    return visit.page(
+        "events.html",
+        nav="events",
+        tenant=tenant,
+        tenants=await suggested(visit),
+        types=[each.name for each in services.catalogue.types()],
+        chosen={name: visit.asked(name) or "" for name in ("type", "user", "id")},
+        events=[(view, went(legs[view.key])) for view in page],
+        further=further,
+        later=visit.asked("cursor") is not None,
+    )
+
+
+async def event(visit: Visit) -> Response:
+    """One event, and why somebody got it or did not."""
+    tenant = visit.its_tenant()
+    view = await visit.services.queries.event(tenant, visit.required("id"))
+    if view is None:
+        raise NotFound(visit.looks.t("error.no_event"))
+    document = orjson.loads(view.event.body)
+    called = await names(visit, tenant)
+    return visit.page(
+        "event.html",
+        nav="events",
+        tenant=tenant,
+        view=view,
+        event=view.event,
+        answer=answer(view, carried(visit.services, view.event), called, visit.looks),
+        names=called,
+        steps=timeline.steps(view, visit.looks),
+        data=orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(),
+    )
+
+
+def carried(services: Services, event: Event) -> Collection[Channel]:
+    """The channels that carry an event's type; those of a type that is gone are unknown."""
+    try:
+        return services.catalogue.channels(event.type)
+    except InvalidEvent:
+        return frozenset()
+
+
+pages.get("/events", events)
+pages.get("/event", event)

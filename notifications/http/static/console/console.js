@@ -1,0 +1,107 @@
+// What the console does better with a script; all of it works without.
+"use strict";
+
+const EVERY_MS = 2000;
+
+// Times are written on the server, in the zone that the browser is in.
+function tellZone() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (!zone) return;
+  const told = document.cookie.split("; ").includes(`huntaze_zone=${zone}`);
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie =
+    `huntaze_zone=${zone}; Path=/console; Max-Age=31536000; SameSite=Strict${secure}`;
+  // The page was written before the zone was known. What answered a form is not asked for twice.
+  const again = "got" in document.body.dataset && document.querySelector("time");
+  if (!told && again && document.cookie.includes("huntaze_zone=")) location.reload();
+}
+
+// The part of the overview that changes is asked for again and put in its place.
+function keepLive() {
+  const state = document.getElementById("live-state");
+  const button = document.getElementById("live-button");
+  if (!state || !button) return;
+  button.parentElement.hidden = false;
+  let going = true;
+  let timer = 0;
+
+  const say = (what) => {
+    state.textContent = state.dataset[what];
+    state.className = what;
+  };
+
+  const later = () => {
+    clearTimeout(timer);
+    if (going && !document.hidden) timer = setTimeout(ask, EVERY_MS);
+  };
+
+  const ask = () => {
+    const part = document.getElementById("live");
+    const request = new XMLHttpRequest();
+    request.open("GET", part.dataset.from);
+    request.responseType = "document"; // parsed, and nothing in it runs
+    request.setRequestHeader("x-fragment", "1");
+    request.timeout = 10 * EVERY_MS;
+    request.onloadend = () => {
+      if (request.status === 401) {
+        location.reload();
+        return;
+      }
+      const fresh = request.status === 200 && request.response?.getElementById("live");
+      if (fresh && going) {
+        replaceKeepingFocus(part, fresh);
+        say("on");
+      } else if (going) {
+        say("lost");
+      }
+      later();
+    };
+    request.send();
+  };
+
+  button.addEventListener("click", () => {
+    going = !going;
+    button.textContent = going ? button.dataset.pause : button.dataset.go;
+    say(going ? "on" : "off");
+    if (going) ask();
+    else clearTimeout(timer);
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && going) ask();
+  });
+  say("on");
+  later();
+}
+
+function replaceKeepingFocus(part, fresh) {
+  const focused = part.contains(document.activeElement) ? document.activeElement.href : null;
+  const known = new Set(Array.from(part.querySelectorAll("tbody a"), (link) => link.href));
+  const adopted = document.adoptNode(fresh);
+  for (const row of adopted.querySelectorAll("tbody tr")) {
+    if (known.size && !known.has(row.querySelector("a").href)) row.classList.add("new");
+  }
+  part.replaceWith(adopted);
+  if (focused) {
+    for (const link of adopted.querySelectorAll("a")) {
+      if (link.href === focused) {
+        link.focus({ preventScroll: true });
+        break;
+      }
+    }
+  }
+}
+
+function offerCopies() {
+  if (!navigator.clipboard) return;
+  for (const button of document.querySelectorAll(".copy-button")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+      button.textContent = button.dataset.done;
+    });
+  }
+}
+
+tellZone();
+keepLive();
+offerCopies();

@@ -1,0 +1,195 @@
+"""A real hub with things to look at in its console, and a browser to look with."""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.buried import bury, to_webhook
+from tests.hub_process import HubProcess, hub_process, wait_until
+
+CHROMIUM = Path("/usr/bin/chromium")
+SETTINGS = {
+    "HUNTAZE_LOG": "error",
+    "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "HUNTAZE_WEBHOOK_TIMEOUT": "2s",
+    # Two attempts, so that there is something given up to look at soon.
+    "HUNTAZE_RETRY_NOTIFICATIONS": "200ms",
+}
+WITHIN_S = 30
+
+
+def chromium_path() -> str:
+    """Where Chromium is. Where there is none, the test is skipped; under CI it fails."""
+    path = str(CHROMIUM) if CHROMIUM.exists() else shutil.which("chromium")
+    if path is None:
+        why = f"there is no {CHROMIUM} (Debian: apt install chromium)"
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(why)
+        pytest.skip(why)
+    return path
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Chromium, closed at the end."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path(), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class _Receiver(BaseHTTPRequestHandler):
+    """Takes what goes to /ok, refuses everything else."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        took = self.server.takes or self.path == "/ok"  # type: ignore[attr-defined]
+        answer = b'{"received":true}' if took else b'{"error":"our database is away"}'
+        self.send_response(200 if took else 503)
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Receiver(ThreadingHTTPServer):
+    """A customer's receiver on loopback; `takes` makes it take everything."""
+
+    takes = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Receiver)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """A receiver, ended at the end."""
+    receiver = Receiver()
+    thread = threading.Thread(target=receiver.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.shutdown()
+        receiver.server_close()
+        thread.join()
+
+
+@dataclass(slots=True)
+class ConsoleWorld:
+    """What there is.
+
+    Attributes:
+        hub: The process.
+        api: Its API, as the admin.
+        receiver: Where webhooks go.
+        good: An endpoint that takes what it gets.
+        bad: One that refuses everything, until the receiver takes.
+    """
+
+    hub: HubProcess
+    api: httpx.Client
+    receiver: Receiver
+    good: str
+    bad: str
+
+    def publish(self, event_id: str, event_type: str, **changes: Any) -> None:
+        """Publish the example of a type."""
+        examples = {each["type"]: each["example"] for each in self.items("/v1/event-types")}
+        event = {**examples[event_type], "id": event_id, "tenantid": "acme", **changes}
+        answer = self.api.post("/v1/events", json={k: v for k, v in event.items() if v is not None})
+        assert answer.status_code == 202, answer.text
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        """A list's first page."""
+        answer = self.api.get(path)
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["items"])
+
+    def given_up(self) -> Sequence[dict[str, Any]]:
+        """Deliveries that were given up."""
+        return self.items("/v1/deliveries?tenantId=acme&state=exhausted")
+
+    def until_quiet(self) -> None:
+        """Wait until nothing is on its way."""
+        path = "/v1/deliveries?tenantId=acme&state=pending"
+        wait_until(lambda: not self.items(path), within_s=WITHIN_S)
+
+
+@contextmanager
+def console_world(data: Path) -> Iterator[ConsoleWorld]:
+    """A hub with two tenants, users, endpoints, events that went well and ill, dead letters."""
+    lost = {
+        "specversion": "1.0",
+        "id": "lost-1",
+        "source": "/messages",
+        "type": "message.received",
+        "time": "2026-01-31T12:00:00Z",
+        "tenantid": "acme",
+        "userid": "ada",
+        "data": {"from": {"name": "Zoé"}, "preview": "Bonjour !"},
+    }
+    bury(data, [to_webhook("copy-of-lost-1", json.dumps(lost).encode())])
+    bury(data, [to_webhook(f"junk-{number}", b"{") for number in range(3)], "not-json")
+    with (
+        receiving() as receiver,
+        hub_process(data, SETTINGS) as hub,
+        httpx.Client(base_url=hub.url, headers=hub.admin, timeout=30) as api,
+    ):
+        world = ConsoleWorld(hub, api, receiver, "", "")
+        _furnish(world)
+        yield world
+
+
+def _furnish(world: ConsoleWorld) -> None:
+    api, url = world.api, world.receiver.url
+    for tenant, name in (("acme", "Backend"), ("acme", "CI"), ("studio-lumiere", "Backend")):
+        made = api.post("/v1/api-keys", json={"tenantId": tenant, "name": name})
+        assert made.status_code == 201, made.text
+    people: tuple[tuple[str, dict[str, str]], ...] = (
+        ("ada", {"email": "ada@example.com", "name": "Ada Lovelace", "locale": "en"}),
+        ("camille", {"email": "camille@example.com", "name": "Camille Exemple", "role": "owner"}),
+        ("noor", {"name": "Noor Sans-Adresse", "timezone": "Asia/Tokyo"}),
+    )
+    for user_id, person in people:
+        put = api.put(f"/v1/users/{user_id}", json={**person, "tenantId": "acme"})
+        assert put.status_code == 200, put.text
+    made = {}
+    for path, description in (("/ok", "Production"), ("/refuses", "Staging, often away")):
+        body = {"tenantId": "acme", "url": url + path, "description": description}
+        if path == "/refuses":
+            body |= {"eventTypes": ["job.failed", "payment.received"]}  # type: ignore[dict-item]
+            body |= {"headers": {"x-api-token": "not-for-the-console"}}  # type: ignore[dict-item]
+        answer = api.post("/v1/webhook-endpoints", json=body)
+        assert answer.status_code == 201, answer.text
+        made[path] = answer.json()["id"]
+    world.good, world.bad = made["/ok"], made["/refuses"]
+    world.publish("message-1", "message.received", userid="ada")
+    world.publish("payment-1", "payment.received", userid="noor")
+    world.publish("job-1", "job.failed", userid="camille")
+    world.publish("budget-1", "budget.threshold", userid=None)
+    world.publish("other-1", "message.received", tenantid="studio-lumiere", userid="zoe")
+    world.until_quiet()
+    wait_until(lambda: len(world.given_up()) >= 2, within_s=WITHIN_S)
