@@ -98,6 +98,8 @@ class Stage:
         fragment = f"token={self.token(user_id)}&locale={locale}&theme={theme}"
         page.goto(f"{self.hub.url}/toasts#{fragment}")
         shown = ToastPage(page)
+        # No toast goes by itself: one that should not have been there is still there to be seen.
+        shown.element("it.setAttribute('duration', '600000')")
         if waits:
             shown.wait_for_state("online")
         yield shown
