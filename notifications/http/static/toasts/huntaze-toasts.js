@@ -1273,7 +1273,9 @@ class Toasts {
 
   /** More than fit: the oldest go first, failures last. */
   #makeRoom() {
-    while (this.#shown.size > this.#host.mostToasts) {
+    // Many are wanted at once: still not so many that they cover the page.
+    const tooHigh = () => this.#shown.size > 3 && this.#region.offsetHeight > innerHeight * 0.7;
+    while (this.#shown.size > this.#host.mostToasts || tooHigh()) {
       const all = [...this.#shown.values()].slice(0, -1);
       const victim = all.find(({ item }) => lookOf(item.type)[0] !== "failure") ?? all[0];
       this.#remove(victim, true);
