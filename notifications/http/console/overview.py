@@ -15,7 +15,7 @@ from notifications.http.console.guard import Pages
 from notifications.http.console.visits import Visit
 from notifications.retries import MINUTE
 
-SAMPLE = 300
+SAMPLE = 200
 """Events that rates and latencies are taken from: the newest, however many there are."""
 
 SHOWN = 20
