@@ -161,12 +161,17 @@ def test_who_stops_watching_stops_nothing(hub: HubProcess) -> None:
             env=environment({}),
             cwd=ROOT,
         )
-        wait_until(lambda: len(receiver.taken) > 100, within_s=WITHIN_S)
+        assert watching.stdout is not None
+        replay_id = next(
+            line.removeprefix("replay ").strip()
+            for line in watching.stdout
+            if line.startswith("replay ")
+        )
         os.kill(watching.pid, signal.SIGINT)
-        said, complained = watching.communicate(timeout=WITHIN_S)
+        _, complained = watching.communicate(timeout=WITHIN_S)
         assert watching.returncode == 1
-        replay_id = said.splitlines()[1].removeprefix("replay ")
         assert f"huntaze replay --resume {replay_id}" in complained
+        wait_until(lambda: len(receiver.taken) > 100, within_s=WITHIN_S)
         hub.kill()
         assert len(receiver.taken) < count
         hub.start()

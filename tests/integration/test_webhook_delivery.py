@@ -13,7 +13,7 @@ from notifications.channels.webhooks.signatures import (
     secret_text,
     verify,
 )
-from notifications.deliveries import Delivered, Failed, Parked
+from notifications.deliveries import Delivered, Parked
 from notifications.directory import Endpoint, EndpointState
 from notifications.retries import DAY
 from tests.webhook_receivers import answer, receiver
@@ -83,17 +83,6 @@ async def test_custom_headers_arrive_and_override_nothing() -> None:
     assert not {"transfer-encoding", "connection", "expect"}.intersection(names)
     assert request.body == event().body
     verify(request.headers, request.body, [secret_text(SECRET)], NOON)
-
-
-async def test_gone_endpoint_is_not_called_again() -> None:
-    """After a 410 the endpoint is disabled: the next delivery parks and nothing is sent."""
-    async with receiver(answer(410, b"bye")) as target:
-        outcomes = await deliver(endpoint(url=target.url()), times=2)
-    assert outcomes == [
-        Failed(reason="gone", retryable=False, status=410, detail="bye"),
-        Parked(reason="endpoint-disabled"),
-    ]
-    assert len(target.requests) == 1
 
 
 async def test_paused_endpoint_is_not_called() -> None:
