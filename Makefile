@@ -12,7 +12,7 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST_ARGS ?=
 FUZZ_EXAMPLES ?= 200
 FUZZ_SEED ?= $(shell date +%s)

@@ -14,6 +14,14 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 done
 [ $# -gt 0 ] && shift
 
+# Tests wait for disks thousands of times, and what they prove does not need one: where there is
+# memory to spare, their files are there.
+free_kib=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
+if [ -z "$TMPDIR" ] && [ -w /dev/shm ] && [ "${free_kib:-0}" -gt 4000000 ]; then
+	TMPDIR=/dev/shm
+	export TMPDIR
+fi
+
 failed=
 for check in $checks; do
 	echo "== $check"

@@ -17,8 +17,8 @@ from tests.event_samples import TYPES
 from tests.hub_process import HubProcess, hub_process
 
 TENANT = "acme"
-REFUSED = "ERR_CONNECTION_REFUSED"
-"""What Chromium itself writes down while a hub is away."""
+REFUSED = "ERR_CONNECTION_RE"
+"""How what Chromium itself writes down while a hub is away begins: refused, or reset."""
 
 _numbers = itertools.count(1)
 

@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -160,6 +161,8 @@ def test_who_stops_watching_stops_nothing(hub: HubProcess) -> None:
             text=True,
             env=environment({}),
             cwd=ROOT,
+            # Whoever started the tests may have had it ignored.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         assert watching.stdout is not None
         replay_id = next(
