@@ -38,7 +38,7 @@ demo: $(STAMP)
 	@$(BIN)/huntaze demo $(if $(filter 1 yes true,$(ONCE)),--once)
 
 test: $(TEST_STAMP)
-	@sh scripts/checks.sh $(BIN) ruff format mypy pytest -- -n $(WORKERS) $(PYTEST_ARGS)
+	@sh scripts/checks.sh $(BIN) ruff format mypy pytest -- -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(TEST_STAMP)
 	@sh scripts/checks.sh $(BIN) ruff format mypy
