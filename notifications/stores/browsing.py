@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from notifications.browsing import Held, Leg, Recent
 from notifications.database import Database
 from notifications.deliveries import State
-from notifications.directory import Locale, Role, User
+from notifications.directory import User
 from notifications.events import Channel
 from notifications.stores import codes, tables
 
@@ -37,18 +37,7 @@ class SqlBrowsing:
         """See `browsing.Tenancy.users`."""
         asked = {"tenant": tenant_id, "after": after, "limit": limit}
         rows = await self._database.read(lambda c: c.execute(_USERS, asked).all())
-        return [
-            User(
-                tenant_id=row.tenant_id,
-                id=row.id,
-                email=row.email,
-                name=row.name,
-                locale=Locale(row.locale),
-                timezone=row.timezone,
-                role=Role(row.role),
-            )
-            for row in rows
-        ]
+        return [codes.user_of(row) for row in rows]
 
     async def held(self, tenant_ids: Sequence[str], *, most: int) -> Mapping[str, Held]:
         """See `browsing.Tenancy.held`."""

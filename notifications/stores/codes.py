@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from notifications.deliveries import Attempt, Delivered, Delivery, Failed, Outcome, State
+from notifications.directory import Locale, Role, User
 from notifications.events import Channel
 
 PENDING: sa.ColumnElement[str] = sa.literal_column("'pending'")
@@ -89,6 +90,19 @@ def delivery_of(row: Any) -> Delivery:
         deadline=row.deadline,
         created_at=row.created_at,
         claimed=bool(row.claimed),
+    )
+
+
+def user_of(row: Any) -> User:
+    """A user from their row."""
+    return User(
+        tenant_id=row.tenant_id,
+        id=row.id,
+        email=row.email,
+        name=row.name,
+        locale=Locale(row.locale),
+        timezone=row.timezone,
+        role=Role(row.role),
     )
 
 

@@ -17,7 +17,6 @@ from notifications.deliveries import webhook_lane
 from notifications.directory import (
     Endpoint,
     EndpointState,
-    Locale,
     Role,
     SigningSecret,
     User,
@@ -99,7 +98,7 @@ class SqlDirectory:
             return user
         query = {"tenant": tenant_id, "user": user_id}
         row = await self._database.look(lambda c: c.execute(_USER, query).first())
-        return self._users.put((tenant_id, user_id), _user(row) if row else None)
+        return self._users.put((tenant_id, user_id), codes.user_of(row) if row else None)
 
     async def owners(self, tenant_id: str) -> Sequence[User]:
         """See `ports.Directory.owners`."""
@@ -107,7 +106,7 @@ class SqlDirectory:
         if known and owners is not None:
             return owners
         rows = await self._database.look(lambda c: c.execute(_OWNERS, {"tenant": tenant_id}).all())
-        return self._owners.put(tenant_id, tuple(_user(row) for row in rows))
+        return self._owners.put(tenant_id, tuple(codes.user_of(row) for row in rows))
 
     async def endpoints(self, tenant_id: str) -> Sequence[Endpoint]:
         """See `ports.Directory.endpoints`."""
@@ -330,18 +329,6 @@ def _replace(tx: Transaction, table: sa.Table, row: dict[str, Any], key: Sequenc
             set_={name: statement.excluded[name] for name in row if name not in key},
         ),
         row,
-    )
-
-
-def _user(row: Any) -> User:
-    return User(
-        tenant_id=row.tenant_id,
-        id=row.id,
-        email=row.email,
-        name=row.name,
-        locale=Locale(row.locale),
-        timezone=row.timezone,
-        role=Role(row.role),
     )
 
 

@@ -17,6 +17,7 @@ from notifications.events import Channel, Event, decode_stored
 from notifications.ports import Clock
 from notifications.retries import MINUTE
 from notifications.stores import codes, tables
+from notifications.stores.marks import write_marks
 from notifications.timing import Numbers
 
 SETTLED_MS = 2 * MINUTE
@@ -136,13 +137,7 @@ class SqlLostEvents:
 
     async def _send(self, consumer: str, lost: Sequence[int], mark_at: int) -> int:
         def send(tx: Transaction) -> int:
-            mark = codes.upsert(tx.connection, tables.marks)
-            tx.connection.execute(
-                mark.on_conflict_do_update(
-                    index_elements=["name"], set_={"value": mark.excluded.value}
-                ),
-                {"name": _mark_name(consumer), "value": mark_at},
-            )
+            write_marks(tx, {_mark_name(consumer): mark_at})
             bodies = _lost(consumer, (_e.body,), _AMONG)
             events = [
                 decode_stored(row.body)

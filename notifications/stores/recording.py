@@ -96,12 +96,18 @@ def _update(tx: Transaction, results: Sequence[Result]) -> None:
             firsts.append({**key, **codes.first_columns(attempt)})
         else:
             later.append(_attempt_row(result.after, attempt))
-    tx.connection.execute(_UPDATE, [_delivery_row(result.after, tx.now) for result in results])
+    rewrite(tx, [result.after for result in results])
     if firsts:
         tx.connection.execute(_FIRST, firsts)
     if later:
         statement = codes.upsert(tx.connection, tables.attempts).on_conflict_do_nothing()
         tx.connection.execute(statement, later)
+
+
+def rewrite(tx: Transaction, deliveries: Sequence[Delivery]) -> None:
+    """Write deliveries over their rows, which the caller has locked or compared."""
+    if deliveries:
+        tx.connection.execute(_UPDATE, [_delivery_row(each, tx.now) for each in deliveries])
 
 
 def _delivery_row(after: Delivery, now: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from notifications.database import Database, Transaction
-from notifications.deliveries import Delivery, State, new_round, webhook_lane
+from notifications.deliveries import Delivery, new_round, webhook_lane
 from notifications.directory import Endpoint, EndpointState
 from notifications.errors import Conflict
 from notifications.events import Channel, decode_stored
@@ -24,6 +24,7 @@ from notifications.replays import Kind, Replay, ReplayState, Running, Selection
 from notifications.retries import RetryTable
 from notifications.routing import goes_to
 from notifications.stores import codes, replay_queries, tables
+from notifications.stores.recording import rewrite
 from notifications.stores.replay_queries import Scope
 from notifications.timing import Numbers
 
@@ -198,7 +199,7 @@ class SqlReplayWork:
             for each in found.values()
             if each.state.value in replay.selection.kinds
         ]
-        _begin(tx, again)
+        rewrite(tx, again)
         made = 0
         if Kind.ABSENT in replay.selection.kinds:
             made = self._make(tx, scope, [key for key in keys if key not in found])
@@ -241,22 +242,6 @@ class SqlReplayWork:
             return 0
         statement = codes.upsert(tx.connection, tables.deliveries).on_conflict_do_nothing()
         return len(tx.connection.execute(statement.returning(_d.id), rows).all())
-
-
-def _begin(tx: Transaction, again: Sequence[Delivery]) -> None:
-    rows = [
-        {
-            "b_tenant": each.tenant_id,
-            "b_id": each.id,
-            "b_round": each.round,
-            "b_due_at": each.due_at,
-            "b_deadline": each.deadline,
-            "b_now": tx.now,
-        }
-        for each in again
-    ]
-    if rows:
-        tx.connection.execute(_BEGIN, rows)
 
 
 def _end(tx: Transaction, tenant_id: str, number: int, state: ReplayState, reason: str) -> None:
@@ -353,18 +338,4 @@ _WAITING = sa.select(sa.func.count()).select_from(
     .where(_d.lane == _b("lane"), _d.state == codes.PENDING, _d.due_at <= _b("now"))
     .limit(_b("limit"))
     .subquery("waiting_items")
-)
-_BEGIN = (
-    sa.update(tables.deliveries)
-    .where(_d.tenant_id == _b("b_tenant"), _d.id == _b("b_id"))
-    .values(
-        state=State.PENDING.value,
-        reason=None,
-        attempt=0,
-        claimed=0,
-        round=_b("b_round"),
-        due_at=_b("b_due_at"),
-        deadline=_b("b_deadline"),
-        updated_at=_b("b_now"),
-    )
 )

@@ -7,14 +7,15 @@ than today's is held against its own. When a sweep began and when an endpoint wa
 together whether what is parked should have moved.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from notifications.database import Database, Transaction
 from notifications.retries import RetryTable
-from notifications.stores import codes, tables
+from notifications.stores import tables
+from notifications.stores.marks import write_marks
 
 _CLOCK = "clock"
 _SWEPT = "swept"
@@ -60,28 +61,18 @@ class SqlStanding:
 
     async def begin(self) -> None:
         """Say which table is in force; what time it is is said once things have been seen to."""
-        await self._database.write(lambda tx: _mark(tx, {self._table: tx.now}))
+        await self._database.write(lambda tx: write_marks(tx, {self._table: tx.now}))
 
     async def keep(self, swept_at: int) -> None:
         """See `sweep.Standing.keep`."""
         await self._database.write(
-            lambda tx: _mark(tx, {self._table: tx.now, _CLOCK: tx.now, _SWEPT: swept_at})
+            lambda tx: write_marks(tx, {self._table: tx.now, _CLOCK: tx.now, _SWEPT: swept_at})
         )
 
 
 def note_resumed(tx: Transaction) -> None:
     """Say that an endpoint was resumed: the next sweep begins again with what was parked."""
-    _mark(tx, {_RESUMED: tx.now})
-
-
-def _mark(tx: Transaction, marks: Mapping[str, int]) -> None:
-    statement = codes.upsert(tx.connection, tables.marks)
-    tx.connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name"], set_={"value": statement.excluded.value}
-        ),
-        [{"name": name, "value": value} for name, value in sorted(marks.items())],
-    )
+    write_marks(tx, {_RESUMED: tx.now})
 
 
 def read_standing(connection: sa.Connection) -> Standing:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from notifications.database import Transaction
-from notifications.stores import codes, tables
+from notifications.stores.marks import write_marks
 
 
 def has_room(tx: Transaction, table: sa.Table, tenant_id: str, most: int) -> bool:
@@ -13,13 +13,7 @@ def has_room(tx: Transaction, table: sa.Table, tenant_id: str, most: int) -> boo
     on PostgreSQL another transaction waits there until it sees what this one added. SQLite has one
     writer anyway.
     """
-    turns = codes.upsert(tx.connection, tables.marks)
-    tx.connection.execute(
-        turns.on_conflict_do_update(
-            index_elements=["name"], set_={"value": turns.excluded["value"]}
-        ),
-        {"name": f"turn/{table.name}/{tenant_id}", "value": tx.now},
-    )
+    write_marks(tx, {f"turn/{table.name}/{tenant_id}": tx.now})
     column = table.c.tenant_id
     counted = sa.select(sa.func.count()).where(column == tenant_id)
     return int(tx.connection.execute(counted).scalar_one()) < most

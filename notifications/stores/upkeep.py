@@ -17,6 +17,7 @@ from notifications.lanes import LAST_PROBE
 from notifications.retries import MINUTE, RetryTable
 from notifications.routing import NOBODY
 from notifications.stores import codes, orphans, tables
+from notifications.stores.recording import rewrite
 from notifications.timing import Numbers
 
 OVERDUE_MS = 5_000
@@ -145,19 +146,8 @@ class SqlUpkeep:
 
     def _begin_again(self, tx: Transaction, deliveries: list[Delivery]) -> list[Delivery]:
         again = [new_round(delivery, now=tx.now, table=self._table) for delivery in deliveries]
-        rows = [
-            {
-                "b_tenant": delivery.tenant_id,
-                "b_id": delivery.id,
-                "round": delivery.round,
-                "due_at": delivery.due_at,
-                "deadline": delivery.deadline,
-                "updated_at": tx.now,
-            }
-            for delivery in again
-        ]
-        if rows:
-            tx.connection.execute(_BEGIN_AGAIN, rows)
+        if again:
+            rewrite(tx, again)
             self._waker.wake(tx, {delivery.lane: tx.now for delivery in again})
         return again
 
@@ -265,18 +255,4 @@ _ONE = (
     sa.select(tables.deliveries)
     .where(_d.tenant_id == _b("tenant"), _d.id == _b("id"))
     .with_for_update()
-)
-_BEGIN_AGAIN = (
-    sa.update(tables.deliveries)
-    .where(_d.tenant_id == _b("b_tenant"), _d.id == _b("b_id"))
-    .values(
-        state="pending",
-        reason=None,
-        attempt=0,
-        claimed=0,
-        round=_b("round"),
-        due_at=_b("due_at"),
-        deadline=_b("deadline"),
-        updated_at=_b("updated_at"),
-    )
 )
