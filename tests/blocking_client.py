@@ -1,4 +1,4 @@
-"""Microsoft's Python client with threads, with its defaults, driven like `node/realtime.mjs`.
+"""Microsoft's Python client with threads and its default protocol, driven as `node/realtime.mjs`.
 
 It has a process of its own since it leaves sockets to the garbage collector.
 """
@@ -39,7 +39,9 @@ def main() -> None:
         say(ask="url")
         return urls.get()
 
-    client = WebPubSubClient(WebPubSubClientCredential(url))
+    # A try that fails before it is waited for wakes nobody: the client then sits out this time, by
+    # default as long as a session is kept for it.
+    client = WebPubSubClient(WebPubSubClientCredential(url), start_timeout=2.0)
     client.subscribe(
         CallbackType.CONNECTED,
         lambda args: say(what="connected", id=args.connection_id, user=args.user_id),
