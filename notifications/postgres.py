@@ -104,7 +104,6 @@ class PostgresDatabase:
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         self._server_time = ServerTime()
-        self._given_clock = clock
         self._clock = clock
         self._orders = Orders()
         self._room = asyncio.Semaphore(WRITERS)
@@ -123,7 +122,7 @@ class PostgresDatabase:
         Raises:
             StoreUnavailable: The server does not answer.
         """
-        if self._given_clock is None:
+        if self._clock is None:
             await self._read_clock()
             self._clock = SystemClock(wall=self._server_time)
             self._tasks.append(asyncio.create_task(self._keep_time(), name="database-clock"))

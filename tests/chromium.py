@@ -22,11 +22,16 @@ ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu")
 """The sandbox cannot be had as root in a container; what it is shown is ours."""
 
 
-@contextmanager
-def browser() -> Iterator[Browser]:
-    """Headless Chromium; where it is missing a skip, or a failure where `CI` is set."""
+def require() -> None:
+    """Skip where Chromium is missing, or fail where `CI` is set."""
     if EXECUTABLE is None:
         pytest.fail(WHY_NOT) if MUST_BE_HERE else pytest.skip(WHY_NOT)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Headless Chromium, where there is one."""
+    require()
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=EXECUTABLE, args=list(ARGUMENTS))
         try:

@@ -1,8 +1,6 @@
 """A real hub with things to look at in its console, and a browser to look with."""
 
 import json
-import os
-import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from tests.buried import bury, to_webhook
 from tests.hub_process import HubProcess, hub_process, wait_until
 
-CHROMIUM = Path("/usr/bin/chromium")
 SETTINGS = {
     "HUNTAZE_LOG": "error",
     "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
@@ -27,30 +22,6 @@ SETTINGS = {
     "HUNTAZE_RETRY_NOTIFICATIONS": "200ms",
 }
 WITHIN_S = 30
-
-
-def chromium_path() -> str:
-    """Where Chromium is. Where there is none, the test is skipped; under CI it fails."""
-    path = str(CHROMIUM) if CHROMIUM.exists() else shutil.which("chromium")
-    if path is None:
-        why = f"there is no {CHROMIUM} (Debian: apt install chromium)"
-        if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail(why)
-        pytest.skip(why)
-    return path
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """Chromium, closed at the end."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium_path(), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 class _Receiver(BaseHTTPRequestHandler):

@@ -5,7 +5,6 @@ fragment of its address, which browsers keep to themselves.
 """
 
 import gzip
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,19 +15,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from notifications.errors import ConfigurationError, NotFound
+from notifications.http.static_files import MEDIA_TYPES, digest, has_it
 
 FOLDER = Path(__file__).parent / "static" / "toasts"
 PAGE = "page.html"
 
 router = APIRouter(prefix="/toasts", include_in_schema=False)
-
-_MEDIA_TYPES: Mapping[str, str] = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".ts": "text/plain; charset=utf-8",
-}
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -103,18 +95,12 @@ def _answer(request: Request, found: Asset, headers: Mapping[str, str]) -> Respo
     # Other bytes, another tag.
     etag = f'"{found.digest}-gzip"' if packs else f'"{found.digest}"'
     headers = {**headers, "etag": etag, "vary": "accept-encoding"}
-    if _has_it(request.headers.get("if-none-match", ""), etag):
+    if has_it(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     if packs:
         headers["content-encoding"] = "gzip"
     body = found.packed if packs else found.body
     return Response(body, media_type=found.media_type, headers=headers)
-
-
-def _has_it(named: str, etag: str) -> bool:
-    """Whether `If-None-Match` names it; caches on the way may have made the tag a weak one."""
-    tags = {tag.removeprefix("W/") for tag in _listed(named)}
-    return "*" in tags or etag in tags
 
 
 def _listed(header: str) -> list[str]:
@@ -128,6 +114,6 @@ def _asset(path: Path) -> Asset:
     return Asset(
         body=body,
         packed=gzip.compress(body, mtime=0),
-        digest=hashlib.sha256(body).hexdigest()[:32],
-        media_type=_MEDIA_TYPES[path.suffix],
+        digest=digest(body),
+        media_type=MEDIA_TYPES[path.suffix],
     )

@@ -73,7 +73,7 @@ class _OnTheWay:
     def _outbox(self) -> set[tuple[str, str | None]]:
         """Each event that is still to be sent, and the one consumer it is for, or None for all."""
         rows = self._ledger.execution_options(yield_per=1_000).execute(
-            sa.text("SELECT message_id, subject, properties, body FROM outbox")
+            sa.text("SELECT properties, body FROM outbox")
         )
         return {(_event_of(row.body), _consumer_of(row.properties)) for row in rows}
 

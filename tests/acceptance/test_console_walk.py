@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.console_world import WITHIN_S, ConsoleWorld, chromium, chromium_path, console_world
+from tests import chromium
+from tests.console_world import WITHIN_S, ConsoleWorld, console_world
 from tests.hub_process import wait_until
 
 PATIENCE_MS = WITHIN_S * 1_000
@@ -15,16 +16,16 @@ PATIENCE_MS = WITHIN_S * 1_000
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleWorld]:
     """One hub for all; only where there is a browser."""
-    chromium_path()
+    chromium.require()
     with console_world(tmp_path_factory.mktemp("hub") / "data") as world:
         yield world
 
 
 @pytest.fixture(scope="module")
 def browser(world: ConsoleWorld) -> Iterator[Browser]:
-    """One browser for all."""
-    with chromium() as browser:
-        yield browser
+    """One browser for all, after the hub: that needs an event loop, which a browser takes."""
+    with chromium.browser() as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The console's style and script: files as they are, with a tag that changes with them."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,14 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from notifications.errors import ConfigurationError, NotFound
+from notifications.http.static_files import MEDIA_TYPES, digest, has_it
 
 FOLDER = Path(__file__).parent.parent / "static" / "console"
-
-_MEDIA_TYPES: Mapping[str, str] = {
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +46,15 @@ async def asset(request: Request) -> Response:
         "etag": found.etag,
         "cross-origin-resource-policy": "same-origin",
     }
-    if _has_it(request.headers.get("if-none-match", ""), found.etag):
+    if has_it(request.headers.get("if-none-match", ""), found.etag):
         return Response(status_code=304, headers=headers)
     return Response(found.body, media_type=found.media_type, headers=headers)
-
-
-def _has_it(named: str, etag: str) -> bool:
-    """Whether `If-None-Match` names it; caches on the way may have made the tag a weak one."""
-    tags = (tag.strip().removeprefix("W/") for tag in named.split(","))
-    return named.strip() == "*" or etag in tags
 
 
 def _asset(path: Path) -> Asset:
     body = path.read_bytes()
     return Asset(
         body=body,
-        etag=f'"{hashlib.sha256(body).hexdigest()[:32]}"',
-        media_type=_MEDIA_TYPES[path.suffix],
+        etag=f'"{digest(body)}"',
+        media_type=MEDIA_TYPES[path.suffix],
     )
