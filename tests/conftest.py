@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How fast examples are made says something about the machine, and the first ones build tables of
@@ -10,3 +11,19 @@ settings.register_profile(
 )
 settings.register_profile("search", settings.get_profile("here"), derandomize=False)
 settings.load_profile("here")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every worker begin with some of the tests that take long.
+
+    Each begins with a share of its own, one run of the list; a long test at the end of a share
+    would keep one worker busy while the others have nothing left to take over.
+    """
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for item in items if item.get_closest_marker("long")]
+    rest = [item for item in items if not item.get_closest_marker("long")]
+    items.clear()
+    for number in range(workers):
+        items += long[number::workers]
+        share = len(rest) * number // workers, len(rest) * (number + 1) // workers
+        items += rest[slice(*share)]

@@ -63,6 +63,7 @@ def test_the_audit_of_a_hub_that_works_is_clean(tmp_path: Path):
     assert tenant["channels"]["realtime"]["delivered"] == 3
 
 
+@pytest.mark.long
 def test_the_audit_finds_what_is_gone(tmp_path: Path):
     """A delivery that is nowhere is missing: named, counted, exit code 1."""
     with hub_process(tmp_path, QUIET) as hub:

@@ -109,6 +109,7 @@ async def until(condition: Callable[[], Any], what: str) -> Any:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "trouble", [pytest.param(locked), pytest.param(full, marks=ON_LINUX)], ids=["locked", "full"]
 )

@@ -15,6 +15,7 @@ KILLS = 3
 WITHIN_S = 60
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [20261123])
 async def test_every_answered_event_is_delivered_though_the_hub_is_killed_three_times(
     tmp_path: Path, seed: int

@@ -70,6 +70,7 @@ def furnish(hub: HubProcess, headers: dict[str, str]) -> None:
             assert http.post("/v1/events", json=event).status_code == 202
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("caller", "options"),
     [("tenant", ()), ("admin", ("--phases", "fuzzing"))],

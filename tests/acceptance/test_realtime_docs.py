@@ -75,6 +75,7 @@ async def shown_by(command: list[str]) -> AsyncIterator[list[str]]:
         pytest.param("A page without a bundler", marks=needs_node),
     ],
 )
+@pytest.mark.long
 async def test_a_printed_program_shows_each_item_once(heading: str, tmp_path: Path) -> None:
     """What was there before it, what comes, and what comes before and after it is back from a
     restart of the hub."""

@@ -146,6 +146,7 @@ def test_it_counts_asks_and_replays(hub: HubProcess) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.long
 def test_who_stops_watching_stops_nothing(hub: HubProcess) -> None:
     """Interrupted, the command says how to see it again; the replay goes on, even if the hub is
     killed meanwhile; each event arrives, in one delivery."""

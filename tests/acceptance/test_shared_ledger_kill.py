@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.hub_process import HubProcess, hub_process, run_huntaze
 from tests.kill_load import SETTINGS, Receiver, make_endpoint, publish_one_by_one
@@ -35,6 +36,7 @@ async def kill_in_turn(
         await asyncio.to_thread(hub.start)
 
 
+@pytest.mark.long
 async def test_hubs_that_share_a_database_lose_nothing_when_both_are_killed(tmp_path: Path) -> None:
     """Each of two hubs is killed -9 under load: every answered event is delivered, audit clean."""
     url = new_database()
