@@ -102,6 +102,7 @@ class Stage:
         shown.element("it.setAttribute('duration', '600000')")
         if waits:
             shown.wait_for_state("online")
+            shown.wait_for("it.inbox.loaded")  # what comes before that is no news
         yield shown
         assert complaints.found == [], complaints.found
         page.close()
