@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
 
-from notifications.bootstrap import TEMPLATES, LocalHub
+from notifications.bootstrap import LocalHub
 from notifications.bus.topology import CONSUMERS
 from notifications.catalogue import Catalogue
 from notifications.channels.realtime.items import inbox_changed, item_json
@@ -33,6 +33,7 @@ from notifications.rates import Rates
 from notifications.records import InboxItem, Mail
 from notifications.rendering import Renderer
 from notifications.retries import SECOND
+from notifications.shipped import TEMPLATES
 from notifications.stores.writable import WriteProbe
 
 _CLIENT_TOKEN_S = 3_600

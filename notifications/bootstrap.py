@@ -9,7 +9,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from notifications.bus.dead_letters import EmbeddedDeadLetters
 from notifications.bus.topology import (
@@ -54,8 +53,8 @@ from notifications.rendering import Renderer
 from notifications.replaying import Replaying, ReplayRunner
 from notifications.retries import DAY, SECOND
 from notifications.settings import Secrets, Settings
+from notifications.shipped import TEMPLATES, load_catalogue
 from notifications.storage import Storage, open_storage
-from notifications.stores.audit import Expectations
 from notifications.stores.browsing import SqlBrowsing
 from notifications.stores.directory import SqlDirectory, SqlKeys
 from notifications.stores.given_up import SqlGivenUp
@@ -77,10 +76,6 @@ from notifications.worker import OUTAGE_PATIENCE_MS, Appetite, Guard, Worker
 
 log = logging.getLogger("huntaze")
 
-ROOT = Path(__file__).parent.parent
-SCHEMAS = ROOT / "schemas"
-TEMPLATES = ROOT / "templates"
-
 IN_HAND_S = 0.1
 """How long a message is kept in hand for its attempts on one machine."""
 
@@ -93,16 +88,6 @@ APPETITES: Mapping[str, Appetite] = {
     NOTIFY_WEBHOOK: Appetite(window=128),
     METRICS: Appetite(window=1_000, batch=1_000, linger_ms=100),
 }
-
-
-def load_catalogue() -> Catalogue:
-    """The event types of this release."""
-    return Catalogue.load(SCHEMAS, TEMPLATES)
-
-
-def expectations(now: int) -> Expectations:
-    """What the audit holds the ledger against; retries and time are with the data."""
-    return Expectations(now=now, topic=EVENTS_TOPIC, subscriptions=CONSUMERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from notifications.bootstrap import load_catalogue
 from notifications.http import openapi
 from notifications.http.app import ROUTERS, HubApp
+from notifications.shipped import load_catalogue
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "notifications" / "http" / "static" / "toasts" / "hub-types.d.ts"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from notifications import deliveries as rules
-from notifications.bootstrap import expectations
+from notifications.auditing import expectations
 from notifications.deliveries import (
     Attempt,
     Delivered,

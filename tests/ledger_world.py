@@ -10,13 +10,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from notifications.bootstrap import load_catalogue
 from notifications.bus.embedded import EmbeddedBus, EventsOutbox
 from notifications.bus.topology import EVENTS_TOPIC, TOPOLOGY
 from notifications.database import Database, metadata
 from notifications.deliveries import Attempt, Delivered, Delivery, Failed, Outcome, State
 from notifications.events import Channel, Event, Known, read_event
 from notifications.records import InboxEntry, Placed, Record, Result
+from notifications.shipped import load_catalogue
 from notifications.sqlite_file import SqliteDatabase
 from notifications.stores.browsing import SqlBrowsing
 from notifications.stores.inbox import SqlInbox

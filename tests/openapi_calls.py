@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from notifications.bootstrap import load_catalogue
 from notifications.http import openapi
 from notifications.http.app import ROUTERS, HubApp
+from notifications.shipped import load_catalogue
 
 SAMPLES: Mapping[str, Any] = {
     "url": "http://127.0.0.1:9/hook",

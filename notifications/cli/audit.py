@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
-from notifications.bootstrap import expectations
+from notifications.auditing import expectations
 from notifications.cli.access import DEFAULT_DATA, read_settings
 from notifications.cli.complaints import Hindrance
 from notifications.cli.looks import RIGHT, WRONG, terminal

@@ -13,7 +13,6 @@ import click
 import httpx
 from rich.text import Text
 
-from notifications.bootstrap import TEMPLATES, load_catalogue
 from notifications.cli.access import data_option
 from notifications.cli.doctor_data import examine_data
 from notifications.cli.doctor_mail import examine_mail
@@ -23,6 +22,7 @@ from notifications.errors import ConfigurationError
 from notifications.owner import DataFolder
 from notifications.rendering import Renderer
 from notifications.settings import Settings
+from notifications.shipped import TEMPLATES, load_catalogue
 
 PYTHON = (3, 11)
 SQLITE = (3, 38)

@@ -7,7 +7,6 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from notifications.bootstrap import TEMPLATES, load_catalogue
 from notifications.catalogue import EventType
 from notifications.deliveries import Delivery
 from notifications.directory import Locale, User
@@ -15,6 +14,7 @@ from notifications.events import Channel, read_event
 from notifications.ids import public_id
 from notifications.records import Mail
 from notifications.rendering import Renderer
+from notifications.shipped import TEMPLATES, load_catalogue
 
 _TENANT = "preview"
 _READERS = {Locale.FR: "Camille Exemple", Locale.EN: "Alex Sample"}

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 from yarl import URL
 
-from notifications.bootstrap import load_catalogue
 from notifications.catalogue import EventType
 from notifications.channels.webhooks.signatures import (
     SignatureError,
@@ -29,6 +28,7 @@ from notifications.cli.webhook_verifier import Judged, Verdict
 from notifications.cli.webhook_verifier import verify as send_checks
 from notifications.errors import ConfigurationError
 from notifications.settings import Settings
+from notifications.shipped import load_catalogue
 from notifications.timing import SystemClock, SystemDice
 
 _MARKS: Mapping[Verdict, Text] = {

@@ -47,6 +47,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.vault",
         "notifications.owner",
         "notifications.catalogue",
+        "notifications.shipped",
         "notifications.template_files",
         "notifications.rendering",
         "notifications.setting_forms",
@@ -80,6 +81,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "composition": (
         "notifications.bootstrap",
         "notifications.storage",
+        "notifications.auditing",
         "notifications.api",
         "notifications.stores.migrations.*",  # Alembic's entry: knows every table there is
     ),

@@ -8,7 +8,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from notifications.bootstrap import TEMPLATES
 from notifications.browsing import Leg, Recent
 from notifications.deliveries import Delivery, State
 from notifications.events import Channel, read_event
@@ -17,6 +16,7 @@ from notifications.http.console.overview import paces, per_minute, went
 from notifications.http.console.visits import DONE, link, local, templates
 from notifications.http.console.why import answer, because, sentence
 from notifications.records import AttemptView, DeliveryView, EventView
+from notifications.shipped import TEMPLATES
 from tests.hub_world import document
 from tests.ledger_world import NOON
 

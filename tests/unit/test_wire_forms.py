@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications.bootstrap import load_catalogue
 from notifications.bus import journal, tables
 from notifications.errors import RejectedMessage
 from notifications.events import Channel, Event, Known, decode_message, decode_stored, read_event
@@ -25,6 +24,7 @@ from notifications.routing import (
     noted,
     resend,
 )
+from notifications.shipped import load_catalogue
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CATALOGUE = load_catalogue()
