@@ -261,8 +261,10 @@ class Attempts:
         while True:
             try:
                 placed = await self._ledger.record(record)
-            except StoreUnavailable:
-                log.warning("ledger.away", extra={"results": len(record.results)})
+            except StoreUnavailable as error:
+                log.warning(
+                    "ledger.away", extra={"results": len(record.results), "reason": str(error)}
+                )
                 self._outage.noticed(DATABASE)
                 if not await self._outage.turn(DATABASE, until=give_up_at):
                     raise

@@ -1,9 +1,10 @@
 """What every database of the hub gives to the adapters that store things in it.
 
-They hand in *units of work*: plain functions of a `Transaction`. Units that are waiting when a
-writer comes round run in one transaction and share its `fsync`; a unit that fails is taken out and
-the others are committed without it. `Batch` units are handed all their waiting items at once, which
-turns a thousand small statements into a few `executemany`.
+They hand in *units of work*: plain functions of a `Transaction`. Units that are waiting when the
+writer of a file comes round run in one transaction and share its `fsync`; a unit that fails is
+taken out and the others are committed without it. `Batch` units are handed all their waiting items
+at once, which turns a thousand small statements into a few `executemany`. Where several
+transactions write at once, one has a single batch's items: see `Orders`.
 
 `sqlite_file.SqliteDatabase` is the database of one machine, `postgres.PostgresDatabase` the one
 that several processes share.
@@ -132,10 +133,16 @@ class Order:
 
 
 class Orders:
-    """What waits to be written, in the order it came."""
+    """What waits to be written: each batch's in the order it came, the batches in turn.
 
-    def __init__(self) -> None:
-        self._waiting: deque[Order] = deque()
+    Args:
+        alike: Whether a group is of one batch alone. Where several are written at once they then
+            lock rows in one order, the batch's, and do not wait for each other in a circle.
+    """
+
+    def __init__(self, *, alike: bool = False) -> None:
+        self._alike = alike
+        self._waiting: dict[Batch[Any, Any], deque[Order]] = {}
         self.wake = asyncio.Event()
         """Set when something came, or when there is to be no more."""
         self.closed = False
@@ -151,18 +158,24 @@ class Orders:
         if self.closed:
             future.set_exception(StoreUnavailable("the hub is stopping"))
             return future
-        self._waiting.append(Order(batch, items, future))
+        self._waiting.setdefault(batch, deque()).append(Order(batch, items, future))
         self.wake.set()
         return future
 
     def take(self) -> list[Order]:
         """The next group; those that nobody waits for any more are left out."""
-        orders, size = [], 0
-        while self._waiting and size < GROUP_LIMIT:
-            order = self._waiting.popleft()
-            if not order.future.cancelled():
-                orders.append(order)
-                size += len(order.items)
+        orders: list[Order] = []
+        size = 0
+        while self._waiting and size < GROUP_LIMIT and not (self._alike and orders):
+            batch = next(iter(self._waiting))
+            waiting = self._waiting.pop(batch)
+            while waiting and size < GROUP_LIMIT:
+                order = waiting.popleft()
+                if not order.future.cancelled():
+                    orders.append(order)
+                    size += len(order.items)
+            if waiting:  # behind the others
+                self._waiting[batch] = waiting
         return orders
 
     def close(self) -> None:

@@ -105,7 +105,7 @@ class PostgresDatabase:
         )
         self._server_time = ServerTime()
         self._clock = clock
-        self._orders = Orders()
+        self._orders = Orders(alike=True)
         self._room = asyncio.Semaphore(WRITERS)
         self._at_work: set[asyncio.Task[Any]] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -232,6 +232,7 @@ class PostgresDatabase:
             except Exception as error:
                 if not left or not (_state(error) in _AGAIN or _was_cut(error)):
                     raise
+                log.info("database.again", extra={"reason": _reason(error)})
         raise AssertionError("unreachable")
 
     async def _commit(self, orders: Sequence[Order]) -> list[Sequence[Any]]:
@@ -327,9 +328,14 @@ def is_away(error: Exception) -> bool:
 def translated(error: Exception) -> Exception:
     """The hub's own error where the database is away; else the error itself."""
     if is_away(error):
-        detail = str(getattr(error, "orig", None) or error).splitlines()
-        return StoreUnavailable(f"the database cannot answer: {detail[0] if detail else error!r}")
+        return StoreUnavailable(f"the database cannot answer: {_reason(error)}")
     return error
+
+
+def _reason(error: Exception) -> str:
+    """What the server said, in a line."""
+    detail = str(getattr(error, "orig", None) or error).splitlines()
+    return detail[0] if detail else repr(error)
 
 
 _SERVER_NOW = sa.text("SELECT extract(epoch FROM clock_timestamp())")

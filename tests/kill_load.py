@@ -13,7 +13,7 @@ from tests.hub_process import HubProcess
 SETTINGS = {
     "HUNTAZE_RETRY_NOTIFICATIONS": ",".join(["200ms"] * 10),
     "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
-    "HUNTAZE_LOG": "error",
+    "HUNTAZE_LOG": "warning",
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from notifications.database import Transaction
 from notifications.deliveries import Attempt, Delivered, Delivery, Failed, Outcome, State
 from notifications.directory import Locale, Role, User
 from notifications.events import Channel
@@ -132,6 +133,17 @@ def outcome_columns(outcome: Outcome) -> tuple[str, int | None, str | None]:
     if isinstance(outcome, Failed):
         return outcome.reason, outcome.status, text(outcome.detail)
     return outcome.reason, None, None
+
+
+def lock(tx: Transaction, column: sa.Column[str], values: Iterable[str]) -> None:
+    """Lock the rows with these keys, where others write too: in one order everywhere, so that no
+    two transactions wait for each other. One row alone is locked by whatever writes it."""
+    keys = sorted(set(values))
+    if not tx.shared or len(keys) < 2:
+        return
+    for page in pages(keys):
+        query = sa.select(column).where(column.in_(page)).order_by(column).with_for_update()
+        tx.connection.execute(query)
 
 
 def upsert(connection: sa.Connection, table: sa.Table) -> Any:

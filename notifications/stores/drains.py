@@ -38,6 +38,14 @@ def schedule(tx: Transaction, wakes: Mapping[str, int]) -> list[tuple[str, int]]
     return [(row.lane, row.drain_at) for row in tx.connection.execute(statement, rows)]
 
 
+def lock(tx: Transaction, records: Sequence[Record]) -> None:
+    """Lock the lanes that these records say something of, before the first is written."""
+    lanes = {lane for record in records for lane in record.wakes}
+    lanes.update(health.lane for record in records for health in record.health)
+    lanes.update(record.drained[0] for record in records if record.drained is not None)
+    codes.lock(tx, _l.lane, lanes)
+
+
 def wakes_of(tx: Transaction, records: Sequence[Record]) -> dict[str, int]:
     """When each lane of these records is to be drained; ends the drains that are over.
 

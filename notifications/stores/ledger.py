@@ -99,6 +99,7 @@ class SqlLedger:
             known = [result for result, ok in zip(results, written, strict=True) if ok]
             if offers := self._switches.note(tx, known):
                 self._accept(tx, offers)
+        drains.lock(tx, records)
         drains.write_health(tx, [health for record in records for health in record.health])
         self.wake(tx, drains.wakes_of(tx, records))
         completes = [received for record in records for received in record.completes]

@@ -51,6 +51,7 @@ class SqlSwitches:
     def note(self, tx: Transaction, results: Sequence[Result]) -> list[Offer]:
         """Note what was written of attempts; the events that are to be accepted with it."""
         news = news_of(results)
+        codes.lock(tx, _f.lane, news)
         forget(tx, [lane for lane, each in news.items() if each.succeeded or each.gone])
         offers = [
             offer

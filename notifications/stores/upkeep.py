@@ -66,7 +66,7 @@ class SqlUpkeep:
             lanes = tx.connection.execute(_OVERDUE, query).scalars().all()
             if lanes:
                 # A drain that should have come and did not is lost: forget it, for one to be sent.
-                tx.connection.execute(_FORGET_DRAINS, [{"b_lane": lane} for lane in lanes])
+                tx.connection.execute(_FORGET_DRAINS, [{"b_lane": lane} for lane in sorted(lanes)])
                 self._waker.wake(tx, dict.fromkeys(lanes, tx.now))
             return len(lanes)
 
@@ -88,15 +88,15 @@ class SqlUpkeep:
         """See `ports.Upkeep.unpark`."""
 
         def unpark(tx: Transaction) -> int:
-            moved = 0
+            deliveries: list[Delivery] = []
             for lane in tx.connection.execute(_UNPARKABLE, {"limit": limit}).scalars().all():
-                rows = tx.connection.execute(_PARKED, {"lane": lane, "limit": limit - moved})
-                deliveries = [codes.delivery_of(row) for row in rows]
-                self._begin_again(tx, deliveries)
-                moved += len(deliveries)
-                if moved >= limit:
+                room = limit - len(deliveries)
+                rows = tx.connection.execute(_PARKED, {"lane": lane, "limit": room})
+                deliveries += [codes.delivery_of(row) for row in rows]
+                if len(deliveries) >= limit:
                     break
-            return moved
+            self._begin_again(tx, deliveries)
+            return len(deliveries)
 
         return await self._database.write(unpark)
 

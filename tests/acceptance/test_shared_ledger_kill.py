@@ -36,6 +36,16 @@ async def kill_in_turn(
         await asyncio.to_thread(hub.start)
 
 
+def delivered(url: str) -> Counter[str]:
+    """How many deliveries of each event the ledger has as delivered to an endpoint."""
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT e.id, count(*) FROM deliveries d JOIN events e ON e.key = d.event_key"
+            " WHERE d.channel = 'webhook' AND d.state = 'delivered' GROUP BY e.id"
+        ).fetchall()
+    return Counter(dict(rows))
+
+
 @pytest.mark.long
 async def test_hubs_that_share_a_database_lose_nothing_when_both_are_killed(tmp_path: Path) -> None:
     """Each of two hubs is killed -9 under load: every answered event is delivered, audit clean."""
@@ -59,8 +69,9 @@ async def test_hubs_that_share_a_database_lose_nothing_when_both_are_killed(tmp_
         await kill_in_turn([first, second], publishing, answered)
         await publishing
         began = time.monotonic()
-        while answered - receiver.taken and time.monotonic() - began < WITHIN_S:
-            await asyncio.sleep(0.1)
+        # Not when the receiver has all: what was sent and not yet recorded is sent once more.
+        while set(delivered(url)) != answered and time.monotonic() - began < WITHIN_S:
+            await asyncio.sleep(0.2)
         folder_options = [word for folder in folders for word in ("--data", str(folder))]
         audit = await asyncio.to_thread(run_huntaze, ["audit", *folder_options], settings)
     await runner.cleanup()
@@ -69,9 +80,4 @@ async def test_hubs_that_share_a_database_lose_nothing_when_both_are_killed(tmp_
     assert answered <= receiver.taken
     assert {len(ids) for ids in receiver.webhook_ids.values()} == {1}
     assert audit.returncode == 0, audit.stdout + audit.stderr
-    with psycopg.connect(url) as connection:
-        rows = connection.execute(
-            "SELECT e.id, count(*) FROM deliveries d JOIN events e ON e.key = d.event_key"
-            " WHERE d.channel = 'webhook' AND d.state = 'delivered' GROUP BY e.id"
-        ).fetchall()
-    assert Counter(dict(rows)) == Counter(dict.fromkeys(answered, 1))
+    assert delivered(url) == Counter(dict.fromkeys(answered, 1))

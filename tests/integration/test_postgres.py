@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import psycopg
@@ -81,21 +81,18 @@ class TestGroups:
     """Units that are waiting together."""
 
     async def test_share_transactions(self, url: str, database: PostgresDatabase) -> None:
-        """A hundred concurrent units take a few transactions, and each gets its own answer."""
+        """A batch's items that wait take few transactions, and each gets its own answer."""
         seen: set[int] = set()
 
-        def unit(tx: Transaction, number: int) -> int:
-            note(str(number))(tx)
+        def run(tx: Transaction, items: Sequence[int]) -> Sequence[int]:
             seen.add(id(tx))
-            return number
+            for number in items:
+                note(str(number))(tx)
+            return items
 
-        answers = await asyncio.gather(
-            *(
-                database.write(lambda tx, number=number: unit(tx, number))  # type: ignore[misc]
-                for number in range(100)
-            )
-        )
-        assert answers == list(range(100))
+        batch = Batch(run)
+        answers = await asyncio.gather(*(database.submit(batch, [n]) for n in range(100)))
+        assert answers == [[number] for number in range(100)]
         assert len(texts(url)) == 100
         assert len(seen) <= 8
 
@@ -178,6 +175,31 @@ class TestOthers:
         while not await database.look(lambda c: c.execute(sa.text(query)).scalar()):
             assert time.monotonic() < give_up, "they did not wait for each other"
             await asyncio.sleep(0.05)
+
+    async def test_batches_of_different_kinds_never_wait_in_a_circle(
+        self, url: str, database: PostgresDatabase, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What comes in one order here and in the other there shares no transaction: the server
+        never has to end one for the other's sake, which takes it a second each time."""
+        caplog.set_level("INFO", "huntaze")
+        for text in ("a", "b"):
+            await database.write(note(text))
+
+        def touching(text: str) -> Batch[None, None]:
+            def run(tx: Transaction, items: Sequence[None]) -> Sequence[None]:
+                execute(tx, "UPDATE notes SET text = text WHERE text = %s", text)
+                execute(tx, "SELECT pg_sleep(0.005)")
+                return items
+
+            return Batch(run)
+
+        async with opened(url) as other:
+            a, b = touching("a"), touching("b")
+            for _ in range(20):
+                here = [database.submit(batch, [None]) for batch in (a, b)]
+                there = [other.submit(batch, [None]) for batch in (b, a)]
+                await asyncio.gather(*here, *there)
+        assert "database.again" not in [each.getMessage() for each in caplog.records]
 
     async def test_a_read_sees_one_moment(self, url: str, database: PostgresDatabase) -> None:
         """Two statements of a read agree, whatever is written between them."""
