@@ -1,10 +1,8 @@
 """The one writer of a machine's database: groups, durability, failures."""
 
 import asyncio
-import gc
 import resource
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -18,9 +16,7 @@ from notifications.errors import StoreUnavailable
 from notifications.sqlite_file import SqliteDatabase
 from notifications.testing import ManualClock
 from tests.bus_worlds import held
-
-STALL_S = 0.25
-"""The longest the event loop may stand still."""
+from tests.loop_gaps import STALL_S, watched
 
 NOTES = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT UNIQUE, body BLOB)"
 CHILDREN = (
@@ -93,39 +89,6 @@ async def commits(database: SqliteDatabase) -> list[str]:
     await database.write(unit)
     seen.clear()
     return seen
-
-
-def kept_waiting_s() -> float:
-    """How long this thread could have run while others had the processor: the machine's doing."""
-    try:
-        return int(Path("/proc/thread-self/schedstat").read_text("ascii").split()[1]) / 1e9
-    except FileNotFoundError:  # only Linux tells
-        return 0.0
-
-
-@asynccontextmanager
-async def watched() -> AsyncIterator[list[float]]:
-    """How long the event loop stood still at a time, in seconds."""
-    gaps: list[float] = []
-
-    async def watch() -> None:
-        last = time.perf_counter() - kept_waiting_s()
-        while True:
-            await asyncio.sleep(0)
-            now = time.perf_counter() - kept_waiting_s()
-            gaps.append(now - last)
-            last = now
-
-    # As a hub at its start: else the collector looks through all that the tests before have left.
-    gc.collect()
-    gc.freeze()
-    watching = asyncio.create_task(watch())
-    try:
-        yield gaps
-    finally:
-        gc.unfreeze()
-        watching.cancel()
-        await asyncio.wait({watching})
 
 
 class TestGroups:
