@@ -11,7 +11,7 @@ from pathlib import Path
 
 import azure.functions as func
 
-from notifications.bootstrap import functions_policy, open_local_hub
+from notifications.bootstrap import open_local_hub
 from notifications.bus.topology import (
     EVENTS_TOPIC,
     METRICS,
@@ -21,6 +21,7 @@ from notifications.bus.topology import (
 )
 from notifications.functions import FunctionsHub
 from notifications.owner import own
+from notifications.policies import functions_policy
 from notifications.settings import Settings, load_or_create_secrets
 from notifications.worker import Guard
 

@@ -3,8 +3,13 @@
 import io
 import os
 import sys
+from typing import TYPE_CHECKING
 
+from notifications.cli.host import Host
 from notifications.cli.main import huntaze
+
+if TYPE_CHECKING:
+    from notifications.extensions import Extension
 
 
 def main() -> None:
@@ -13,7 +18,14 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that lacks a letter shows another; it is no reason to end.
             stream.reconfigure(errors="replace")
-    huntaze(prog_name="huntaze", obj=os.environ)
+    huntaze(prog_name="huntaze", obj=Host(variables=os.environ, extension=_ai_workers))
+
+
+def _ai_workers() -> "Extension":
+    """What the hub of one machine runs beside its own."""
+    from ai_workers.extension import AiWorkers
+
+    return AiWorkers()
 
 
 if __name__ == "__main__":

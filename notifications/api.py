@@ -102,6 +102,7 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
     )
     for path in ("/client/hubs/{hub}", "/client/", "/client"):
         app.router.routes.append(WebSocketRoute(path, hub.sockets.endpoint))
+    hub.beside.mount(app)
     return app
 
 

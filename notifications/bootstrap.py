@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from notifications.bus.dead_letters import EmbeddedDeadLetters
 from notifications.bus.topology import (
@@ -31,6 +31,7 @@ from notifications.database import Database
 from notifications.dead_letters import DeadLetters
 from notifications.dispatcher import Dispatcher, Policy
 from notifications.events import Channel
+from notifications.extensions import Extension, Parts, Running
 from notifications.hub import Hub
 from notifications.intake import Intake
 from notifications.lanes import Lanes
@@ -38,6 +39,7 @@ from notifications.messages import Message
 from notifications.metrics import MetricsHandler
 from notifications.outage import Outage
 from notifications.owner import DataFolder
+from notifications.policies import local_policy
 from notifications.ports import (
     Bus,
     ChannelAdapter,
@@ -72,15 +74,9 @@ from notifications.sweep import Step, Sweep, upkeep_steps
 from notifications.tally import Tally
 from notifications.timing import Numbers, SystemDice
 from notifications.vault import Vault
-from notifications.worker import OUTAGE_PATIENCE_MS, Appetite, Guard, Worker
+from notifications.worker import Appetite, Guard, Worker
 
 log = logging.getLogger("huntaze")
-
-IN_HAND_S = 0.1
-"""How long a message is kept in hand for its attempts on one machine."""
-
-_CLAIM_MARGIN_MS = 30 * SECOND
-"""How much longer than an attempt its claim lasts."""
 
 APPETITES: Mapping[str, Appetite] = {
     NOTIFY_SIGNALR: Appetite(window=256, batch=64),
@@ -194,11 +190,16 @@ class LocalHub:
     renderer: Renderer
     clock: Clock
     dice: Dice
+    beside: Running
 
 
 @asynccontextmanager
 async def open_local_hub(
-    settings: Settings, secrets: Secrets, folder: DataFolder, policy: Policy | None = None
+    settings: Settings,
+    secrets: Secrets,
+    folder: DataFolder,
+    policy: Policy | None = None,
+    extension: Extension | None = None,
 ) -> AsyncIterator[LocalHub]:
     """Open the data folder, which this process owns, and go to work until the block ends.
 
@@ -207,6 +208,7 @@ async def open_local_hub(
         secrets: Keys of all kinds.
         folder: Owned by this process.
         policy: How patient its channels are; `local_policy` by default.
+        extension: What else it runs.
 
     Raises:
         ConfigurationError: A secret that the stored data needs is missing.
@@ -214,8 +216,9 @@ async def open_local_hub(
     dice = SystemDice()
     policy = policy or local_policy(settings)
     catalogue = load_catalogue()
+    appetites = {**APPETITES, **(extension.appetites(settings) if extension else {})}
     async with AsyncExitStack() as stack:
-        storage = await stack.enter_async_context(open_storage(settings, folder, dice, APPETITES))
+        storage = await stack.enter_async_context(open_storage(settings, folder, dice, appetites))
         database, bus, ledger = storage.database, storage.bus, storage.ledger
         clock, numbers = storage.clock, storage.numbers
         vault = Vault(secrets.encryption_keys, dice)
@@ -243,10 +246,22 @@ async def open_local_hub(
             dice=dice,
             numbers=numbers,
         )
+        dead_letters = EmbeddedDeadLetters(
+            storage.file,
+            bus,
+            dice,
+            SqlGivenUp(numbers),
+            consumers=CONSUMERS,
+            ledger=None if storage.outbox is None else database,
+        )
+        beside = Running()
+        if extension is not None:
+            parts = _parts(storage, settings, catalogue, dead_letters, directory, dice)
+            beside = await stack.enter_async_context(extension.open(parts))
         standing = SqlStanding(database, settings.retry_notifications)
         await standing.begin()
         sweep = Sweep(
-            _sweep_steps(storage, upkeep, settings),
+            {**_sweep_steps(storage, upkeep, settings), **beside.steps},
             clock,
             standing,
             first_pause=policy.claim + OVERDUE_MS + SECOND,
@@ -260,7 +275,9 @@ async def open_local_hub(
             numbers=numbers,
         )
         runner = ReplayRunner(replays, clock)
-        await stack.enter_async_context(_at_work(pipeline, bus, sweep, settings, clock))
+        guards = {**pipeline.guards, **beside.guards}
+        workers = [Worker(name, guards[name], bus, clock, appetites[name]) for name in guards]
+        await stack.enter_async_context(_at_work(pipeline, workers, sweep, settings))
         await stack.enter_async_context(_replaying(runner))
         yield LocalHub(
             hub=Hub(tally, catalogue, clock),
@@ -269,14 +286,7 @@ async def open_local_hub(
             catalogue=catalogue,
             database=database,
             bus=bus,
-            dead_letters=EmbeddedDeadLetters(
-                storage.file,
-                bus,
-                dice,
-                SqlGivenUp(numbers),
-                consumers=CONSUMERS,
-                ledger=None if storage.outbox is None else database,
-            ),
+            dead_letters=dead_letters,
             ledger=ledger,
             tally=tally,
             upkeep=upkeep,
@@ -296,7 +306,32 @@ async def open_local_hub(
             renderer=pipeline.renderer,
             clock=clock,
             dice=dice,
+            beside=beside,
         )
+
+
+def _parts(
+    storage: Storage,
+    settings: Settings,
+    catalogue: Catalogue,
+    dead_letters: DeadLetters,
+    directory: Directory,
+    dice: Dice,
+) -> Parts:
+    return Parts(
+        settings=settings,
+        catalogue=catalogue,
+        database=storage.database,
+        shared=storage.outbox is not None,
+        ledger=storage.ledger,
+        outbox=storage.within,
+        bus=storage.bus,
+        dead_letters=dead_letters,
+        directory=directory,
+        clock=storage.clock,
+        dice=dice,
+        numbers=storage.numbers,
+    )
 
 
 def _sweep_steps(storage: Storage, upkeep: SqlUpkeep, settings: Settings) -> dict[str, Step]:
@@ -313,35 +348,11 @@ def _sweep_steps(storage: Storage, upkeep: SqlUpkeep, settings: Settings) -> dic
     }
 
 
-def local_policy(settings: Settings) -> Policy:
-    """One machine: attempts go on without their message; what is in hand is never given up."""
-    return Policy(
-        table=settings.retry_notifications,
-        grace=IN_HAND_S,
-        claim=max(
-            int(settings.webhook_timeout * SECOND) + _CLAIM_MARGIN_MS,
-            int(mail_time_limit(settings) * SECOND) + _CLAIM_MARGIN_MS // 2,
-        ),
-        patience=DAY / SECOND,
-        shared=settings.database_url is not None,
-    )
-
-
-def functions_policy(settings: Settings) -> Policy:
-    """On Functions nothing goes on once a handler has returned: it waits for its attempts."""
-    local = local_policy(settings)
-    return replace(local, grace=local.claim / SECOND, patience=OUTAGE_PATIENCE_MS / SECOND)
-
-
 @asynccontextmanager
 async def _at_work(
-    pipeline: Pipeline, bus: Bus, sweep: Sweep, settings: Settings, clock: Clock
+    pipeline: Pipeline, workers: Sequence[Worker], sweep: Sweep, settings: Settings
 ) -> AsyncIterator[None]:
     """Workers and sweep run; at the end they finish what they have in hand, within the limit."""
-    workers = [
-        Worker(subscription, guard, bus, clock, APPETITES[subscription])
-        for subscription, guard in pipeline.guards.items()
-    ]
     for worker in workers:
         worker.start()
     sweeping = asyncio.create_task(sweep.run(), name="sweep")

@@ -107,7 +107,7 @@ class Catalogue:
         versions = self._validators[event.type]
         if any(version.is_valid(event.data) for version in versions[1:]):
             return
-        raise InvalidEvent(list(_errors(versions[0], self._types[event.type].schema, event.data)))
+        raise InvalidEvent(list(explain(versions[0], self._types[event.type].schema, event.data)))
 
     def _unknown(self, event_type: str) -> InvalidEvent:
         close = difflib.get_close_matches(event_type, self._types, n=3, cutoff=0.5)
@@ -139,28 +139,26 @@ def _load_type(
 def _load_version(
     folder: Path, number: int
 ) -> tuple[dict[str, Any], dict[str, Any], jsonschema_rs.Draft202012Validator]:
-    schema = _read(folder / f"v{number}.json")
-    try:
-        validator = jsonschema_rs.Draft202012Validator(
-            schema, pattern_options=jsonschema_rs.RegexOptions(), offline=True
-        )
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        raise ConfigurationError(
-            f"{folder / f'v{number}.json'}: not a JSON Schema: {error}"
-        ) from error
+    schema = read_schema(folder / f"v{number}.json")
+    validator = compiled(schema, folder / f"v{number}.json")
     path = folder / f"v{number}.example.json"
-    example = _read(path)
+    example = read_schema(path)
     if example.get("type") != folder.name:
         raise ConfigurationError(f'{path}: its "type" must be "{folder.name}"')
     if not _ENVELOPE_ONLY_IN_FLIGHT.isdisjoint(example):
         raise ConfigurationError(f'{path}: leave out "id" and "tenantid"')
-    wrong = list(_errors(validator, schema, example.get("data")))
+    wrong = list(explain(validator, schema, example.get("data")))
     if wrong:
         raise ConfigurationError(f"{path}: {wrong[0].pointer}: {wrong[0].detail}")
     return schema, example, validator
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_schema(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        ConfigurationError: Names the file and says what is wrong with it.
+    """
     try:
         document = orjson.loads(path.read_bytes())
     except OSError as error:
@@ -170,6 +168,20 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigurationError(f"{path}: must be a JSON object")
     return document
+
+
+def compiled(schema: dict[str, Any], path: Path) -> jsonschema_rs.Draft202012Validator:
+    """A validator of a schema, which `path` holds.
+
+    Raises:
+        ConfigurationError: It is no JSON Schema; names the file.
+    """
+    try:
+        return jsonschema_rs.Draft202012Validator(
+            schema, pattern_options=jsonschema_rs.RegexOptions(), offline=True
+        )
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        raise ConfigurationError(f"{path}: not a JSON Schema: {error}") from error
 
 
 def _channels(event_type: str, templates_dir: Path) -> frozenset[Channel]:
@@ -198,26 +210,34 @@ _RULES = {
 }
 
 
-def _errors(
-    validator: jsonschema_rs.Draft202012Validator, schema: Mapping[str, Any], data: object
+def explain(
+    validator: jsonschema_rs.Draft202012Validator,
+    schema: Mapping[str, Any],
+    data: object,
+    *,
+    below: str = "/data",
+    no_field: str = _NO_FIELD,
 ) -> Iterator[FieldError]:
+    """What is wrong with data, for people; `below` is the pointer to where it stands.
+
+    Says what would be right. Never repeats a value: it may be long, or a secret.
+    """
     for error in islice(validator.iter_errors(data), _MAX_ERRORS):
-        yield from _explain(error, schema)
+        yield from _explain(error, schema, below, no_field)
 
 
 def _explain(
-    error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]
+    error: jsonschema_rs.ValidationError, schema: Mapping[str, Any], below: str, no_field: str
 ) -> Iterator[FieldError]:
-    """Say what would be right. Never repeats the value: it may be long, or a secret."""
-    at = "/data" + "".join(_step(part) for part in error.instance_path)
+    at = below + "".join(_step(part) for part in error.instance_path)
     kind: Any = error.kind
     if kind.name == "required":
         yield FieldError(at + _step(kind.property), "required")
     elif kind.name == "additionalProperties":
         for name in kind.unexpected[:_MAX_ERRORS]:
-            yield FieldError(at + _step(name[:64]), _NO_FIELD)
+            yield FieldError(at + _step(name[:64]), no_field)
     elif kind.name == "falseSchema":
-        yield FieldError(at, _NO_FIELD)
+        yield FieldError(at, no_field)
     else:
         yield FieldError(at, _rule(kind, _at(schema, error.schema_path[:-1])))
 

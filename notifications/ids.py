@@ -1,7 +1,7 @@
-"""Ids of deliveries and replays as people, links and mail servers see them. Pure.
+"""Ids of deliveries, replays and jobs as people, links and mail servers see them. Pure.
 
-`dlv_` or `rpl_` and 13 digits of base 32 (0-9 a-v, as in RFC 4648's base32hex): lower case, no
-padding to lose, and in the order of the numbers they stand for.
+`dlv_`, `rpl_` or `job_` and 13 digits of base 32 (0-9 a-v, as in RFC 4648's base32hex): lower
+case, no padding to lose, and in the order of the numbers they stand for.
 """
 
 import re
@@ -10,6 +10,7 @@ from notifications.deliveries import Delivery
 
 _PREFIX = "dlv_"
 _REPLAY = "rpl_"
+_JOB = "job_"
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)
 _FORM = re.compile(r"[a-z]{3}_[0-7][0-9a-v]{12}")
@@ -44,6 +45,11 @@ def replay_id(number: int) -> str:
 def parse_replay_id(text: str) -> int | None:
     """The number that a replay's id stands for; None for anything else, whatever it is."""
     return _read(_REPLAY, text)
+
+
+def job_id(number: int) -> str:
+    """The id of a job that the hub names: `job_` and 13 characters."""
+    return _written(_JOB, number)
 
 
 def _written(prefix: str, number: int) -> str:

@@ -72,3 +72,11 @@ NOTIFICATIONS = RetryTable(
     lifetime=DAY,
 )
 """Ten retries within a day, for toasts, mails and webhooks."""
+
+VIDEO = RetryTable(delays=(15 * SECOND, 45 * SECOND, 2 * MINUTE), lifetime=30 * MINUTE)
+"""Three retries within half an hour of acceptance, for the analysis of videos."""
+
+LIGHT = RetryTable(
+    delays=(3 * SECOND, 10 * SECOND, 30 * SECOND, 2 * MINUTE, 2 * MINUTE), lifetime=10 * MINUTE
+)
+"""Five retries within ten minutes of acceptance, for all other jobs."""

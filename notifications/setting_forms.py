@@ -27,6 +27,7 @@ _WHOLE = re.compile(r"[0-9]{1,9}")
 _HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 # What a Bearer token may be made of (RFC 6750), so that a key fits into the header as it is.
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _ADDRESS = re.compile(rf"(?=.{{1,64}}@.{{1,253}}$){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
@@ -91,18 +92,28 @@ def in_words(ms: int) -> str:
 
 
 def retry_table(text: str) -> RetryTable:
-    """The delays before each retry, within a day."""
+    """The delays before each retry of a notification, within a day."""
+    return _retry_table(text, DAY, "a delivery ends after a day")
+
+
+def job_table(lifetime: int) -> Callable[[str], RetryTable]:
+    """The delays before each retry of jobs that have so long, ms, from acceptance to deadline."""
+    ends = f"such a job ends after {in_words(lifetime)}"
+    return lambda text: _retry_table(text, lifetime, ends)
+
+
+def _retry_table(text: str, lifetime: int, ends: str) -> RetryTable:
     delays = tuple(duration(each) for each in items(text))
     if len(delays) > _MAX_RETRIES:
         raise ValueError(f"{len(delays)} delays are too many: at most {_MAX_RETRIES}")
     if 0 in delays:
         raise ValueError("a delay of nothing would hammer the receiver: at least 1ms each")
-    if sum(delays) > DAY:
+    if sum(delays) > lifetime:
         raise ValueError(
-            f"the delays add up to {in_words(sum(delays))}, but a delivery ends after a day:"
-            " at most 24h in all"
+            f"the delays add up to {in_words(sum(delays))}, but {ends}:"
+            f" at most {in_words(lifetime)} in all"
         )
-    return RetryTable(delays=delays, lifetime=DAY)
+    return RetryTable(delays=delays, lifetime=lifetime)
 
 
 def items(text: str) -> tuple[str, ...]:
@@ -161,6 +172,28 @@ def encryption_key(text: str) -> bytes:
 
 
 # --------------------------------------------------------------------------- names and places
+
+
+def ai_endpoint(text: str) -> str:
+    """Where models answer."""
+    parts = _http_url(text)
+    if parts.query or parts.fragment:
+        raise ValueError("the address of the models has no query and no fragment")
+    return text.rstrip("/")
+
+
+def ai_key(text: str) -> str:
+    """What the models' endpoint is shown; it goes into a header."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("a key is made of printable ASCII characters, without spaces")
+    return text
+
+
+def model_name(text: str) -> str:
+    """The name of a model, or of its deployment."""
+    if _MODEL.fullmatch(text) is None:
+        raise ValueError(f"{_quoted(text)} is no model's name: 1-128 letters, digits and . _ : / -")
+    return text
 
 
 def hub_name(text: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 from notifications import setting_forms as forms
 from notifications.errors import ConfigurationError
 from notifications.ports import Dice
-from notifications.retries import MINUTE, NOTIFICATIONS, RetryTable
+from notifications.retries import LIGHT, MINUTE, NOTIFICATIONS, VIDEO, RetryTable
 from notifications.setting_forms import Network
 from notifications.smtp_url import Relay, read_relay
 from notifications.timing import SystemDice
@@ -56,6 +56,15 @@ class Settings:
         webhook_timeout: Seconds for one attempt, everything included.
         webhook_ca_file: Certificates to trust beside the system's.
         retry_notifications: When toasts, mails and webhooks are tried again.
+        retry_video: When the analysis of a video is run again, and how long it has.
+        retry_light: The same for all other jobs.
+        ai_endpoint: Where models answer; None is the offline model.
+        ai_key: What is shown there; None where the machine's identity is.
+        ai_models_video: The models that are asked, in order: the next where one is gone.
+        ai_models_chat: The same for reply suggestions.
+        ai_models_suggest: The same for content suggestions.
+        ai_models_analyze: The same for content analysis.
+        ai_concurrency: Jobs that run at once in a process.
         allowed_origins: Web origins whose pages may call the API.
         limit_publishes: Events that a tenant may publish each second, in the long run.
         limit_endpoints: Endpoints that a tenant may have.
@@ -85,6 +94,15 @@ class Settings:
     webhook_timeout: float = 15.0
     webhook_ca_file: Path | None = None
     retry_notifications: RetryTable = NOTIFICATIONS
+    retry_video: RetryTable = VIDEO
+    retry_light: RetryTable = LIGHT
+    ai_endpoint: str | None = None
+    ai_key: str | None = field(default=None, repr=False)
+    ai_models_video: tuple[str, ...] = ("Phi-4-multimodal-instruct",)
+    ai_models_chat: tuple[str, ...] = ("Phi-4-mini-instruct",)
+    ai_models_suggest: tuple[str, ...] = ("DeepSeek-V4-Flash", "DeepSeek-V3.2")
+    ai_models_analyze: tuple[str, ...] = ("DeepSeek-V4-Flash", "DeepSeek-V3.2")
+    ai_concurrency: int = 8
     allowed_origins: tuple[str, ...] = ()
     limit_publishes: int = 2_000
     limit_endpoints: int = 100
@@ -143,6 +161,8 @@ class Variable:
         return dict(zip(self.fields, value, strict=True))
 
 
+_MODELS = forms.each_of(forms.model_name)
+
 VARIABLES: Sequence[Variable] = (
     Variable("HUNTAZE_ADMIN_KEY", ("admin_keys",), forms.each_of(forms.admin_key, secret=True)),
     Variable(
@@ -171,6 +191,15 @@ VARIABLES: Sequence[Variable] = (
     Variable("HUNTAZE_WEBHOOK_TIMEOUT", ("webhook_timeout",), forms.seconds(100, 1 * MINUTE)),
     Variable("HUNTAZE_WEBHOOK_CA_FILE", ("webhook_ca_file",), forms.certificates),
     Variable("HUNTAZE_RETRY_NOTIFICATIONS", ("retry_notifications",), forms.retry_table),
+    Variable("HUNTAZE_RETRY_VIDEO", ("retry_video",), forms.job_table(VIDEO.lifetime)),
+    Variable("HUNTAZE_RETRY_LIGHT", ("retry_light",), forms.job_table(LIGHT.lifetime)),
+    Variable("HUNTAZE_AI_ENDPOINT", ("ai_endpoint",), forms.ai_endpoint),
+    Variable("HUNTAZE_AI_KEY", ("ai_key",), forms.ai_key),
+    *(
+        Variable(f"HUNTAZE_AI_MODELS_{kind}", (f"ai_models_{kind.lower()}",), _MODELS)
+        for kind in ("VIDEO", "CHAT", "SUGGEST", "ANALYZE")
+    ),
+    Variable("HUNTAZE_AI_CONCURRENCY", ("ai_concurrency",), forms.whole(1, 1_000)),
     Variable("HUNTAZE_ALLOWED_ORIGINS", ("allowed_origins",), forms.each_of(forms.origin)),
     Variable("HUNTAZE_LIMIT_PUBLISHES", ("limit_publishes",), forms.whole(1, 1_000_000)),
     Variable("HUNTAZE_LIMIT_ENDPOINTS", ("limit_endpoints",), forms.whole(1, 100_000)),

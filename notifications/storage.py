@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from notifications.bus.embedded import EmbeddedBus, EventsOutbox
-from notifications.bus.topology import EVENTS_TOPIC, TOPOLOGY
+from notifications.bus.topology import EVENTS_TOPIC, JOBS_TOPIC, TOPOLOGY
 from notifications.database import Database, Transaction
 from notifications.errors import ConfigurationError, StoreUnavailable
 from notifications.owner import DataFolder
@@ -37,6 +37,7 @@ class Storage:
         bus: Carries the messages of this process.
         ledger: The truth about events and deliveries.
         outbox: Between the two, where they do not share a commit; else None.
+        within: Where a transaction of the database leaves its messages, on either.
         clock: The ledger's time.
         numbers: Different from every other process's on the same ledger.
     """
@@ -46,6 +47,7 @@ class Storage:
     bus: EmbeddedBus
     ledger: SqlLedger
     outbox: SqlOutbox | None
+    within: SqlOutbox | EventsOutbox
     clock: Clock
     numbers: Numbers
 
@@ -79,7 +81,8 @@ async def _one_file(
     clock = SystemClock()
     file, bus = await _bus(stack, folder, clock, appetites)
     numbers = Numbers(clock, dice)
-    ledger = SqlLedger(file, EventsOutbox(bus, EVENTS_TOPIC), numbers, dice)
+    within = EventsOutbox(bus, EVENTS_TOPIC)
+    ledger = SqlLedger(file, within, numbers, dice)
     await ledger.release_claims()
     return Storage(
         database=file,
@@ -87,6 +90,7 @@ async def _one_file(
         bus=bus,
         ledger=ledger,
         outbox=None,
+        within=within,
         clock=clock,
         numbers=numbers,
     )
@@ -109,7 +113,12 @@ async def _shared(
     clock = database.clock
     file, bus = await _bus(stack, folder, clock, appetites)
     numbers = Numbers(clock, dice, process=await database.write(_next_process))
-    outbox = SqlOutbox(database, numbers, lambda messages: bus.publish(EVENTS_TOPIC, messages))
+    outbox = SqlOutbox(
+        database,
+        numbers,
+        lambda messages: bus.publish(EVENTS_TOPIC, messages),
+        {JOBS_TOPIC: lambda messages: bus.publish(JOBS_TOPIC, messages)},
+    )
     outbox.start()
     stack.push_async_callback(outbox.close)
     return Storage(
@@ -118,6 +127,7 @@ async def _shared(
         bus=bus,
         ledger=SqlLedger(database, outbox, numbers, dice),
         outbox=outbox,
+        within=outbox,
         clock=clock,
         numbers=numbers,
     )

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from notifications.bus.embedded import EmbeddedBus, EventsOutbox
 from notifications.bus.topology import (
     CONSUMERS,
     EVENTS_TOPIC,
+    JOBS_TOPIC,
     METRICS,
     TOPOLOGY,
 )
@@ -347,6 +349,7 @@ class HeartWorld:
     bus_database: SqliteDatabase
     carrier: Carrier
     outbox: SqlOutbox | None
+    within: SqlOutbox | EventsOutbox
     bus: EmbeddedBus
     ledger: SqlLedger
     faulty: FaultyLedger
@@ -595,13 +598,16 @@ async def _build(
 
     database: Database = file
     outbox = None
+    within: SqlOutbox | EventsOutbox
     if store == SQLITE:
-        ledger = SqlLedger(database, EventsOutbox(bus, EVENTS_TOPIC), numbers, dice)
+        within = EventsOutbox(bus, EVENTS_TOPIC)
+        ledger = SqlLedger(database, within, numbers, dice)
         await ledger.release_claims()
     else:
         database = PostgresDatabase(store, clock)
         await database.start()
-        outbox = SqlOutbox(database, numbers, publish)
+        jobs = {JOBS_TOPIC: partial(bus.publish, JOBS_TOPIC)}
+        outbox = within = SqlOutbox(database, numbers, publish, jobs)
         outbox.start()
         ledger = SqlLedger(database, outbox, numbers, dice)
     types = Types(channels)
@@ -665,6 +671,7 @@ async def _build(
         bus_database=file,
         carrier=publish,
         outbox=outbox,
+        within=within,
         bus=bus,
         ledger=ledger,
         faulty=faulty,

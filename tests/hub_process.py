@@ -25,16 +25,23 @@ class HubProcess:
         url: Where it answers, from the first start on.
     """
 
-    def __init__(self, data: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        settings: Mapping[str, str] | None = None,
+        program: Sequence[str] | None = None,
+    ) -> None:
+        """Not started yet; `program` is what runs the commands, `huntaze` by default."""
         self.data = data
         self.url = ""
+        self._program = list(program or huntaze())
         self._settings = dict(settings or {})
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start, and return when it is ready."""
         port = self.url.rpartition(":")[2] or "0"
-        command = [*huntaze(), "up", "--port", port, "--data", str(self.data)]
+        command = [*self._program, "up", "--port", port, "--data", str(self.data)]
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env=environment(self._settings), cwd=ROOT
         )
@@ -92,9 +99,13 @@ class HubProcess:
 
 
 @contextmanager
-def hub_process(data: Path, settings: Mapping[str, str] | None = None) -> Iterator[HubProcess]:
+def hub_process(
+    data: Path,
+    settings: Mapping[str, str] | None = None,
+    program: Sequence[str] | None = None,
+) -> Iterator[HubProcess]:
     """A hub that is running, and ended at the end."""
-    hub = HubProcess(data, settings)
+    hub = HubProcess(data, settings, program)
     hub.start()
     try:
         yield hub

@@ -23,6 +23,7 @@ from notifications.events import Event, read_event
 from notifications.owner import own
 from notifications.settings import Secrets, Settings
 from notifications.stores.migrate import migrate
+from tests.job_workers import extension
 
 ADMIN_KEY = "an-admin-key-that-opens-everything-0001"
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -97,7 +98,8 @@ async def hub_world(data: Path, **changes: Any) -> AsyncIterator[World]:
     with own(data) as folder:
         if not folder.database.exists():
             folder.database.write_bytes(_migrated())
-        async with open_local_hub(settings, SECRETS, folder) as hub:
+        beside = extension(data / "schemas")
+        async with open_local_hub(settings, SECRETS, folder, extension=beside) as hub:
             app = create_app(hub)
             promises = Promises(app.openapi())
             async with httpx.AsyncClient(

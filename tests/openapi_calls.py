@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ai_workers.http import router as jobs
 from notifications.http import openapi
 from notifications.http.app import ROUTERS, HubApp
 from notifications.shipped import load_catalogue
@@ -17,6 +18,7 @@ SAMPLES: Mapping[str, Any] = {
     "email": "eve@example.com",
     "eventTypes": ["*"],
     "timezone": "Europe/Paris",
+    "input": {"text": "one two three"},
 }
 """Values of properties whose schema cannot say all that they must be, by name."""
 
@@ -150,7 +152,7 @@ def operations_of(document: Mapping[str, Any]) -> list[Operation]:
 def build() -> dict[str, Any]:
     """The document of the application's routes."""
     app = HubApp(version="1.0")
-    for router in ROUTERS:
+    for router in (*ROUTERS, jobs):
         app.router.routes.extend(router.routes)
     return openapi.document(app, CATALOGUE)
 

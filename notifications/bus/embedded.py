@@ -321,9 +321,11 @@ class EventsOutbox:
         self._bus = bus
         self._topic = topic
 
-    def put(self, tx: Transaction, messages: Sequence[Message]) -> None:
-        """Put messages on the events topic within `tx`."""
-        self._bus.put(tx, self._topic, messages)
+    def put(
+        self, tx: Transaction, messages: Sequence[Message], *, topic: str | None = None
+    ) -> None:
+        """Put messages on the events topic, or the one that is named, within `tx`."""
+        self._bus.put(tx, topic or self._topic, messages)
 
     def complete(self, tx: Transaction, received: Sequence[Received]) -> None:
         """Complete messages within `tx`."""

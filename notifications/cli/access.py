@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from notifications.cli.host import host_of
 from notifications.errors import ConfigurationError
 from notifications.setting_forms import api_key, hub_url
 from notifications.settings import ADMIN_KEY_FILE, Settings
@@ -65,7 +66,7 @@ def read_settings(context: click.Context) -> Settings:
     Raises:
         ConfigurationError: See `Settings.read`.
     """
-    settings = Settings.read(context.find_root().obj)
+    settings = Settings.read(host_of(context).variables)
     for warning in settings.warnings:
         click.echo(f"huntaze: {warning}", err=True)
     return settings

@@ -32,6 +32,7 @@ from notifications.cli.demo_story import (
     toasts_page,
 )
 from notifications.cli.demo_targets import Receiver, browser, mailboxes
+from notifications.cli.host import host_of
 from notifications.cli.logs import set_up_logging
 from notifications.cli.looks import terminal
 from notifications.cli.serving import (
@@ -43,6 +44,7 @@ from notifications.cli.serving import (
     until_stopped,
 )
 from notifications.cli.up import PORT
+from notifications.extensions import Extension
 from notifications.owner import DataFolder, own
 from notifications.retries import DAY, SECOND, RetryTable
 from notifications.settings import Settings, load_or_create_secrets
@@ -78,7 +80,7 @@ def demo(context: click.Context, once: bool, port: int, data: Path | None) -> No
     asked = context.get_parameter_source("port") is not ParameterSource.DEFAULT
     place = Place(host="127.0.0.1", port=port, or_any=not asked)
     with _folder(data) as path, own(path) as folder:
-        run(_demo(settings, folder, place, once=once))
+        run(_demo(settings, folder, place, host_of(context).extension(), once=once))
 
 
 def demo_settings(settings: Settings) -> Settings:
@@ -105,11 +107,18 @@ def _folder(data: Path | None) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-async def _demo(settings: Settings, folder: DataFolder, place: Place, *, once: bool) -> None:
+async def _demo(
+    settings: Settings,
+    folder: DataFolder,
+    place: Place,
+    extension: Extension | None,
+    *,
+    once: bool,
+) -> None:
     enough = asyncio.get_running_loop().time() + ENOUGH_S
     secrets = load_or_create_secrets(folder.path, settings)
     with stop_signals(settings.drain_seconds) as stop:
-        async with serve_local_hub(settings, secrets, folder, place) as served:
+        async with serve_local_hub(settings, secrets, folder, place, extension=extension) as served:
             folder.announce(served.url)
             click.echo(f"ready {served.url}  (data in {folder.path})\n")
             board = Board(terminal(), time.perf_counter)

@@ -17,6 +17,7 @@ from notifications.cli.access import data_option
 from notifications.cli.doctor_data import examine_data
 from notifications.cli.doctor_mail import examine_mail
 from notifications.cli.findings import Finding, Mark
+from notifications.cli.host import host_of
 from notifications.cli.looks import terminal
 from notifications.errors import ConfigurationError
 from notifications.owner import DataFolder
@@ -80,7 +81,7 @@ def _versions() -> Iterator[Finding]:
 def _settings(context: click.Context) -> tuple[Settings, list[Finding]]:
     """What is set; the defaults, where it is wrong, so that the rest can be looked at."""
     try:
-        settings = Settings.read(context.find_root().obj)
+        settings = Settings.read(host_of(context).variables)
     except ConfigurationError as error:
         advice = "docs/settings.md says what it takes"
         problems = str(error).splitlines()

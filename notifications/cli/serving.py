@@ -22,6 +22,7 @@ from notifications.bootstrap import LocalHub, open_local_hub
 from notifications.channels.realtime.connection import Limits
 from notifications.cli.protocol import Patience, patient_protocol
 from notifications.errors import ConfigurationError, HuntazeError
+from notifications.extensions import Extension
 from notifications.owner import DataFolder
 from notifications.settings import Secrets, Settings
 
@@ -72,10 +73,11 @@ async def serve_local_hub(
     folder: DataFolder,
     place: Place,
     patience: Patience | None = None,
+    extension: Extension | None = None,
 ) -> AsyncIterator[ServedHub]:
     """Serve the hub of a data folder, which this process owns, until the block ends.
 
-    `patience` is what slow clients meet with.
+    `patience` is what slow clients meet with, `extension` what the hub runs beside its own.
 
     Raises:
         ConfigurationError: The place is taken or none of this machine's; or see `open_local_hub`.
@@ -85,7 +87,7 @@ async def serve_local_hub(
         url = url_of(place.host, listener.getsockname()[1])
         _calm_the_collector()
         async with (
-            open_local_hub(settings, secrets, folder) as hub,
+            open_local_hub(settings, secrets, folder, extension=extension) as hub,
             _answering(
                 create_app(hub, body_within_s=patience.body_s), listener, patience
             ) as serving,

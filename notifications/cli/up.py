@@ -6,8 +6,10 @@ from pathlib import Path
 import click
 
 from notifications.cli.access import data_option, read_settings
+from notifications.cli.host import host_of
 from notifications.cli.logs import set_up_logging
 from notifications.cli.serving import Place, first_of, run, serve_local_hub, stop_signals
+from notifications.extensions import Extension
 from notifications.owner import DataFolder, own
 from notifications.settings import Secrets, Settings, load_or_create_secrets
 
@@ -63,12 +65,19 @@ def up(
     set_up_logging(settings)
     with own(data) as folder:
         secrets = load_or_create_secrets(folder.path, settings)
-        run(_up(settings, secrets, folder, Place(host=host, port=port)))
+        extension = host_of(context).extension()
+        run(_up(settings, secrets, folder, Place(host=host, port=port), extension))
 
 
-async def _up(settings: Settings, secrets: Secrets, folder: DataFolder, place: Place) -> None:
+async def _up(
+    settings: Settings,
+    secrets: Secrets,
+    folder: DataFolder,
+    place: Place,
+    extension: Extension | None,
+) -> None:
     with stop_signals(settings.drain_seconds) as stop:
-        async with serve_local_hub(settings, secrets, folder, place) as served:
+        async with serve_local_hub(settings, secrets, folder, place, extension=extension) as served:
             folder.announce(served.url)
             click.echo(f"ready {served.url}")
             log.info("hub.ready", extra={"url": served.url, "data": str(folder.path)})

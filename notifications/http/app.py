@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from notifications.errors import HuntazeError
 from notifications.http import (
@@ -125,12 +125,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     detail = "There is nothing at this path." if status == 404 else str(error.detail)
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["allow"] = ", ".join(sorted(_methods_of(path)))
+        headers["allow"] = ", ".join(sorted(_methods_of(request.app.routes, path)))
         detail = f"It takes {headers['allow']}."
     return Problem(status=status, detail=detail, headers=headers).response(path)
 
 
-def _methods_of(path: str) -> set[str]:
-    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, Route)]
-    fitting = (route for route in routes if re.match(route.path_regex, path))
+def _methods_of(routes: Sequence[BaseRoute], path: str) -> set[str]:
+    known = (route for route in routes if isinstance(route, Route))
+    fitting = (route for route in known if re.match(route.path_regex, path))
     return {method for route in fitting for method in route.methods or ()}

@@ -125,6 +125,14 @@ class SqlLedger:
 
     # ---------------------------------------------------------------- within a transaction
 
+    def accept_within(self, tx: Transaction, offers: Sequence[arrivals.Offer]) -> list[Accepted]:
+        """Store events within somebody's transaction; as `accept` does otherwise.
+
+        Where others write at the same time, the caller's own rows are locked before: every
+        transaction then takes its locks in one order.
+        """
+        return self._accept(tx, offers)
+
     def wake(self, tx: Transaction, wakes: Mapping[str, int]) -> None:
         """Schedule drains, save where an earlier one is on its way."""
         messages = [

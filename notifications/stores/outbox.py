@@ -7,15 +7,16 @@ that is sent twice is harmless, since the ledger is the truth and a message only
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
 from notifications.database import Batch, Database, Transaction
-from notifications.errors import InvalidInput, Unavailable
+from notifications.errors import FieldError, InvalidInput, Unavailable
 from notifications.messages import Message, Received
 from notifications.retries import SECOND
 from notifications.stores import codes, tables
@@ -33,15 +34,16 @@ SENDERS = 4
 """How many such lots are under way at once."""
 
 Send = Callable[[Sequence[Message]], Awaitable[None]]
-"""Puts messages on the events topic, all or none."""
+"""Puts messages on a topic, all or none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Letter:
-    """A message and its row."""
+    """A message, its row, and the topic it goes to; None is the events topic."""
 
     id: int
     message: Message
+    topic: str | None
 
 
 class SqlOutbox:
@@ -50,14 +52,22 @@ class SqlOutbox:
     Args:
         database: Where the ledger is.
         numbers: Number the rows.
-        send: Puts messages on the topic; raises `Unavailable` while the bus is away, and
+        send: Puts messages on the events topic; raises `Unavailable` while the bus is away, and
             `InvalidInput` for what it will never take.
+        others: The same for other topics, by their names.
     """
 
-    def __init__(self, database: Database, numbers: Numbers, send: Send) -> None:
+    def __init__(
+        self,
+        database: Database,
+        numbers: Numbers,
+        send: Send,
+        others: Mapping[str, Send] | None = None,
+    ) -> None:
         self._database = database
         self._numbers = numbers
-        self._send = send
+        self._sends: dict[str | None, Send] = {None: send}
+        self._sends.update(others or {})
         self._in_hand: list[_Letter] = []
         self._came = asyncio.Event()
         self._senders: list[asyncio.Task[None]] = []
@@ -78,9 +88,15 @@ class SqlOutbox:
 
     # ---------------------------------------------------------------- ledger.Outbox
 
-    def put(self, tx: Transaction, messages: Sequence[Message]) -> None:
-        """Leave messages in the outbox with `tx`; they are sent once it is committed."""
-        letters = [_Letter(self._numbers.next(), message) for message in messages]
+    def put(
+        self, tx: Transaction, messages: Sequence[Message], *, topic: str | None = None
+    ) -> None:
+        """Leave messages in the outbox with `tx`; they are sent once it is committed.
+
+        They go to the events topic where no other is named, which has to be one of `others`.
+        """
+        assert topic in self._sends, topic
+        letters = [_Letter(self._numbers.next(), message, topic) for message in messages]
         rows = [_row(letter, tx.now + LEASE_MS) for letter in letters]
         tx.connection.execute(sa.insert(tables.outbox), rows)
         tx.after_commit(lambda: self._hand_over(letters))
@@ -128,15 +144,23 @@ class SqlOutbox:
                 log.exception("outbox.failed")
 
     async def _send_lot(self, letters: Sequence[_Letter]) -> None:
+        by_topic: dict[str | None, list[_Letter]] = {}
+        for letter in letters:
+            by_topic.setdefault(letter.topic, []).append(letter)
+        for topic, same in by_topic.items():
+            await self._send_to(topic, same)
+
+    async def _send_to(self, topic: str | None, letters: Sequence[_Letter]) -> None:
         """Send and forget; what the bus refuses for good is set aside and holds up nothing."""
+        send = self._sends.get(topic) or partial(_no_topic, topic)
         try:
-            await self._send([letter.message for letter in letters])
+            await send([letter.message for letter in letters])
         except InvalidInput as error:
             if len(letters) == 1:
                 await self._set_aside(letters[0], error)
                 return
             for letter in letters:
-                await self._send_lot([letter])
+                await self._send_to(topic, [letter])
             return
         await self._database.submit(self._forgetting, [letter.id for letter in letters])
 
@@ -144,6 +168,11 @@ class SqlOutbox:
         log.error("outbox.rejected", extra={"messageId": letter.message.id, "detail": str(error)})
         row = {"b_id": letter.id, "b_why": codes.text(str(error))}
         await self._database.write(lambda tx: tx.connection.execute(_REJECT, row))
+
+
+async def _no_topic(topic: str | None, _messages: Sequence[Message]) -> None:
+    """Where another release left a message."""
+    raise InvalidInput([FieldError("", f"there is no topic {topic!r}")])
 
 
 def _forget(tx: Transaction, ids: Sequence[int]) -> list[None]:
@@ -159,6 +188,7 @@ def _row(letter: _Letter, leased_until: int) -> dict[str, Any]:
         "due_at": message.due_at,
         "leased_until": leased_until,
         "rejected": None,
+        "topic": letter.topic,
         "message_id": message.id,
         "properties": orjson.dumps(dict(message.properties)),
         "subject": message.subject,
@@ -178,6 +208,7 @@ def _letter(row: sa.RowMapping) -> _Letter:
             content_type=row["content_type"],
             due_at=row["due_at"],
         ),
+        row["topic"],
     )
 
 

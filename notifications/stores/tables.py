@@ -283,6 +283,7 @@ outbox = sa.Table(
     sa.Column("due_at", sa.BigInteger),  # when it is to become visible; NULL is at once
     sa.Column("leased_until", sa.BigInteger, nullable=False),  # somebody is sending it until then
     sa.Column("rejected", sa.Text),  # why the bus will never take it
+    sa.Column("topic", sa.Text),  # NULL is the events topic
     sa.Column("message_id", sa.Text, nullable=False),
     sa.Column("properties", sa.LargeBinary, nullable=False),
     sa.Column("subject", sa.Text),
@@ -295,4 +296,4 @@ outbox = sa.Table(
         postgresql_where=sa.text("rejected IS NULL"),
     ),
 )
-"""Messages that are to be sent to the events topic of a bus that is not in this database."""
+"""Messages that are to be sent to a bus that is not in this database."""

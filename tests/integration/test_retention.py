@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from ai_workers.tables import job_events, job_metrics, jobs
 from notifications.bus import tables as bus_tables
 from notifications.database import metadata
 from notifications.deliveries import Delivery, Failed, State
@@ -92,7 +93,7 @@ async def test_every_table_is_emptied_of_what_is_past_the_retention(world: Heart
 def test_every_table_is_swept_or_kept_for_a_reason() -> None:
     """A new table must be thought of: it is swept, or listed here with why its rows stay."""
     swept = {"events", "deliveries", "attempts", "inbox", "outbox", bus_tables.dead_letters.name}
-    swept |= {"replays"}
+    swept |= {"replays", *(table.name for table in (jobs, job_events, job_metrics))}
     ends_by_itself = {"bus_messages", "bus_scheduled", "bus_redeliveries", "deleted_lanes"}
     assert set(metadata.tables) == swept | ends_by_itself | set(KEPT)
 

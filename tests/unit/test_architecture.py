@@ -76,10 +76,12 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.channels.*",
         "notifications.http.*",
         "notifications.door.*",
+        "notifications.extensions",  # what others, such as the AI workers, are adapters to
     ),
     # The one visible list of adapters.
     "composition": (
         "notifications.bootstrap",
+        "notifications.policies",
         "notifications.storage",
         "notifications.auditing",
         "notifications.api",

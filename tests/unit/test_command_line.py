@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from notifications.cli.access import Access, find_hub
 from notifications.cli.demo import demo_settings
+from notifications.cli.host import Host
 from notifications.cli.logs import JsonLines, TextLines
 from notifications.cli.main import COMMANDS, huntaze
 from notifications.cli.serving import stop_signals, url_of
@@ -88,7 +89,9 @@ def test_wrong_settings_stop_every_command_but_the_doctor(name: str, tmp_path: P
     }
     data = [] if name in ("demo", "mails") else ["--data", str(tmp_path / "data")]
     environ = {"HUNTAZE_LOG": "loud", "HUNTAZE_BUS": "none"}
-    result = CliRunner().invoke(huntaze, [name, *arguments.get(name, []), *data], obj=environ)
+    result = CliRunner().invoke(
+        huntaze, [name, *arguments.get(name, []), *data], obj=Host(variables=environ)
+    )
     assert not (tmp_path / "data").exists()
     said = result.stdout + result.stderr
     assert "HUNTAZE_LOG: " in said
@@ -99,7 +102,9 @@ def test_wrong_settings_stop_every_command_but_the_doctor(name: str, tmp_path: P
 @pytest.mark.parametrize("option", ["--service-bus-port", "--service-bus-admin-port"])
 def test_a_door_that_is_not_built_is_refused(option: str, tmp_path: Path):
     """Nobody waits at a port that nothing listens on."""
-    result = CliRunner().invoke(huntaze, ["up", option, "5672", "--data", str(tmp_path)], obj={})
+    result = CliRunner().invoke(
+        huntaze, ["up", option, "5672", "--data", str(tmp_path)], obj=Host(variables={})
+    )
     assert result.exit_code == 2
     assert f"{option}: this release has no Service Bus door" in result.stderr
 

@@ -1,0 +1,99 @@
+"""The AI workers as what a host lets a hub run: put together here, and nowhere else."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from ai_workers import http
+from ai_workers.answering import OpenAsking, open_asking
+from ai_workers.job_types import JobTypes, Tables, shipped_workers
+from ai_workers.ports import JobWorker
+from ai_workers.runner import Runner
+from ai_workers.store import SqlJobs
+from ai_workers.upkeep import DeadJobs, SqlJobUpkeep
+from notifications.bus.topology import JOB_SUBSCRIPTIONS, JOBS_TOPIC
+from notifications.extensions import Parts, Running
+from notifications.outage import Outage
+from notifications.retries import DAY
+from notifications.settings import Settings
+from notifications.shipped import SCHEMAS
+from notifications.worker import Appetite, Guard
+
+
+class AiWorkers:
+    """Implements `notifications.extensions.Extension`.
+
+    Args:
+        workers: Who does the jobs; those of this release by default.
+        schemas: The folder of the job types' schemas.
+        asking: Opens whom the workers ask; what is configured by default.
+    """
+
+    def __init__(
+        self,
+        workers: Sequence[JobWorker] | None = None,
+        schemas: Path = SCHEMAS / "jobs",
+        asking: OpenAsking = open_asking,
+    ) -> None:
+        self._workers = shipped_workers() if workers is None else tuple(workers)
+        self._schemas = schemas
+        self._asking = asking
+
+    def appetites(self, settings: Settings) -> Mapping[str, Appetite]:
+        """See `extensions.Extension.appetites`: each message is settled as its own job ends."""
+        window = settings.ai_concurrency
+        names = [JOB_SUBSCRIPTIONS.get(worker.job_type) for worker in self._workers]
+        return {name: Appetite(window=window, batch=1) for name in names if name is not None}
+
+    @asynccontextmanager
+    async def open(self, parts: Parts) -> AsyncIterator[Running]:
+        """See `extensions.Extension.open`."""
+        settings = parts.settings
+        tables = Tables(video=settings.retry_video, light=settings.retry_light)
+        types = JobTypes.load(self._workers, self._schemas, tables)
+        store = SqlJobs(
+            parts.database,
+            types,
+            parts.catalogue,
+            ledger=parts.ledger,
+            outbox=parts.outbox,
+            numbers=parts.numbers,
+            dice=parts.dice,
+        )
+        if not parts.shared:
+            await store.release()
+        keep = settings.retention_days * DAY
+        upkeep = SqlJobUpkeep(parts.database, store, keep=keep)
+        dead = DeadJobs(parts.dead_letters, upkeep, types, [each.subscription for each in types])
+        async with self._asking(parts) as asking:
+            outage = Outage(parts.clock)
+            runner = Runner(
+                types,
+                store,
+                asking,
+                parts.directory,
+                clock=parts.clock,
+                concurrency=settings.ai_concurrency,
+                outage=outage,
+            )
+            publish = partial(parts.bus.publish, JOBS_TOPIC)
+            guards = {
+                each.subscription: Guard(
+                    each.subscription, runner.handle, publish, parts.clock, parts.dice, outage
+                )
+                for each in types
+            }
+            services = http.JobServices(
+                desk=store, types=types, numbers=parts.numbers, cancel=runner.cancel
+            )
+            yield Running(
+                guards=guards,
+                steps={
+                    "jobsBuried": dead.bury,
+                    "jobsExpired": upkeep.expire,
+                    "jobsWoken": upkeep.wake,
+                    "jobsForgotten": upkeep.forget,
+                },
+                mount=partial(http.mount, services=services),
+            )

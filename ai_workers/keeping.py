@@ -1,0 +1,133 @@
+"""The ports through which jobs are kept. Each docstring is the contract.
+
+Every write is one transaction: the job's new state, what it spent, the event that tells of it and
+the message that wakes a worker. Times are milliseconds since the epoch by the ledger's clock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ai_workers.jobs import End, Failure, Job, Order, State
+from ai_workers.ports import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What a run's worker learns from its heartbeat.
+
+    Attributes:
+        held: The run is still its own; where it is not, nothing was written.
+        cancelling: Somebody cancelled the job.
+    """
+
+    held: bool
+    cancelling: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        number: Counts a run's events of progress, from 1.
+        percent: 0-100.
+        step: What it does now.
+    """
+
+    number: int
+    percent: int
+    step: str
+
+
+class Runs(Protocol):
+    """Jobs as those who do them see them.
+
+    Raises:
+        StoreUnavailable: From any method; nothing was done.
+    """
+
+    async def take(self, order: Order, failure: Failure | None = None) -> Job | None:
+        """Begin a run of a job that a message tells of; None where nothing is to be done now.
+
+        A job that is not known is taken in first; with `failure` as one that failed. What must
+        not run any more is ended.
+
+        Raises:
+            Conflict: Its id or its idempotency key is another job's.
+        """
+        ...
+
+    async def beat(
+        self, job: Job, usage: Sequence[Usage], progress: Progress | None = None
+    ) -> Beat:
+        """Hold a run for longer, write down what it spent, and tell how far it is."""
+        ...
+
+    async def finish(self, job: Job, how: End, usage: Sequence[Usage]) -> bool:
+        """Write down how a run ended, what it spent, and what becomes of the job.
+
+        False where the run is not its worker's any more: then only what it spent is written.
+        """
+        ...
+
+
+class Desk(Protocol):
+    """Jobs as those who ask for them see them.
+
+    Raises:
+        StoreUnavailable: From any method; nothing was done.
+    """
+
+    async def submit(self, order: Order) -> tuple[Job, bool]:
+        """Accept a job; with whether it was there already, with the same content.
+
+        Raises:
+            Conflict: Its idempotency key belongs to another content.
+        """
+        ...
+
+    async def get(self, tenant_id: str, job_id: str) -> Job | None:
+        """One job."""
+        ...
+
+    async def page(
+        self,
+        tenant_id: str,
+        *,
+        state: State | None = None,
+        job_type: str | None = None,
+        user_id: str | None = None,
+        below: int | None = None,
+        limit: int,
+    ) -> Sequence[Job]:
+        """A tenant's jobs, the newest first, below a number."""
+        ...
+
+    async def cancel(self, tenant_id: str, job_id: str) -> Job | None:
+        """Cancel a job, and say how it stands; None where there is none.
+
+        One that has ended is left as it is. One whose run is under way is cancelled once its
+        worker learns of it.
+        """
+        ...
+
+
+class Upkeep(Protocol):
+    """What the sweep does for jobs, in bounded pages; each says how many it moved."""
+
+    async def expire(self, *, limit: int) -> int:
+        """End jobs whose time is up."""
+        ...
+
+    async def wake(self, *, limit: int) -> int:
+        """Send another wake-up for jobs that nothing happens to."""
+        ...
+
+    async def bury(self, orders: Sequence[tuple[Order, bool]]) -> int:
+        """End the jobs of dead messages; with each whether its message expired."""
+        ...
+
+    async def forget(self, *, limit: int) -> int:
+        """Delete what is past the retention."""
+        ...

@@ -1,0 +1,206 @@
+"""One run of a job, as its worker sees it, and how it came to an end."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ai_workers.job_types import JobType
+from ai_workers.jobs import (
+    INTERNAL,
+    Cancelled,
+    End,
+    Expired,
+    Failed,
+    Failure,
+    Job,
+    Succeeded,
+)
+from ai_workers.keeping import Progress, Runs
+from ai_workers.ports import Asking, JobFailed, ModelFailed, Question, Usage
+from notifications.errors import Unavailable
+from notifications.ports import Clock
+from notifications.retries import SECOND
+
+log = logging.getLogger("huntaze")
+
+RENEW_MS = 20 * SECOND
+"""How often a claim of a minute is renewed, and a cancellation read."""
+
+PROGRESS_MS = 1 * SECOND
+"""How far apart a job's events of progress are at least."""
+
+_LETS_GO_S = 5.0
+"""How long a worker that is told to stop may take before nobody waits for it any more."""
+
+_WENT_WRONG = Failure(code=INTERNAL, message="The worker failed in a way that nobody foresaw.")
+_WRONG_RESULT = Failure(
+    code="invalid-result", message="What the worker found is not what the job type promises."
+)
+
+
+class LostRun(Exception):
+    """The run is not its worker's any more: another has begun, or the job has ended."""
+
+
+class WorkingRun:
+    """Implements `ports.Run`, and watches over it.
+
+    Attributes:
+        job: As it was claimed.
+    """
+
+    def __init__(
+        self, job: Job, job_type: JobType, *, locale: str, runs: Runs, asking: Asking, clock: Clock
+    ) -> None:
+        self.job = job
+        self._type = job_type
+        self._locale = locale
+        self._runs = runs
+        self._asking = asking
+        self._clock = clock
+        self._spent: list[Usage] = []
+        self._percent = 0
+        self._number = 0
+        self._told_at: int | None = None
+        self._cancelling = asyncio.Event()
+        self._lost = False
+        self._beats: set[asyncio.Task[None]] = set()
+
+    # ---------------------------------------------------------------- ports.Run
+
+    @property
+    def input(self) -> Mapping[str, Any]:
+        """See `ports.Run.input`."""
+        return self.job.order.input
+
+    @property
+    def locale(self) -> str:
+        """See `ports.Run.locale`."""
+        return self._locale
+
+    async def progress(self, percent: int, step: str) -> None:
+        """See `ports.Run.progress`. What comes within a second of the last is told with the next.
+
+        It never goes back within a run.
+        """
+        self._percent = max(self._percent, min(percent, 100))
+        now = self._clock.now()
+        if self._told_at is None or now - self._told_at >= PROGRESS_MS:
+            self._told_at = now
+            self._number += 1
+            await self._beat(Progress(number=self._number, percent=self._percent, step=step))
+        if self._cancelling.is_set() or self._lost:
+            raise asyncio.CancelledError
+
+    async def ask(self, question: Question) -> Mapping[str, Any]:
+        """See `ports.Run.ask`."""
+        within_s = max(self.job.deadline - self._clock.now(), 1) / SECOND
+        try:
+            answered = await self._asking.ask(question, within_s=within_s)
+        except ModelFailed as error:
+            self._spent.extend(error.usage)
+            raise
+        self._spent.extend(answered.usage)
+        return answered.result
+
+    # ---------------------------------------------------------------- watching over it
+
+    def cancel(self) -> None:
+        """Somebody in this process cancelled the job."""
+        self._cancelling.set()
+
+    async def spent(self) -> list[Usage]:
+        """What was spent and is not written down yet; it is the caller's to write down."""
+        if self._beats:
+            await asyncio.wait(self._beats)
+        return self._take_spent()
+
+    async def to_its_end(self) -> End:
+        """Run the worker until it is done, or must stop.
+
+        Raises:
+            LostRun: The run is another's; what it spent is still to be written down.
+        """
+        working = asyncio.create_task(self._type.worker.run(self), name=f"job-{self.job.order.id}")
+        watching = {
+            asyncio.create_task(self._renew(), name="job-heartbeat"),
+            asyncio.create_task(self._cancelling.wait(), name="job-cancelling"),
+            asyncio.create_task(self._clock.sleep_until(self.job.deadline), name="job-deadline"),
+        }
+        try:
+            await asyncio.wait({working, *watching}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done() and not working.cancelled():
+                return self._end_of(working)
+        finally:
+            for task in (working, *watching):
+                task.cancel()
+            # A worker may be in a thread that nothing stops: nobody waits for that.
+            _, going_on = await asyncio.wait({working, *watching}, timeout=_LETS_GO_S)
+            if working in going_on:
+                log.warning("job.worker_goes_on", extra=self.job.log_context())
+        if self._lost:
+            raise LostRun
+        if self._cancelling.is_set():
+            return Cancelled()
+        if self._clock.now() >= self.job.deadline:
+            return Expired()
+        return Failed(failure=_WENT_WRONG, retryable=True)
+
+    def _end_of(self, working: "asyncio.Task[Mapping[str, Any]]") -> End:
+        error = working.exception()
+        match error:
+            case None:
+                return self._checked(working.result())
+            case ModelFailed():
+                patience = error.retry_after_s
+                return Failed(
+                    failure=Failure(code=error.code, message=error.message),
+                    retryable=error.retryable,
+                    retry_after=None if patience is None else int(patience * SECOND),
+                )
+            case JobFailed():
+                failure = Failure(code=error.code, message=error.message)
+                return Failed(failure=failure, retryable=error.retryable)
+            case _:
+                log.error("job.worker_failed", exc_info=error, extra=self.job.log_context())
+                return Failed(failure=_WENT_WRONG, retryable=True)
+
+    def _checked(self, result: Mapping[str, Any]) -> End:
+        wrong = next(self._type.result.errors(result, below="/result"), None)
+        if wrong is None:
+            return Succeeded(result)
+        log.error("job.result_invalid", extra={**self.job.log_context(), "detail": str(wrong)})
+        return Failed(failure=_WRONG_RESULT, retryable=False)
+
+    async def _renew(self) -> None:
+        """Hold the run; returns once it is cancelled or lost."""
+        while not (self._lost or self._cancelling.is_set()):
+            await self._clock.sleep_until(self._clock.now() + RENEW_MS)
+            await self._beat(None)
+
+    async def _beat(self, progress: Progress | None) -> None:
+        """Hold the run, in a task of its own: who is cancelled would not know what was written."""
+        beat = asyncio.create_task(self._beat_to_the_end(progress), name="job-beat")
+        self._beats.add(beat)
+        beat.add_done_callback(self._beats.discard)
+        await asyncio.shield(beat)
+
+    async def _beat_to_the_end(self, progress: Progress | None) -> None:
+        spent = self._take_spent()
+        try:
+            beat = await self._runs.beat(self.job, spent, progress)
+        except Unavailable as error:
+            # The claim outlasts two beats that fail.
+            self._spent[:0] = spent
+            log.warning("job.beat_failed", extra={**self.job.log_context(), "detail": str(error)})
+            return
+        if not beat.held:
+            self._spent[:0] = spent
+            self._lost = True
+        if beat.cancelling:
+            self._cancelling.set()
+
+    def _take_spent(self) -> list[Usage]:
+        spent, self._spent = self._spent, []
+        return spent

@@ -1,0 +1,166 @@
+"""Does jobs: takes in their messages, runs their workers, and writes down how they ended.
+
+A message is only a wake-up: whoever claims the job's run does it, everybody else does nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from ai_workers.job_types import JobType, JobTypes
+from ai_workers.jobs import End, Failure, Job, Order, Released
+from ai_workers.keeping import Runs
+from ai_workers.orders import read_message
+from ai_workers.ports import Asking, Usage
+from ai_workers.run import LostRun, WorkingRun
+from notifications.errors import Conflict, InvalidInput, RejectedMessage, Unavailable
+from notifications.messages import Complete, DeadLetter, Message, Received, Settlement
+from notifications.outage import DATABASE, Outage
+from notifications.ports import Clock, Directory
+from notifications.text import shorten
+from notifications.worker import OUTAGE_PATIENCE_MS
+
+log = logging.getLogger("huntaze")
+
+_MOST_SAID = 900
+_RELEASED_WITHIN_S = 2.0
+"""How long a process that stops takes to give back a run, at most."""
+
+_LOCALE = "fr"
+"""The language of results for nobody in particular."""
+
+
+class Runner:
+    """Handles the messages of every job subscription, so many jobs at a time."""
+
+    def __init__(
+        self,
+        types: JobTypes,
+        runs: Runs,
+        asking: Asking,
+        directory: Directory,
+        *,
+        clock: Clock,
+        concurrency: int,
+        outage: Outage | None = None,
+    ) -> None:
+        """Put it together.
+
+        Args:
+            types: The job types.
+            runs: Keeps the jobs.
+            asking: Who answers the workers.
+            directory: Knows the users' languages.
+            clock: The ledger's time.
+            concurrency: Jobs that run at once.
+            outage: The one that is shared by all who wait for the database.
+        """
+        self._types = types
+        self._runs = runs
+        self._asking = asking
+        self._directory = directory
+        self._clock = clock
+        self._room = asyncio.Semaphore(concurrency)
+        self._outage = outage or Outage(clock)
+        self._running: dict[tuple[str, str], WorkingRun] = {}
+
+    def cancel(self, tenant_id: str, job_id: str) -> None:
+        """Tell a run of this process, where there is one, that its job was cancelled."""
+        run = self._running.get((tenant_id, job_id))
+        if run is not None:
+            run.cancel()
+
+    async def handle(self, messages: Sequence[Received]) -> Sequence[Settlement]:
+        """One settlement each, in order.
+
+        Raises:
+            Unavailable: What is needed is away; the same messages may be handed in again.
+        """
+        return await asyncio.gather(*(self._handle(each.message) for each in messages))
+
+    async def _handle(self, message: Message) -> Settlement:
+        try:
+            order = read_message(message)
+            job_type = self._types.get(order.job_type)
+        except RejectedMessage as error:
+            return DeadLetter(error.reason, error.description)
+        except InvalidInput as error:
+            return DeadLetter("unknown-type", str(error))
+        async with self._room:
+            try:
+                job = await self._runs.take(order, _refusal(job_type, order))
+            except Conflict as error:
+                return DeadLetter("conflict", str(error))
+            if job is not None:
+                await self._run(job, job_type)
+        return Complete()
+
+    async def _run(self, job: Job, job_type: JobType) -> None:
+        run = WorkingRun(
+            job,
+            job_type,
+            locale=await self._locale(job.order),
+            runs=self._runs,
+            asking=self._asking,
+            clock=self._clock,
+        )
+        self._running[job.name] = run
+        try:
+            how = await run.to_its_end()
+        except LostRun:
+            # Its next run is another's, or there is none; the money is spent all the same.
+            how = Released()
+            log.warning("job.run_lost", extra=job.log_context())
+        except asyncio.CancelledError:
+            await self._release(run)
+            raise
+        finally:
+            self._running.pop(job.name, None)
+        await self._finish(job, how, await run.spent())
+
+    async def _finish(self, job: Job, how: End, spent: Sequence[Usage]) -> None:
+        """Write it down, with patience: what was found has been paid for."""
+        give_up_at = self._clock.now() + OUTAGE_PATIENCE_MS
+        while True:
+            try:
+                held = await self._runs.finish(job, how, spent)
+            except Unavailable:
+                self._outage.noticed(DATABASE)
+                if not await self._outage.turn(DATABASE, until=give_up_at):
+                    raise
+            else:
+                self._outage.over(DATABASE)
+                word = type(how).__name__.lower()
+                log.info("job.run_ended", extra={**job.log_context(), "as": word, "held": held})
+                return
+
+    async def _release(self, run: WorkingRun) -> None:
+        """This process stops: another may begin the next run at once."""
+        job = run.job
+        try:
+            async with asyncio.timeout(_RELEASED_WITHIN_S):
+                await self._runs.finish(job, Released(), await run.spent())
+        except Exception as error:
+            log.warning("job.not_released", exc_info=error, extra=job.log_context())
+
+    async def _locale(self, order: Order) -> str:
+        """The language of whoever the result is for: what the job says, else the user's."""
+        wanted = order.input.get("locale")
+        if wanted in ("fr", "en"):
+            return str(wanted)
+        if order.user_id is None:
+            return _LOCALE
+        try:
+            user = await self._directory.user(order.tenant_id, order.user_id)
+        except Unavailable:
+            return _LOCALE
+        return _LOCALE if user is None else user.locale.value
+
+
+def _refusal(job_type: JobType, order: Order) -> Failure | None:
+    """Why its schema does not take an order; None where it does."""
+    try:
+        job_type.check(order.input)
+    except InvalidInput as error:
+        return Failure(code="invalid-input", message=shorten(str(error), _MOST_SAID))
+    return None

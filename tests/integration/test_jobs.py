@@ -1,0 +1,513 @@
+"""Jobs on real databases: every job reaches one end, told once, and what it cost is counted."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ai_workers.jobs import Released, Succeeded
+from ai_workers.ports import JobFailed, ModelFailed, Run
+from notifications.errors import Conflict
+from notifications.retries import MINUTE, SECOND
+from tests.heart_world import STORES
+from tests.job_workers import COST, VIDEO, question, usage
+from tests.job_world import JobWorld, document, job_world, order
+
+
+@pytest.fixture(params=STORES)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[JobWorld]:
+    """Jobs at work on either database."""
+    async with job_world(tmp_path, request.param) as world:
+        yield world
+
+
+async def test_a_job_is_done_and_told_of_once_in_each_state(world: JobWorld) -> None:
+    """Queued, started, progress, succeeded: one event each, and its figures are counted."""
+    await world.submit(input={"text": "one two three", "title": "A chat"})
+    await world.until_state("succeeded")
+
+    assert world.events() == ["queued", "started.1", "progress.1.1", "end"]
+    job = await world.store.get("acme", "job-1")
+    assert job is not None
+    assert job.result == {"summary": "3 words in fr", "words": 3}
+    assert world.heart.rows("SELECT state, runs, cost_nano_usd, model FROM job_metrics") == [
+        ("succeeded", 1, COST, "counting-1")
+    ]
+    told = [row[0] for row in world.heart.rows("SELECT id FROM job_events ORDER BY at, id")]
+    assert len(told) == 4
+
+
+async def test_the_same_key_with_the_same_content_is_one_job(world: JobWorld) -> None:
+    """A second order under a key answers with the first one's job, and nothing is done twice."""
+    first = await world.submit("job-1", idempotency_key="k")
+    again, duplicate = await world.store.submit(order("job-2", idempotency_key="k"))
+    assert (again.order.id, duplicate) == (first.order.id, True)
+    await world.until_state("succeeded")
+    assert len(world.chat.runs) == 1
+
+
+async def test_the_same_key_with_another_content_is_a_conflict(world: JobWorld) -> None:
+    """Nothing of it is stored; another tenant's key of the same name is another key."""
+    await world.submit("job-1", idempotency_key="k")
+    with pytest.raises(Conflict):
+        await world.store.submit(order("job-2", idempotency_key="k", input={"text": "other"}))
+    other = order("job-2", tenant_id="other", idempotency_key="k", input={"text": "other"})
+    _, duplicate = await world.store.submit(other)
+    assert not duplicate
+    assert world.heart.one("SELECT count(*) FROM jobs") == 2
+
+
+async def test_keys_that_race_are_one_job(world: JobWorld) -> None:
+    """Ten orders under one key at once: one job, nine duplicates."""
+    orders = [order(f"job-{number}", idempotency_key="k") for number in range(10)]
+    answers = await asyncio.gather(*(world.store.submit(each) for each in orders))
+    assert sum(duplicate for _, duplicate in answers) == 9
+    assert len({job.order.id for job, _ in answers}) == 1
+
+
+# --------------------------------------------------------------------------- retries
+
+
+def failing(error: Exception) -> Any:
+    """An act that spends something and fails."""
+
+    async def act(run: Run) -> Mapping[str, Any]:
+        await run.ask(question(run))
+        raise error
+
+    return act
+
+
+async def test_a_run_that_may_be_repeated_is_repeated_by_the_table(world: JobWorld) -> None:
+    """A second run after the table's delay; its money comes on top."""
+    world.chat.script.append(failing(ModelFailed("model-timeout", "No answer.", retryable=True)))
+    await world.submit()
+    await world.until_state("retrying")
+    due_at = world.heart.one("SELECT due_at FROM jobs") - world.heart.clock.now()
+    assert 2_700 <= due_at <= 3_300
+
+    await world.heart.pass_time(due_at)
+    await world.until_state("succeeded")
+    assert world.events() == [
+        "queued",
+        "started.1",
+        "retrying.1",
+        "started.2",
+        "progress.2.1",
+        "end",
+    ]
+    assert world.job()["cost_nano_usd"] == 2 * COST
+
+
+async def test_the_endpoints_patience_is_honoured(world: JobWorld) -> None:
+    """Retry-After beyond the table's delay is when the next run begins."""
+    error = ModelFailed("model-busy", "Later.", retryable=True, retry_after_s=90)
+    world.chat.script.append(failing(error))
+    await world.submit()
+    await world.until_state("retrying")
+    assert world.heart.one("SELECT due_at FROM jobs") == world.heart.clock.now() + 90 * SECOND
+
+
+async def test_patience_beyond_the_deadline_fails_now_with_its_reason(world: JobWorld) -> None:
+    """A run that could only begin when time is up is not waited for."""
+    error = ModelFailed("model-busy", "Come tomorrow.", retryable=True, retry_after_s=3_600)
+    world.chat.script.append(failing(error))
+    await world.submit()
+    await world.until_state("failed")
+    assert world.job()["error_code"] == "model-busy"
+    assert world.events()[-1] == "end"
+
+
+async def test_what_failed_for_good_is_not_repeated(world: JobWorld) -> None:
+    """One run, one end, and its money is counted."""
+    world.chat.script.append(failing(JobFailed("video-unreadable", "It is no video.")))
+    await world.submit()
+    await world.until_state("failed")
+    assert world.events() == ["queued", "started.1", "end"]
+    assert world.heart.rows("SELECT state, cost_nano_usd FROM job_metrics") == [("failed", COST)]
+
+
+async def test_every_run_of_the_table_is_made_and_no_more(world: JobWorld) -> None:
+    """A heavy job has four runs, and fails with the last one's reason."""
+    error = ModelFailed("model-unavailable", "Away.", retryable=True)
+    world.video.script.extend([failing(error)] * 9)
+    await world.submit(job_type=VIDEO)
+    await world.heart.live_until(lambda: world.state() == "failed", step=10 * SECOND)
+    assert len(world.video.runs) == 4
+    assert world.job()["cost_nano_usd"] == 4 * COST
+
+
+async def test_an_unforeseen_exception_is_a_failed_run(world: JobWorld) -> None:
+    """A worker's bug is repeated like any fault, says nothing of itself, and ends nothing else."""
+    world.chat.script.append(failing(RuntimeError("a secret")))
+    await world.submit()
+    await world.until_state("retrying")
+    assert world.job()["error_code"] == "internal"
+    assert "secret" not in str(world.heart.rows("SELECT error_message FROM jobs"))
+
+
+async def test_a_result_that_breaks_its_schema_is_not_stored(world: JobWorld) -> None:
+    """What the job type does not promise nobody gets."""
+
+    async def act(_run: Run) -> Mapping[str, Any]:
+        return {"words": "many"}
+
+    world.chat.script.append(act)
+    await world.submit()
+    await world.until_state("failed")
+    job = await world.store.get("acme", "job-1")
+    assert job is not None
+    assert job.result is None
+    assert world.job()["error_code"] == "invalid-result"
+
+
+# --------------------------------------------------------------------------- cancelling
+
+
+class Held:
+    """An act that waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.began = asyncio.Event()
+        self.go = asyncio.Event()
+        self.stopped = False
+
+    async def __call__(self, run: Run) -> Mapping[str, Any]:
+        """The act."""
+        await run.ask(question(run))
+        self.began.set()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.stopped = True
+            raise
+        return {"summary": "done", "words": 0}
+
+
+async def test_a_job_that_waits_is_cancelled_at_once(world: JobWorld) -> None:
+    """No run begins any more, though its message is on the bus."""
+    world.chat.script.append(failing(ModelFailed("model-busy", "Later.", retryable=True)))
+    await world.submit()
+    await world.until_state("retrying")
+    await world.store.cancel("acme", "job-1")
+    assert world.state() == "cancelled"
+    await world.heart.pass_time(MINUTE)
+    assert len(world.chat.runs) == 1
+    assert world.events()[-1] == "end"
+
+
+async def test_a_run_in_this_process_is_told_at_once(world: JobWorld) -> None:
+    """Its worker is stopped, the job ends cancelled, and what it spent is counted."""
+    held = Held()
+    world.chat.script.append(held)
+    await world.submit()
+    await asyncio.wait_for(held.began.wait(), 10)
+    job = await world.store.cancel("acme", "job-1")
+    assert job is not None
+    assert job.cancelling
+    world.services.cancel("acme", "job-1")
+    await world.until_state("cancelled")
+    assert held.stopped
+    assert world.job()["cost_nano_usd"] == COST
+    assert world.events() == ["queued", "started.1", "end"]
+
+
+async def test_a_run_elsewhere_learns_of_it_by_its_heartbeat(world: JobWorld) -> None:
+    """Within twenty seconds, whoever took the call."""
+    held = Held()
+    world.chat.script.append(held)
+    await world.submit()
+    await asyncio.wait_for(held.began.wait(), 10)
+    await world.store.cancel("acme", "job-1")
+    await world.heart.pass_time(20 * SECOND)
+    await world.until_state("cancelled")
+
+
+async def test_what_has_ended_stays_as_it_is(world: JobWorld) -> None:
+    """Cancelling a job that succeeded changes nothing and tells nobody."""
+    await world.submit()
+    await world.until_state("succeeded")
+    job = await world.store.cancel("acme", "job-1")
+    assert job is not None
+    assert job.state == "succeeded"
+    assert world.events().count("end") == 1
+
+
+async def test_another_tenants_job_is_not_there(world: JobWorld) -> None:
+    """Reading and cancelling look like an id that nobody has."""
+    await world.submit()
+    assert await world.store.get("other", "job-1") is None
+    assert await world.store.cancel("other", "job-1") is None
+    assert await world.store.page("other", limit=10) == []
+
+
+# --------------------------------------------------------------------------- time
+
+
+async def test_a_run_is_held_as_long_as_it_goes_on(world: JobWorld) -> None:
+    """Minutes on, nobody else has begun another."""
+    held = Held()
+    world.chat.script.append(held)
+    await world.submit()
+    await asyncio.wait_for(held.began.wait(), 10)
+    for _ in range(15):
+        await world.heart.pass_time(20 * SECOND)
+        await world.sweep.sweep()
+    held.go.set()
+    await world.until_state("succeeded")
+    assert len(world.chat.runs) == 1
+
+
+async def test_a_run_is_cut_at_the_deadline(world: JobWorld) -> None:
+    """Ten minutes after acceptance a light job ends, and its worker is stopped."""
+    held = Held()
+    world.chat.script.append(held)
+    await world.submit()
+    await asyncio.wait_for(held.began.wait(), 10)
+    await world.heart.live_until(lambda: world.state() == "expired", step=20 * SECOND)
+    assert held.stopped
+    assert world.job()["cost_nano_usd"] == COST
+
+
+async def test_a_job_that_nobody_does_expires(tmp_path: Path) -> None:
+    """The sweep ends it, with the event that tells of it."""
+    async with job_world(tmp_path, working=False) as world:
+        await world.submit()
+        await world.heart.pass_time(10 * MINUTE)
+        await world.sweep.sweep()
+        assert world.state() == "expired"
+        assert world.events() == ["queued", "end"]
+
+
+# --------------------------------------------------------------------------- losing workers
+
+
+async def test_a_job_whose_worker_was_killed_is_taken_up_again(world: JobWorld) -> None:
+    """Once its claim has run out and the sweep has looked, another run does it."""
+    for worker in world.workers.values():
+        await worker.stop(0)
+    await world.submit()
+    taken = await world.store.take(order())
+    assert taken is not None
+    assert await world.store.take(order()) is None
+    for worker in world.workers.values():
+        worker.start()
+    await world.heart.until_quiet()
+    assert world.job()["run"] == 1
+
+    await world.heart.pass_time(61 * SECOND)
+    await world.sweep.sweep()
+    await world.until_state("succeeded")
+    assert world.events() == ["queued", "started.1", "started.2", "progress.2.1", "end"]
+
+
+async def test_a_run_that_lost_its_claim_stores_no_result_and_its_money_counts(
+    world: JobWorld,
+) -> None:
+    """The late result of a run that was thought dead is left out; what it spent is not."""
+    for worker in world.workers.values():
+        await worker.stop(0)
+    await world.submit()
+    first = await world.store.take(order())
+    assert first is not None
+    await world.heart.pass_time(61 * SECOND)
+    second = await world.store.take(order())
+    assert second is not None
+    assert second.run == 2
+    late = Succeeded({"summary": "late", "words": 0})
+    assert not await world.store.finish(first, late, [usage()])
+    assert await world.store.finish(second, Succeeded({"summary": "2", "words": 0}), [usage()])
+    assert not await world.store.finish(first, late, [usage()])
+
+    job = await world.store.get("acme", "job-1")
+    assert job is not None
+    assert job.result == {"summary": "2", "words": 0}
+    assert job.spent.cost_nano_usd == 3 * COST
+    assert world.heart.rows("SELECT cost_nano_usd FROM job_metrics") == [(3 * COST,)]
+    assert world.events().count("end") == 1
+
+
+async def test_a_worker_that_stops_gives_its_run_back(world: JobWorld) -> None:
+    """The next run begins at once, not when a claim has run out."""
+    for worker in world.workers.values():
+        await worker.stop(0)
+    await world.submit()
+    taken = await world.store.take(order())
+    assert taken is not None
+    assert await world.store.finish(taken, Released(), [])
+    again = await world.store.take(order())
+    assert again is not None
+    assert again.run == 2
+
+
+async def test_a_job_that_kills_every_worker_fails(world: JobWorld) -> None:
+    """Runs that nobody ends are counted, too."""
+    for worker in world.workers.values():
+        await worker.stop(0)
+    await world.submit(job_type=VIDEO)
+    for _ in range(4):
+        assert await world.store.take(order(job_type=VIDEO)) is not None
+        await world.heart.pass_time(61 * SECOND)
+    assert await world.store.take(order(job_type=VIDEO)) is None
+    assert world.job()["state"] == "failed"
+    assert world.job()["error_code"] == "interrupted"
+
+
+# --------------------------------------------------------------------------- other producers
+
+
+async def test_a_message_of_another_producer_is_taken_in_on_first_sight(world: JobWorld) -> None:
+    """Its row, its events and its result are as if it had been asked for here."""
+    await world.put(document("theirs-1"))
+    await world.until_state("succeeded", "theirs-1")
+    assert world.events("theirs-1") == ["queued", "started.1", "progress.1.1", "end"]
+
+
+async def test_what_its_schema_refuses_fails_with_the_reason(world: JobWorld) -> None:
+    """Its producer finds out what was wrong with it."""
+    await world.put(document("theirs-1", input={"txt": "typo"}))
+    await world.until_state("failed", "theirs-1")
+    job = await world.store.get("acme", "theirs-1")
+    assert job is not None
+    assert job.error is not None
+    assert job.error.code == "invalid-input"
+    assert "/input/text" in job.error.message
+    assert world.events("theirs-1") == ["queued", "end"]
+    assert world.chat.runs == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"{", "not-json"),
+        (b"[]", "envelope"),
+        (document(id=None), "envelope"),
+        (document("with spaces"), "envelope"),
+        (document(tenantId="x" * 40), "envelope"),
+        (document(input=[]), "envelope"),
+        (document(jobType=VIDEO), "envelope"),
+        (b'{"id":"' + b"x" * 200_000 + b'"}', "too-large"),
+    ],
+)
+async def test_what_nobody_can_read_is_a_dead_letter(
+    tmp_path: Path, sent: Mapping[str, Any] | bytes, reason: str
+) -> None:
+    """It names no job that could fail; the reason is kept with it."""
+    async with job_world(tmp_path) as world:
+        await world.put(sent)
+        await world.heart.until(lambda: [each[1] for each in world.heart.dead()] == [reason])
+        assert world.heart.one("SELECT count(*) FROM jobs") == 0
+
+
+async def test_the_same_id_with_another_content_is_a_dead_letter(world: JobWorld) -> None:
+    """What is there stays; the other one is kept for somebody to look at."""
+    await world.put(document("theirs-1"))
+    await world.until_state("succeeded", "theirs-1")
+    await world.put(document("theirs-1", input={"text": "other"}))
+    await world.heart.until(lambda: [each[1] for each in world.heart.dead()] == ["conflict"])
+    assert len(world.chat.runs) == 1
+
+
+async def test_a_message_that_comes_twice_is_done_once(world: JobWorld) -> None:
+    """However often it is delivered."""
+    for _ in range(3):
+        await world.put(document("theirs-1"))
+    await world.until_state("succeeded", "theirs-1")
+    await world.heart.until_quiet()
+    assert len(world.chat.runs) == 1
+
+
+async def test_a_job_whose_message_expired_unseen_expires(tmp_path: Path) -> None:
+    """The sweep finds it among the dead letters, and takes it in to tell of its end."""
+    async with job_world(tmp_path, working=False) as world:
+        await world.put(document("theirs-1"))
+        await world.heart.live_until(lambda: world.heart.dead(), step=MINUTE)
+        await world.sweep.sweep()
+        assert world.state("theirs-1") == "expired"
+        assert world.events("theirs-1") == ["queued", "end"]
+
+
+# --------------------------------------------------------------------------- progress, lists
+
+
+async def test_progress_is_told_once_a_second_at_most(world: JobWorld) -> None:
+    """Whatever a worker says: what comes within a second of the last is told with the next."""
+
+    said = asyncio.Event()
+
+    async def act(run: Run) -> Mapping[str, Any]:
+        for percent in range(0, 50, 10):
+            await run.progress(percent, "frames")
+        said.set()
+        await world.heart.clock.sleep_until(world.heart.clock.now() + SECOND)
+        await run.progress(60, "model")
+        await run.progress(20, "going-back")
+        return await run.ask(question(run))
+
+    world.chat.script.append(act)
+    await world.submit()
+    await asyncio.wait_for(said.wait(), 10)
+    await world.heart.pass_time(SECOND)
+    await world.until_state("succeeded")
+    assert world.events() == ["queued", "started.1", "progress.1.1", "progress.1.2", "end"]
+
+
+async def test_lists_are_newest_first_and_go_on(world: JobWorld) -> None:
+    """Pages by number, filtered by state, type and user."""
+    for number in range(5):
+        await world.submit(f"job-{number}", user_id="ada" if number % 2 else "bob")
+    for number in range(5):
+        await world.until_state("succeeded", f"job-{number}")
+    first = await world.store.page("acme", limit=2)
+    rest = await world.store.page("acme", limit=9, below=first[-1].number)
+    names = [job.order.id for job in [*first, *rest]]
+    assert names == [f"job-{number}" for number in (4, 3, 2, 1, 0)]
+    assert len(await world.store.page("acme", user_id="ada", limit=9)) == 2
+    assert await world.store.page("acme", job_type=VIDEO, limit=9) == []
+
+
+async def test_no_more_jobs_run_at_once_than_is_set(tmp_path: Path) -> None:
+    """The others wait their turn, over all subscriptions together."""
+    async with job_world(tmp_path, ai_concurrency=2) as world:
+        acts = [Held() for _ in range(4)]
+        world.chat.script.extend(acts[:2])
+        world.video.script.extend(acts[2:])
+        for number in range(4):
+            kind = {"job_type": VIDEO} if number > 1 else {}
+            await world.submit(f"job-{number}", **kind)
+        await world.heart.until(lambda: sum(act.began.is_set() for act in acts) == 2)
+        await world.heart.pass_time(SECOND)
+        assert sum(act.began.is_set() for act in acts) == 2
+        for act in acts:
+            act.go.set()
+        for number in range(4):
+            await world.until_state("succeeded", f"job-{number}")
+
+
+async def test_jobs_are_forgotten_after_the_retention(tmp_path: Path) -> None:
+    """With their events; what they cost stays for the comparison of years."""
+    async with job_world(tmp_path) as world:
+        await world.submit()
+        await world.until_state("succeeded")
+        world.heart.clock.ms += 31 * 24 * 60 * MINUTE
+        await world.sweep.sweep()
+        assert world.heart.one("SELECT count(*) FROM jobs") == 0
+        assert world.heart.one("SELECT count(*) FROM job_events") == 0
+        assert world.heart.one("SELECT count(*) FROM job_metrics") == 1
+        world.heart.clock.ms += 400 * 24 * 60 * MINUTE
+        await world.sweep.sweep()
+        assert world.heart.one("SELECT count(*) FROM job_metrics") == 0
+
+
+async def test_a_user_of_another_language_is_answered_in_it(tmp_path: Path) -> None:
+    """What the job says wins."""
+    async with job_world(tmp_path) as world:
+        job = order(input={"text": "one", "locale": "en"})
+        await world.store.submit(replace(job))
+        await world.until_state("succeeded")
+        done = await world.store.get("acme", "job-1")
+        assert done is not None
+        assert done.result == {"summary": "1 words in en", "words": 1}
