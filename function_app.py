@@ -11,13 +11,19 @@ from pathlib import Path
 
 import azure.functions as func
 
+from ai_workers.extension import AiWorkers
 from notifications.bootstrap import open_local_hub
 from notifications.bus.topology import (
+    CHAT_SUGGESTIONS,
+    CONTENT_ANALYSIS,
+    CONTENT_SUGGESTIONS,
     EVENTS_TOPIC,
+    JOBS_TOPIC,
     METRICS,
     NOTIFY_EMAIL,
     NOTIFY_SIGNALR,
     NOTIFY_WEBHOOK,
+    VIDEO_ANALYSIS,
 )
 from notifications.functions import FunctionsHub
 from notifications.owner import own
@@ -36,8 +42,9 @@ async def _open() -> AsyncIterator[Mapping[str, Guard]]:
     settings = Settings.read(os.environ)
     with own(DATA) as folder:
         secrets = load_or_create_secrets(folder.path, settings)
-        async with open_local_hub(settings, secrets, folder, functions_policy(settings)) as hub:
-            yield hub.pipeline.guards
+        policy, beside = functions_policy(settings), AiWorkers()
+        async with open_local_hub(settings, secrets, folder, policy, beside) as hub:
+            yield {**hub.pipeline.guards, **hub.beside.guards}
 
 
 hub = FunctionsHub(_open)
@@ -69,3 +76,31 @@ async def notify_webhook(message: func.ServiceBusMessage) -> None:
 async def metrics(message: func.ServiceBusMessage) -> None:
     """Counts each event once."""
     await hub.handle(METRICS, message)
+
+
+@app.function_name("VideoAnalysisWorker")
+@app.service_bus_topic_trigger("message", CONNECTION, JOBS_TOPIC, VIDEO_ANALYSIS, "binary")
+async def video_analysis(message: func.ServiceBusMessage) -> None:
+    """Analyses videos."""
+    await hub.handle(VIDEO_ANALYSIS, message)
+
+
+@app.function_name("ChatSuggestionsWorker")
+@app.service_bus_topic_trigger("message", CONNECTION, JOBS_TOPIC, CHAT_SUGGESTIONS, "binary")
+async def chat_suggestions(message: func.ServiceBusMessage) -> None:
+    """Suggests replies."""
+    await hub.handle(CHAT_SUGGESTIONS, message)
+
+
+@app.function_name("ContentSuggestionsWorker")
+@app.service_bus_topic_trigger("message", CONNECTION, JOBS_TOPIC, CONTENT_SUGGESTIONS, "binary")
+async def content_suggestions(message: func.ServiceBusMessage) -> None:
+    """Suggests content."""
+    await hub.handle(CONTENT_SUGGESTIONS, message)
+
+
+@app.function_name("ContentAnalysisWorker")
+@app.service_bus_topic_trigger("message", CONNECTION, JOBS_TOPIC, CONTENT_ANALYSIS, "binary")
+async def content_analysis(message: func.ServiceBusMessage) -> None:
+    """Analyses content by its figures."""
+    await hub.handle(CONTENT_ANALYSIS, message)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from ai_workers.ports import Answered, Asking, ModelFailed, Question
+from ai_workers.ports import Answered, Asking, ModelFailed, Question, Usage
 from notifications.extensions import Parts
 
 OpenAsking = Callable[[Parts], AbstractAsyncContextManager[Asking]]
@@ -13,7 +13,13 @@ OpenAsking = Callable[[Parts], AbstractAsyncContextManager[Asking]]
 class Nobody:
     """Implements `ports.Asking` where there is no model at all."""
 
-    async def ask(self, question: Question, *, within_s: float) -> Answered:  # noqa: ARG002
+    async def ask(
+        self,
+        question: Question,
+        *,
+        within_s: float,  # noqa: ARG002
+        spent: Callable[[Usage], None] | None = None,  # noqa: ARG002
+    ) -> Answered:
         """See `ports.Asking`."""
         raise ModelFailed(
             "model-unavailable", f"No model answers {question.job_type}.", retryable=False

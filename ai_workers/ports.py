@@ -1,6 +1,6 @@
 """What the parts of the AI workers ask of each other. Each docstring is the contract."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -140,8 +140,17 @@ class Answered:
 class Asking(Protocol):
     """A model with patience for how models reply."""
 
-    async def ask(self, question: Question, *, within_s: float) -> Answered:
+    async def ask(
+        self,
+        question: Question,
+        *,
+        within_s: float,
+        spent: Callable[[Usage], None] | None = None,
+    ) -> Answered:
         """Ask, read the reply leniently, hold it against the schema; ask once more to repair it.
+
+        `spent` is told of every usage when it is known, so that none is lost where whoever asks is
+        cancelled meanwhile; the same are in the answer, or in the error.
 
         Raises:
             ModelFailed: With the usage of every time that a model was asked.

@@ -96,12 +96,7 @@ class WorkingRun:
     async def ask(self, question: Question) -> Mapping[str, Any]:
         """See `ports.Run.ask`."""
         within_s = max(self.job.deadline - self._clock.now(), 1) / SECOND
-        try:
-            answered = await self._asking.ask(question, within_s=within_s)
-        except ModelFailed as error:
-            self._spent.extend(error.usage)
-            raise
-        self._spent.extend(answered.usage)
+        answered = await self._asking.ask(question, within_s=within_s, spent=self._spend)
         return answered.result
 
     # ---------------------------------------------------------------- watching over it
@@ -200,6 +195,9 @@ class WorkingRun:
             self._lost = True
         if beat.cancelling:
             self._cancelling.set()
+
+    def _spend(self, usage: Usage) -> None:
+        self._spent.append(usage)
 
     def _take_spent(self) -> list[Usage]:
         spent, self._spent = self._spent, []

@@ -96,15 +96,22 @@ class Obedient:
 class Counting:
     """Implements `ports.Asking`: counts the words of the material, for money."""
 
-    async def ask(self, question: Question, *, within_s: float) -> Answered:
+    async def ask(
+        self,
+        question: Question,
+        *,
+        within_s: float,
+        spent: Callable[[Usage], None] | None = None,
+    ) -> Answered:
         """See `ports.Asking`."""
         assert within_s > 0
         text = question.material["text"]
         words = len(text.split())
-        return Answered(
-            result={"summary": f"{words} words in {question.locale}", "words": words},
-            usage=[usage(words)],
-        )
+        took = usage(words)
+        if spent is not None:
+            spent(took)
+        result = {"summary": f"{words} words in {question.locale}", "words": words}
+        return Answered(result=result, usage=[took])
 
 
 def usage(tokens: int = 1) -> Usage:

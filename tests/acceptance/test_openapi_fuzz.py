@@ -15,6 +15,9 @@ import pytest
 from tests.event_samples import TYPES
 from tests.hub_process import HubProcess, hub_process
 
+JOB_HOST = Path(__file__).parent.parent / "job_host.py"
+"""Runs a hub with small AI workers, so that jobs can be asked for."""
+
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5"))
 SEED = os.environ.get("FUZZ_SEED", "20260131")
 WITHIN_S = 60 + 10 * EXAMPLES
@@ -65,6 +68,8 @@ def furnish(hub: HubProcess, headers: dict[str, str]) -> None:
         http.put("/v1/users/ada", json={"email": "ada@example.com", "role": "owner"})
         made = http.post("/v1/webhook-endpoints", json={"url": "http://127.0.0.1:9/hook"})
         assert made.status_code == 201, made.text
+        asked = {"jobType": "chat.suggest", "userId": "ada", "input": {"text": "one two"}}
+        assert http.post("/v1/jobs", json=asked).status_code == 202
         for name, found in TYPES.items():
             event = {**found.example, "id": f"sample-{name}", "tenantid": "acme"}
             assert http.post("/v1/events", json=event).status_code == 202
@@ -83,7 +88,8 @@ def test_no_answer_breaks_the_promises_of_the_document(
     nothing open without a key, nothing there after it was deleted."""
     data = tmp_path / "data"
     data.mkdir()
-    with hub_process(data, SETTINGS) as hub:
+    program = [sys.executable, str(JOB_HOST), str(tmp_path / "schemas")]
+    with hub_process(data, SETTINGS, program) as hub:
         headers = hub.tenant_headers("acme")
         furnish(hub, headers)
         key = headers["authorization"] if caller == "tenant" else hub.admin["authorization"]

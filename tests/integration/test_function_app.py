@@ -12,6 +12,7 @@ import pytest
 from azure.functions.servicebus import ServiceBusMessage
 
 import function_app
+from notifications.bus.topology import CONSUMERS, EVENTS_TOPIC, JOBS_TOPIC
 from notifications.functions import NotCompletedError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -57,8 +58,8 @@ def rows(data: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def test_the_four_triggers_are_indexed_with_binary_bodies() -> None:
-    """Indexing finds exactly the four consumers of huntaze-events, each taking bytes."""
+def test_a_trigger_for_each_consumer_is_indexed_with_a_binary_body() -> None:
+    """Indexing finds exactly the consumers of both topics, each taking bytes."""
     found = {
         name: json.loads(function.get_function_json())["bindings"][0]
         for name, function in INDEXED.items()
@@ -68,10 +69,15 @@ def test_the_four_triggers_are_indexed_with_binary_bodies() -> None:
         "NotifyEmailWorker": "notify-email",
         "NotifyWebhookWorker": "notify-webhook",
         "MetricsWorker": "metrics",
+        "VideoAnalysisWorker": "video-analysis",
+        "ChatSuggestionsWorker": "chat-suggestions",
+        "ContentSuggestionsWorker": "content-suggestions",
+        "ContentAnalysisWorker": "content-analysis",
     }
     for binding in found.values():
         assert binding["type"] == "serviceBusTrigger"
-        assert binding["topicName"] == "huntaze-events"
+        of_events = binding["subscriptionName"] in CONSUMERS.values()
+        assert binding["topicName"] == (EVENTS_TOPIC if of_events else JOBS_TOPIC)
         assert binding["dataType"] == "BINARY"
         assert binding["connection"] == "SERVICEBUS_CONNECTION"
 

@@ -1,0 +1,157 @@
+"""Jobs over HTTP: asked for, looked at, cancelled; and what is wrong is said."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.hub_world import World, hub_world, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ASKED: Mapping[str, Any] = {
+    "jobType": "chat.suggest",
+    "userId": "ada",
+    "input": {"text": "one two three"},
+}
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """One hub for all tests."""
+    async with hub_world(tmp_path_factory.mktemp("hub")) as world:
+        yield world
+
+
+async def ask(world: World, tenant: str = "acme", **changes: Any) -> Any:
+    """The answer to a job that is asked for."""
+    headers = await world.tenant(tenant)
+    return await world.http.post("/v1/jobs", json={**ASKED, **changes}, headers=headers)
+
+
+async def read(world: World, name: str, tenant: str = "acme") -> Any:
+    """A job as it stands."""
+    answer = await world.http.get(f"/v1/jobs/{name}", headers=await world.tenant(tenant))
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def ended(world: World, name: str) -> Any:
+    """A job once it has ended."""
+
+    async def found() -> Any:
+        job = await read(world, name)
+        return job if job["finishedAt"] else None
+
+    return await until(found, "the job's end")
+
+
+async def test_a_job_is_asked_for_and_read(world: World) -> None:
+    """202 with its id; then its result, its cost and its times."""
+    answer = await ask(world)
+    assert answer.status_code == 202
+    assert answer.json()["state"] == "queued"
+    job = await ended(world, answer.json()["id"])
+    assert job["state"] == "succeeded"
+    assert job["result"]["words"] == 3
+    assert job["input"] == ASKED["input"]
+    assert job["usage"]["model"] == "counting-1"
+    assert job["attempt"] == 1
+    assert job["createdAt"] <= job["startedAt"] <= job["finishedAt"]
+
+
+async def test_its_end_is_an_event_with_what_it_took(world: World) -> None:
+    """The event is there under the job's name."""
+    name = (await ask(world)).json()["id"]
+    await ended(world, name)
+    answer = await world.http.get(f"/v1/events/{name}.end", headers=await world.tenant("acme"))
+    assert answer.json()["event"]["data"]["usage"]["model"] == "counting-1"
+
+
+async def test_a_list_shows_the_newest_first_and_is_filtered(world: World) -> None:
+    """By state, type and user; without inputs and results."""
+    names = [(await ask(world, "lister", userId=f"u{n}")).json()["id"] for n in range(3)]
+    headers = await world.tenant("lister")
+    page = (await world.http.get("/v1/jobs?limit=2", headers=headers)).json()
+    assert [each["id"] for each in page["items"]] == names[:0:-1]
+    assert "input" not in page["items"][0]
+    rest = await world.http.get(f"/v1/jobs?cursor={page['nextCursor']}", headers=headers)
+    assert [each["id"] for each in rest.json()["items"]] == names[:1]
+    mine = await world.http.get("/v1/jobs?userId=u1&jobType=chat.suggest", headers=headers)
+    assert [each["id"] for each in mine.json()["items"]] == [names[1]]
+    none = await world.http.get("/v1/jobs?state=expired", headers=headers)
+    assert none.json()["items"] == []
+
+
+async def test_a_job_that_runs_is_cancelled_soon(world: World) -> None:
+    """The answer says how it stands; a moment later it has ended."""
+    name = (await ask(world, input={"text": "x", "sleepMs": 60_000})).json()["id"]
+
+    async def runs() -> Any:
+        return (await read(world, name))["state"] == "running"
+
+    await until(runs, "its run")
+    headers = await world.tenant("acme")
+    answer = await world.http.post(f"/v1/jobs/{name}/cancel", headers=headers)
+    assert answer.status_code == 200
+    assert (await ended(world, name))["state"] == "cancelled"
+    again = await world.http.post(f"/v1/jobs/{name}/cancel", headers=headers)
+    assert again.json()["state"] == "cancelled"
+
+
+async def test_a_key_is_one_job(world: World) -> None:
+    """The same content is a duplicate, another 409."""
+    first = (await ask(world, idempotencyKey="k1")).json()
+    again = await ask(world, idempotencyKey="k1")
+    assert again.status_code == 202
+    assert again.json()["id"] == first["id"]
+    assert again.json()["duplicate"]
+    other = await ask(world, idempotencyKey="k1", input={"text": "other"})
+    assert other.status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer", "word"),
+    [
+        ({"jobType": "chat.sugest"}, "/jobType", "did you mean chat.suggest?"),
+        ({"jobType": "x"}, "/jobType", "there are chat.suggest, video.analysis"),
+        ({"jobType": 7}, "/jobType", "string"),
+        ({"input": {}}, "/input/text", "required"),
+        ({"input": {"text": "x", "colour": "red"}}, "/input/colour", "not a field"),
+        ({"input": {"text": "x", "locale": "de"}}, "/input/locale", "must be one of fr, en"),
+        ({"input": []}, "/input", "dictionary"),
+        ({"userId": "a b"}, "/userId", "no spaces"),
+        ({"idempotencyKey": ""}, "/idempotencyKey", "match"),
+        ({"idempotencyKey": "é"}, "/idempotencyKey", "match"),
+        ({"priority": 1}, "/priority", "Extra"),
+    ],
+)
+async def test_what_is_wrong_is_said_with_its_place(
+    world: World, changes: Mapping[str, Any], pointer: str, word: str
+) -> None:
+    """422, the place, and what would be right; nothing is stored."""
+    answer = await ask(world, "wrong", **changes)
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == pointer
+    assert word in error["detail"]
+    listed = await world.http.get("/v1/jobs", headers=await world.tenant("wrong"))
+    assert listed.json()["items"] == []
+
+
+async def test_what_no_message_can_carry_is_refused(tmp_path: Path) -> None:
+    """An input that its schema takes and the bus would not."""
+    async with hub_world(tmp_path) as world:
+        answer = await ask(world, input={"text": "é" * 99_000, "title": "x"})
+        assert answer.status_code == 422
+        assert "over 196608 bytes" in answer.json()["errors"][0]["detail"]
+
+
+async def test_without_a_user_there_is_no_job(world: World) -> None:
+    """Somebody has to get the result."""
+    body = {name: value for name, value in ASKED.items() if name != "userId"}
+    answer = await world.http.post("/v1/jobs", json=body, headers=await world.tenant("acme"))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/userId"
