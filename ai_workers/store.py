@@ -8,6 +8,7 @@ on it, the ledger's events, the outbox.
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +28,7 @@ from notifications.database import Database, Transaction
 from notifications.errors import Conflict
 from notifications.events import Event
 from notifications.extensions import EventsWithin, OutboxWithin
+from notifications.messages import Message
 from notifications.ports import Dice
 from notifications.stores import codes
 from notifications.timing import Numbers
@@ -212,12 +214,7 @@ class SqlJobs:
         there = self.lock(tx, *job.name)
         if there is None or not usage:
             return
-        paid = replace(there, spent=there.spent.and_(usage))
-        self.apply(tx, Change(job=paid))
-        if paid.ended:
-            tenant_id, job_id = job.name
-            row = metrics_of(paid) | {"b_tenant": tenant_id, "b_id": job_id}
-            tx.connection.execute(_METRICS_AGAIN, row)
+        self.apply(tx, Change(job=replace(there, spent=there.spent.and_(usage))))
 
     # ---------------------------------------------------------------- within a transaction
 
@@ -258,7 +255,7 @@ class SqlJobs:
 
     def _insert(self, tx: Transaction, job: Job) -> bool:
         """Whether it is new."""
-        statement = codes.upsert(tx.connection, jobs).on_conflict_do_nothing().returning(_j.id)
+        statement = _new_job(tx.connection.dialect.name)
         return bool(tx.connection.execute(statement, row_of(job)).all())
 
     def _there(self, tx: Transaction, order: Order) -> Job | None:
@@ -271,26 +268,50 @@ class SqlJobs:
         return self.lock(tx, order.tenant_id, order.id)
 
     def _tell(self, tx: Transaction, change: Change) -> None:
+        """Leave what hangs on a job for the end of the transaction: units that share it write
+        their events with one statement."""
         job = change.job
         if change.events:
-            rows = [_event_row(each, job, tx.now) for each in change.events]
-            tx.connection.execute(sa.insert(job_events), rows)
+            tx.collect(_write_events, *(_event_row(each, job, tx.now) for each in change.events))
+            tx.collect(self._accept, *change.events)
         if job.ended:
-            once = codes.upsert(tx.connection, job_metrics).on_conflict_do_nothing()
-            tx.connection.execute(once, metrics_of(job))
-        if change.events:
-            self._accept(tx, change.events)
+            tx.collect(_write_metrics, metrics_of(job))
         if change.wake_at is not None:
-            message = message_of(job, change.wake_at, tx.now)
-            self._outbox.put(tx, [message], topic=JOBS_TOPIC)
+            tx.collect(self._send, message_of(job, change.wake_at, tx.now))
 
-    def _accept(self, tx: Transaction, events: Sequence[Event]) -> None:
+    def _accept(self, tx: Transaction, events: list[Event]) -> None:
         channels = self._catalogue.channels
         offers = [(event, channels(event.type), True) for event in events]
         answers = self._ledger.accept_within(tx, offers)
         for event, answer in zip(events, answers, strict=True):
             if answer.conflict:  # somebody published another one under its id
                 log.warning("job.event_taken", extra=event.log_context())
+
+    def _send(self, tx: Transaction, messages: list[Message]) -> None:
+        self._outbox.put(tx, messages, topic=JOBS_TOPIC)
+
+
+def _write_events(tx: Transaction, rows: list[dict[str, Any]]) -> None:
+    tx.connection.execute(_NEW_EVENT, rows)
+
+
+def _write_metrics(tx: Transaction, rows: list[dict[str, Any]]) -> None:
+    tx.connection.execute(_metrics(tx.connection.dialect.name), rows)
+
+
+@cache
+def _new_job(dialect: str) -> Any:
+    return codes.upsert_in(dialect, jobs).on_conflict_do_nothing().returning(_j.id)
+
+
+@cache
+def _metrics(dialect: str) -> Any:
+    """What a job took; a run that spent more after its end is counted in it."""
+    statement = codes.upsert_in(dialect, job_metrics)
+    key = ("tenant_id", "job_id")
+    names = [column.name for column in job_metrics.columns if column.name not in key]
+    values = {name: statement.excluded[name] for name in names}
+    return statement.on_conflict_do_update(index_elements=key, set_=values)
 
 
 def _event_row(event: Event, job: Job, at: int) -> dict[str, Any]:
@@ -321,7 +342,4 @@ _RELEASE = (
     .where(_j.state == State.RUNNING.value, _j.claimed_until > _b("b_now"))
     .values(claimed_until=_b("b_now"))
 )
-_m = job_metrics.c
-_METRICS_AGAIN = sa.update(job_metrics).where(
-    _m.tenant_id == _b("b_tenant"), _m.job_id == _b("b_id")
-)
+_NEW_EVENT = sa.insert(job_events)
