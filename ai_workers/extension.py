@@ -5,11 +5,15 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from ai_workers import http
+from fastapi import FastAPI
+
+from ai_workers import http, http_figures
 from ai_workers.answering import OpenAsking, open_asking
+from ai_workers.figures import SqlFigures
 from ai_workers.job_types import JobTypes, Tables, shipped_workers
 from ai_workers.ports import JobWorker
 from ai_workers.runner import Runner
+from ai_workers.services import JobServices
 from ai_workers.store import SqlJobs
 from ai_workers.upkeep import DeadJobs, SqlJobUpkeep
 from notifications.bus.topology import JOB_SUBSCRIPTIONS, JOBS_TOPIC
@@ -19,6 +23,9 @@ from notifications.retries import DAY
 from notifications.settings import Settings
 from notifications.shipped import SCHEMAS
 from notifications.worker import Appetite, Guard
+
+ROUTERS = (http.router, http_figures.router)
+"""What the API serves of jobs."""
 
 
 class AiWorkers:
@@ -84,8 +91,13 @@ class AiWorkers:
                 )
                 for each in types
             }
-            services = http.JobServices(
-                desk=store, types=types, numbers=parts.numbers, cancel=runner.cancel
+            services = JobServices(
+                desk=store,
+                figures=SqlFigures(parts.database),
+                types=types,
+                numbers=parts.numbers,
+                clock=parts.clock,
+                cancel=runner.cancel,
             )
             yield Running(
                 guards=guards,
@@ -95,5 +107,11 @@ class AiWorkers:
                     "jobsWoken": upkeep.wake,
                     "jobsForgotten": upkeep.forget,
                 },
-                mount=partial(http.mount, services=services),
+                mount=partial(_mount, services=services),
             )
+
+
+def _mount(app: FastAPI, services: JobServices) -> None:
+    app.state.jobs = services
+    for router in ROUTERS:
+        app.router.routes.extend(router.routes)

@@ -1,16 +1,13 @@
 """Jobs over HTTP: asking for them, looking at them, cancelling them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
-from ai_workers.job_types import JobTypes
 from ai_workers.jobs import Job, Order, State
-from ai_workers.keeping import Desk
 from ai_workers.orders import check_size
+from ai_workers.services import services_of
 from ai_workers.telling import usage_document
 from notifications.errors import NotFound
 from notifications.http.auth import principal_of
@@ -35,30 +32,12 @@ from notifications.http.pagination import (
 )
 from notifications.http.routing import KeyRoute, problem_responses
 from notifications.ids import job_id
-from notifications.timing import Numbers
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyRoute)
 
 _CURSOR = "j"
 
 StateName = Literal["queued", "running", "retrying", "succeeded", "failed", "cancelled", "expired"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobServices:
-    """What the routes talk to.
-
-    Attributes:
-        desk: Keeps the jobs.
-        types: What may be asked for.
-        numbers: Name new jobs.
-        cancel: Tells a run in this process that its job was cancelled: tenant and job id.
-    """
-
-    desk: Desk
-    types: JobTypes
-    numbers: Numbers
-    cancel: Callable[[str, str], None]
 
 
 class JobIn(Body):
@@ -136,16 +115,6 @@ class JobPage(View):
     next_cursor: str | None
 
 
-def mount(app: FastAPI, services: JobServices) -> None:
-    """Add the routes to the API."""
-    app.state.jobs = services
-    app.router.routes.extend(router.routes)
-
-
-def _services(request: Request) -> JobServices:
-    return cast("JobServices", request.app.state.jobs)
-
-
 @router.post(
     "",
     status_code=202,
@@ -155,7 +124,7 @@ def _services(request: Request) -> JobServices:
 async def submit_job(request: Request, body: JobIn) -> JobAccepted:
     """Answers once the job is kept; a worker does it, and events tell how far it is."""
     tenant = principal_of(request).tenant(body.tenant_id, place="/tenantId")
-    services = _services(request)
+    services = services_of(request)
     services.types.get(body.job_type).check(body.input)
     order = Order(
         tenant_id=tenant,
@@ -181,7 +150,7 @@ async def list_jobs(
     cursor: Cursor = None,
 ) -> JobPage:
     """A tenant's jobs."""
-    found = await _services(request).desk.page(
+    found = await services_of(request).desk.page(
         tenant,
         state=None if state is None else State(state),
         job_type=job_type,
@@ -196,13 +165,13 @@ async def list_jobs(
 @router.get("/{id}", summary="One job")
 async def get_job(request: Request, tenant: Tenant, name: PathId) -> JobOut:
     """As it stands now, with its input, and its result where it succeeded."""
-    return _out(await _services(request).desk.get(tenant, name))
+    return _out(await services_of(request).desk.get(tenant, name))
 
 
 @router.post("/{id}/cancel", summary="Cancel a job")
 async def cancel_job(request: Request, tenant: ActingTenant, name: PathId) -> JobOut:
     """One that is over is left as it is. One that runs is told to stop, and ends soon after."""
-    services = _services(request)
+    services = services_of(request)
     job = await services.desk.cancel(tenant, name)
     if job is not None and job.cancelling and not job.ended:
         services.cancel(tenant, name)

@@ -113,6 +113,56 @@ class Desk(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Milliseconds that half, 95 and 99 of a hundred do not exceed; None where there are none."""
+
+    p50: int | None
+    p95: int | None
+    p99: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """What the jobs of a tenant, a day, a type and a model took.
+
+    Attributes:
+        tenant_id: Whose.
+        day: They ended on, UTC, e.g. `2026-03-01`.
+        job_type: e.g. `chat.suggest`.
+        model: Who answered last; None where nobody was asked.
+        count: How many ended.
+        failures: How many of these failed or expired.
+        input_tokens: Sent.
+        output_tokens: Answered.
+        cost_nano_usd: Billionths of a US dollar.
+        queue: From acceptance to the first run.
+        run: Spent running.
+    """
+
+    tenant_id: str
+    day: str
+    job_type: str
+    model: str | None
+    count: int
+    failures: int
+    input_tokens: int
+    output_tokens: int
+    cost_nano_usd: int
+    queue: Percentiles
+    run: Percentiles
+
+
+class Figures(Protocol):
+    """What jobs took, added up."""
+
+    async def by_day(
+        self, tenant_id: str | None, *, since: str, until: str, job_type: str | None, limit: int
+    ) -> Sequence[Figure]:
+        """A tenant's figures, or everybody's, of these days, both included; the newest first."""
+        ...
+
+
 class Upkeep(Protocol):
     """What the sweep does for jobs, in bounded pages; each says how many it moved."""
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from ai_workers.http import JobServices
 from ai_workers.jobs import Job, Order
+from ai_workers.services import JobServices
 from ai_workers.store import SqlJobs
 from notifications.bus.dead_letters import EmbeddedDeadLetters
 from notifications.bus.topology import CONSUMERS, JOBS_TOPIC

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ai_workers.http import router as jobs
+from ai_workers.extension import ROUTERS as OF_JOBS
 from notifications.http import openapi
 from notifications.http.app import ROUTERS, HubApp
 from notifications.shipped import load_catalogue
@@ -152,7 +152,7 @@ def operations_of(document: Mapping[str, Any]) -> list[Operation]:
 def build() -> dict[str, Any]:
     """The document of the application's routes."""
     app = HubApp(version="1.0")
-    for router in (*ROUTERS, jobs):
+    for router in (*ROUTERS, *OF_JOBS):
         app.router.routes.extend(router.routes)
     return openapi.document(app, CATALOGUE)
 

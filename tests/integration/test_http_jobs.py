@@ -155,3 +155,22 @@ async def test_without_a_user_there_is_no_job(world: World) -> None:
     answer = await world.http.post("/v1/jobs", json=body, headers=await world.tenant("acme"))
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/userId"
+
+
+async def test_what_jobs_took_is_there_by_day(world: World) -> None:
+    """A tenant sees its own figures, the admin everybody's."""
+    name = (await ask(world, "counted")).json()["id"]
+    headers = await world.tenant("counted")
+
+    async def counted() -> Any:
+        job = (await world.http.get(f"/v1/jobs/{name}", headers=headers)).json()
+        return job["finishedAt"]
+
+    await until(counted, "its end")
+    (item,) = (await world.http.get("/v1/metrics/jobs", headers=headers)).json()["items"]
+    assert (item["tenantId"], item["count"], item["failures"]) == ("counted", 1, 0)
+    assert item["costUsd"] > 0
+    everybody = await world.http.get("/v1/metrics/jobs?jobType=chat.suggest", headers=world.admin)
+    assert {"counted", "acme"} <= {each["tenantId"] for each in everybody.json()["items"]}
+    wrong = await world.http.get("/v1/metrics/jobs?since=yesterday", headers=headers)
+    assert wrong.status_code == 422

@@ -511,3 +511,46 @@ async def test_a_user_of_another_language_is_answered_in_it(tmp_path: Path) -> N
         done = await world.store.get("acme", "job-1")
         assert done is not None
         assert done.result == {"summary": "1 words in en", "words": 1}
+
+
+async def test_figures_are_added_up_by_day_type_and_model(world: JobWorld) -> None:
+    """Counts, failures, tokens, money and percentiles are those of the jobs that ended."""
+    world.chat.script.append(failing(JobFailed("no-use", "Nothing.")))
+    for number in range(3):
+        await world.submit(f"job-{number}")
+        await world.until_state("succeeded" if number else "failed", f"job-{number}")
+    await world.submit("other-1", job_type=VIDEO)
+    await world.until_state("succeeded", "other-1")
+    await world.submit("theirs", tenant_id="other")
+    await world.until_state("succeeded", "theirs")
+
+    days = {"since": "2026-03-01", "until": "2026-03-01", "job_type": None, "limit": 10}
+    figures = await world.services.figures.by_day("acme", **days)  # type: ignore[arg-type]
+    assert [(each.job_type, each.count, each.failures) for each in figures] == [
+        ("chat.suggest", 3, 1),
+        (VIDEO, 1, 0),
+    ]
+    assert figures[0].cost_nano_usd == 3 * COST
+    assert figures[0].input_tokens == 9
+    assert (figures[0].run.p50, figures[0].queue.p99) == (0, 0)
+    everybody = await world.services.figures.by_day(None, **days)  # type: ignore[arg-type]
+    assert sum(each.count for each in everybody) == 5
+    other_day = {**days, "since": "2026-03-02", "until": "2026-03-09"}
+    assert await world.services.figures.by_day("acme", **other_day) == []  # type: ignore[arg-type]
+
+
+async def test_percentiles_are_values_that_were_measured(world: JobWorld) -> None:
+    """Of a hundred runs of 1 to 100 ms: 50, 95 and 99; a job that never ran has no queue time."""
+    columns = "tenant_id, job_id, job_type, day, state, model, runs, input_tokens, output_tokens,"
+    columns += " cost_nano_usd, queue_ms, run_ms, finished_at"
+    for number in range(1, 101):
+        queued = "NULL" if number == 100 else str(number * 10)
+        await world.heart.write(
+            f"INSERT INTO job_metrics ({columns}) VALUES ('acme', 'j{number}', 'chat.suggest',"
+            f" '2026-03-01', 'succeeded', 'm', 1, 1, 1, 1, {queued}, {number}, 1)"
+        )
+    (figure,) = await world.services.figures.by_day(
+        "acme", since="2026-03-01", until="2026-03-01", job_type="chat.suggest", limit=10
+    )
+    assert (figure.run.p50, figure.run.p95, figure.run.p99) == (50, 95, 99)
+    assert (figure.queue.p50, figure.queue.p99) == (500, 990)

@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from ai_workers.http import router as jobs
+from ai_workers.extension import ROUTERS as OF_JOBS
 from notifications.http.app import ROUTERS
 from notifications.http.routing import KeyRoute
 from tests.openapi_calls import CATALOGUE, DOCUMENT
@@ -72,7 +72,7 @@ def test_a_key_is_asked_for_wherever_the_gate_asks() -> None:
     """Guarded operations name their security; the others are known and few."""
     gated = {
         f"{method} {route.path_format}"
-        for router in (*ROUTERS, jobs)
+        for router in (*ROUTERS, *OF_JOBS)
         for route in router.routes
         if isinstance(route, KeyRoute)
         for method in route.methods

@@ -1,0 +1,38 @@
+"""What the routes of jobs talk to: handed in where the workers are put together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from fastapi import Request
+
+from ai_workers.job_types import JobTypes
+from ai_workers.keeping import Desk, Figures
+from notifications.ports import Clock
+from notifications.timing import Numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobServices:
+    """What the routes talk to.
+
+    Attributes:
+        desk: Keeps the jobs.
+        figures: Adds up what they took.
+        types: What may be asked for.
+        numbers: Name new jobs.
+        clock: Says what day it is.
+        cancel: Tells a run in this process that its job was cancelled: tenant and job id.
+    """
+
+    desk: Desk
+    figures: Figures
+    types: JobTypes
+    numbers: Numbers
+    clock: Clock
+    cancel: Callable[[str, str], None]
+
+
+def services_of(request: Request) -> JobServices:
+    """The services that the routes were mounted with."""
+    return cast("JobServices", request.app.state.jobs)
