@@ -1,19 +1,25 @@
 """Jobs on real databases: every job reaches one end, told once, and what it cost is counted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ai_workers.jobs import Released, Succeeded
-from ai_workers.ports import JobFailed, ModelFailed, Run
-from notifications.errors import Conflict
+from ai_workers.jobs import End, Failure, Job, Order, Released, Succeeded
+from ai_workers.keeping import Beat, Progress
+from ai_workers.ports import JobFailed, ModelFailed, Run, Usage
+from ai_workers.runner import Runner
+from ai_workers.store import SqlJobs
+from notifications.errors import Conflict, StoreUnavailable
+from notifications.messages import Complete
 from notifications.retries import MINUTE, SECOND
+from notifications.stores.directory import SqlDirectory
+from notifications.vault import Vault
 from tests.heart_world import STORES
-from tests.job_workers import COST, VIDEO, question, usage
+from tests.job_workers import COST, VIDEO, Counting, question, usage
 from tests.job_world import JobWorld, document, job_world, order
 
 
@@ -554,3 +560,75 @@ async def test_percentiles_are_values_that_were_measured(world: JobWorld) -> Non
     )
     assert (figure.run.p50, figure.run.p95, figure.run.p99) == (50, 95, 99)
     assert (figure.queue.p50, figure.queue.p99) == (500, 990)
+
+
+# --------------------------------------------------------------------------- many at once, outages
+
+
+async def test_of_many_who_come_at_once_one_gets_the_run(world: JobWorld) -> None:
+    """Ten messages of one job in ten hands: one run, whoever is first."""
+    for worker in world.workers.values():
+        await worker.stop(0)
+    await world.submit()
+    taken = await asyncio.gather(*(world.store.take(order()) for _ in range(10)))
+    assert [each.run for each in taken if each is not None] == [1]
+    assert world.events() == ["queued", "started.1"]
+
+
+async def test_strangers_who_come_at_once_are_one_job(world: JobWorld) -> None:
+    """Ten first sights of one message: one row, one run."""
+    for worker in world.workers.values():
+        await worker.stop(0)
+    taken = await asyncio.gather(*(world.store.take(order("theirs")) for _ in range(10)))
+    assert [each.run for each in taken if each is not None] == [1]
+    assert world.events("theirs") == ["queued", "started.1"]
+
+
+class Outages:
+    """Implements `keeping.Runs`: the store's, which is away for a while when told so."""
+
+    def __init__(self, store: SqlJobs) -> None:
+        self.store = store
+        self.finishes_away = 0
+
+    async def take(self, order: Order, failure: Failure | None = None) -> Job | None:
+        """See `keeping.Runs`."""
+        return await self.store.take(order, failure)
+
+    async def beat(
+        self, job: Job, usage: Sequence[Usage], progress: Progress | None = None
+    ) -> Beat:
+        """See `keeping.Runs`: this one is always away."""
+        raise StoreUnavailable("away")
+
+    async def finish(self, job: Job, how: End, usage: Sequence[Usage]) -> bool:
+        """See `keeping.Runs`."""
+        if self.finishes_away:
+            self.finishes_away -= 1
+            raise StoreUnavailable("away")
+        return await self.store.finish(job, how, usage)
+
+
+async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> None:
+    """What was found is written once the database is back, with what it cost; nothing is redone."""
+    for worker in world.workers.values():
+        await worker.stop(0)
+    await world.submit()
+    runs = Outages(world.store)
+    runs.finishes_away = 3
+    vault = Vault((bytes(32),), world.heart.dice)
+    runner = Runner(
+        world.services.types,
+        runs,
+        Counting(),
+        SqlDirectory(world.heart.database, vault, world.heart.clock),
+        clock=world.heart.clock,
+        concurrency=1,
+    )
+    (received,) = await world.heart.bus.receive("chat-suggestions", limit=1)
+    handling = asyncio.create_task(runner.handle([received]))
+    await world.heart.live_until(handling.done, step=SECOND)
+    assert handling.result() == [Complete()]
+    assert world.state() == "succeeded"
+    assert world.job()["cost_nano_usd"] == COST
+    assert len(world.chat.runs) == 1
