@@ -164,7 +164,7 @@ async def test_every_answer_has_security_headers(world: World, path: str) -> Non
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/events/", "/docs", "/redoc", "/v1/jobs"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/events/", "/docs", "/redoc", "/v1/jobs/"])
 async def test_where_there_is_nothing_a_problem_says_so(world: World, path: str) -> None:
     """404 as a problem document; no redirect to a path that is nearly the same."""
     answer = await world.http.get(path, headers=await world.tenant("acme"))

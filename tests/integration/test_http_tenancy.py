@@ -240,7 +240,12 @@ async def test_a_body_reaches_nothing_of_another_tenants(
 # --------------------------------------------------------------------------- the admin
 
 
-EVERYBODYS = {"GET /v1/events", "GET /v1/api-keys", "DELETE /v1/api-keys/{id}"}
+EVERYBODYS = {
+    "GET /v1/events",
+    "GET /v1/api-keys",
+    "DELETE /v1/api-keys/{id}",
+    "GET /v1/metrics/jobs",
+}
 """What the admin may ask of all tenants at once."""
 
 OF_ONE_TENANT = [
