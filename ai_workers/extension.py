@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from ai_workers import http, http_figures
 from ai_workers.answering import OpenAsking, open_asking
 from ai_workers.figures import SqlFigures
-from ai_workers.job_types import JobTypes, Tables, shipped_workers
+from ai_workers.job_types import JobTypes, Tables, configured, shipped_workers
 from ai_workers.ports import JobWorker
 from ai_workers.runner import Runner
 from ai_workers.services import JobServices
@@ -58,7 +58,7 @@ class AiWorkers:
         """See `extensions.Extension.open`."""
         settings = parts.settings
         tables = Tables(video=settings.retry_video, light=settings.retry_light)
-        types = JobTypes.load(self._workers, self._schemas, tables)
+        types = JobTypes.load(configured(self._workers, settings), self._schemas, tables)
         store = SqlJobs(
             parts.database,
             types,

@@ -17,11 +17,12 @@ from typing import Any, Self
 import jsonschema_rs
 
 from ai_workers import workers
-from ai_workers.ports import JobWorker
+from ai_workers.ports import Configurable, JobWorker
 from notifications.bus.topology import JOB_SUBSCRIPTIONS
 from notifications.catalogue import compiled, explain, read_schema
 from notifications.errors import ConfigurationError, FieldError, InvalidInput
 from notifications.retries import LIGHT, VIDEO, RetryTable
+from notifications.settings import Settings
 
 _VERSION = re.compile(r"v([1-9][0-9]*)\.json")
 _NO_FIELD = "not a field of this job type"
@@ -145,6 +146,14 @@ def shipped_workers() -> Sequence[JobWorker]:
         ConfigurationError: A module has none.
     """
     return tuple(_worker_of(info.name) for info in pkgutil.iter_modules(workers.__path__))
+
+
+def configured(found: Iterable[JobWorker], settings: Settings) -> Sequence[JobWorker]:
+    """The workers, those that depend on the settings made for these."""
+    return tuple(
+        worker.configured(settings) if isinstance(worker, Configurable) else worker
+        for worker in found
+    )
 
 
 def _worker_of(name: str) -> JobWorker:

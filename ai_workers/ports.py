@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from notifications.settings import Settings
 
 # --------------------------------------------------------------------------- models
 
@@ -222,4 +224,13 @@ class JobWorker(Protocol):
             JobFailed: It came to nothing.
             ModelFailed: The model did not answer.
         """
+        ...
+
+
+@runtime_checkable
+class Configurable(Protocol):
+    """A worker that depends on the settings, e.g. on the networks that it may fetch from."""
+
+    def configured(self, settings: Settings) -> JobWorker:
+        """The same worker for these settings, which does the jobs in its place."""
         ...

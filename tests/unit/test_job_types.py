@@ -7,10 +7,11 @@ import orjson
 import pytest
 
 from ai_workers import workers
-from ai_workers.job_types import JobTypes, Tables, shipped_workers
+from ai_workers.job_types import JobTypes, Tables, configured, shipped_workers
 from notifications.bus.topology import JOB_SUBSCRIPTIONS
 from notifications.errors import ConfigurationError, InvalidInput
 from notifications.retries import LIGHT, VIDEO
+from notifications.settings import Settings
 from notifications.shipped import SCHEMAS
 from tests import job_workers
 from tests.job_workers import CHAT, INPUT, Obedient, schemas
@@ -76,6 +77,27 @@ def test_a_module_without_a_worker_is_named(
     monkeypatch.setattr(workers, "__path__", [str(tmp_path)])
     with pytest.raises(ConfigurationError, match="an_idle_one has no WORKER"):
         shipped_workers()
+
+
+class Local(Obedient):
+    """One that depends on the settings: it sees how many jobs run at once."""
+
+    at_once = 0
+
+    def configured(self, settings: Settings) -> "Local":
+        """See `ports.Configurable`."""
+        made = Local(self.job_type)
+        made.at_once = settings.ai_concurrency
+        return made
+
+
+def test_a_worker_that_depends_on_the_settings_is_made_for_them() -> None:
+    """It does the jobs in the place of the one that knew none; the others stay as they are."""
+    plain, local = Obedient(CHAT), Local(VIDEO_TYPE)
+    found = configured([plain, local], Settings(ai_concurrency=3))
+    assert found[0] is plain
+    assert isinstance(found[1], Local)
+    assert (found[1].at_once, local.at_once) == (3, 0)
 
 
 def test_the_types_of_this_release_are_whole() -> None:
