@@ -151,8 +151,7 @@ def shipped_workers() -> Sequence[JobWorker]:
 def configured(found: Iterable[JobWorker], settings: Settings) -> Sequence[JobWorker]:
     """The workers, those that depend on the settings made for these."""
     return tuple(
-        worker.configured(settings) if isinstance(worker, Configurable) else worker
-        for worker in found
+        worker.for_hub(settings) if isinstance(worker, Configurable) else worker for worker in found
     )
 
 

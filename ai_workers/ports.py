@@ -231,6 +231,6 @@ class JobWorker(Protocol):
 class Configurable(Protocol):
     """A worker that depends on the settings, e.g. on the networks that it may fetch from."""
 
-    def configured(self, settings: Settings) -> JobWorker:
+    def for_hub(self, settings: Settings) -> JobWorker:
         """The same worker for these settings, which does the jobs in its place."""
         ...

@@ -84,7 +84,7 @@ class Local(Obedient):
 
     at_once = 0
 
-    def configured(self, settings: Settings) -> "Local":
+    def for_hub(self, settings: Settings) -> "Local":
         """See `ports.Configurable`."""
         made = Local(self.job_type)
         made.at_once = settings.ai_concurrency
