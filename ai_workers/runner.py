@@ -145,9 +145,9 @@ class Runner:
 
     async def _locale(self, order: Order) -> str:
         """The language of whoever the result is for: what the job says, else the user's."""
-        wanted = order.input.get("locale")
-        if wanted in ("fr", "en"):
-            return str(wanted)
+        for wanted in (order.input.get("language"), order.input.get("locale")):
+            if wanted in ("fr", "en"):
+                return str(wanted)
         if order.user_id is None:
             return _LOCALE
         try:

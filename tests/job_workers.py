@@ -24,6 +24,7 @@ INPUT: Mapping[str, Any] = {
         "text": {"type": "string", "minLength": 1, "maxLength": 100_000},
         "title": {"type": "string", "maxLength": 200},
         "locale": {"enum": ["fr", "en"]},
+        "language": {"enum": ["fr", "en"]},
         "sleepMs": {"type": "integer", "minimum": 0, "maximum": 600_000},
     },
 }

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -508,11 +507,11 @@ async def test_jobs_are_forgotten_after_the_retention(tmp_path: Path) -> None:
         assert world.heart.one("SELECT count(*) FROM job_metrics") == 0
 
 
-async def test_a_user_of_another_language_is_answered_in_it(tmp_path: Path) -> None:
-    """What the job says wins."""
+@pytest.mark.parametrize("field", ["language", "locale"])
+async def test_a_job_that_says_its_language_is_answered_in_it(tmp_path: Path, field: str) -> None:
+    """It wins over the user's own, which is French where nobody said so."""
     async with job_world(tmp_path) as world:
-        job = order(input={"text": "one", "locale": "en"})
-        await world.store.submit(replace(job))
+        await world.store.submit(order(input={"text": "one", field: "en"}))
         await world.until_state("succeeded")
         done = await world.store.get("acme", "job-1")
         assert done is not None
