@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from ai_workers.fencing import fenced
 from ai_workers.ports import Answered, Model, ModelFailed, Question, Reply, Usage
 from ai_workers.reading import is_in_another_language, objects_in, without_thoughts
 from notifications.ports import Clock, Dice
@@ -88,7 +89,7 @@ class PatientAsking:
         try:
             if left < _LEAST_S:
                 raise _invalid(first, asked.usage)
-            repair = _repair(question, first, asked.last, self._dice.token(9).hex())
+            repair = _repair(question, first, asked.last, self._dice)
             second = _read(await asked.once(repair, left), question)
         except ModelFailed:
             if not first.valid:
@@ -231,19 +232,19 @@ def _faults(value: object, validator: jsonschema_rs.Draft202012Validator) -> lis
 # ------------------------------------------------------------------ repairing
 
 
-def _repair(question: Question, read: _Read, reply: str, fence: str) -> Question:
+def _repair(question: Question, read: _Read, reply: str, dice: Dice) -> Question:
     """The question again, with what came of it.
 
     A reply that said something is repaired from its text alone: pictures and sound are dear, and
     what they show is in it.
     """
     words = _WORDS.get(question.locale, _WORDS["en"])
-    shown = shorten(without_thoughts(reply), _LONGEST_SHOWN)
+    shown = fenced(shorten(without_thoughts(reply), _LONGEST_SHOWN), dice)
     parts = [
         question.user,
-        words["again"].format(fence=fence),
+        words["again"].format(fence=shown.fence),
         "\n".join(f"- {fault}" for fault in read.faults),
-        f"<<<{fence}\n{shown}\n{fence}>>>",
+        shown.block,
         words["do"],
     ]
     user = "\n\n".join(parts)

@@ -131,20 +131,21 @@ def _decode(text: str, at: int) -> tuple[dict[str, Any], int] | None:
     """The object that begins there, and where it ends; whatever follows does not matter."""
     try:
         value, end = _DECODER.raw_decode(text, at)
-        harmless = _cleaned(value)
+        harmless = cleaned(value)
         orjson.dumps(harmless)  # refuses numbers that nothing of ours could keep
     except (ValueError, TypeError, RecursionError):
         return None
     return (harmless, end) if isinstance(harmless, dict) else None
 
 
-def _cleaned(value: Any) -> Any:
+def cleaned(value: Any) -> Any:
+    """JSON whose texts are without control characters and what reorders or hides text."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, dict):
-        return {clean(name): _cleaned(each) for name, each in value.items()}
+        return {clean(name): cleaned(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_cleaned(each) for each in value]
+        return [cleaned(each) for each in value]
     return value
 
 
