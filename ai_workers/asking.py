@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 import jsonschema_rs
 import orjson
 
+from ai_workers.compiling import validator_of
 from ai_workers.fencing import fenced
 from ai_workers.ports import Answered, Model, ModelFailed, Question, Reply, Usage
 from ai_workers.reading import is_in_another_language, objects_in, without_thoughts
@@ -156,7 +156,7 @@ def _invalid(read: _Read, usage: Sequence[Usage]) -> ModelFailed:
 
 
 def _read(reply: Reply, question: Question) -> _Read:
-    validator = _validator(orjson.dumps(question.schema))
+    validator = validator_of(question.schema)
     words = _WORDS.get(question.locale, _WORDS["en"])
     longest: tuple[dict[str, Any], list[str]] | None = None
     for found in objects_in(reply.text):
@@ -171,16 +171,6 @@ def _read(reply: Reply, question: Question) -> _Read:
     if longest is None:
         return _Read(value=None, valid=False, faults=[words["none"]])
     return _Read(value=longest[0], valid=False, faults=longest[1])
-
-
-@lru_cache(maxsize=64)
-def _validator(schema: bytes) -> jsonschema_rs.Draft202012Validator:
-    return jsonschema_rs.Draft202012Validator(
-        orjson.loads(schema),
-        mask="the value",
-        pattern_options=jsonschema_rs.RegexOptions(),
-        offline=True,
-    )
 
 
 def _unwrapped(found: dict[str, Any]) -> Sequence[dict[str, Any]]:

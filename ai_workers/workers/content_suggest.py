@@ -13,7 +13,7 @@ JOB_TYPE = "content.suggest"
 _ANSWERED = ("summary", "ideas")
 _COUNT = 5
 _HASHTAGS = 5
-_LONGEST_HASHTAG = 60
+_LONGEST_HASHTAG = 50
 _MOST_TOKENS = 4_096
 _KNOWN = ("niche", "audience", "voice", "themes", "avoid", "recent", "occasion")
 
@@ -86,12 +86,12 @@ class ContentSuggestionsWorker:
 
 
 def _hashtags(said: Sequence[str], most: int) -> list[str]:
-    """As they are written: one word each, `#` before it, none twice."""
+    """One word each, without `#`, none twice."""
     once: dict[str, str] = {}
     for each in said:
-        word = "".join(each.replace("#", " ").split())[: _LONGEST_HASHTAG - 1]
+        word = "".join(each.replace("#", " ").split())[:_LONGEST_HASHTAG]
         if word:
-            once.setdefault(word.casefold(), f"#{word}")
+            once.setdefault(word.casefold(), word)
     return list(once.values())[:most]
 
 
