@@ -182,30 +182,35 @@ def _unwrapped(found: dict[str, Any]) -> Sequence[dict[str, Any]]:
 def _trimmed(
     value: dict[str, Any], validator: jsonschema_rs.Draft202012Validator
 ) -> dict[str, Any]:
-    """Without fields that nobody asked for, and without those that are null for nothing.
+    """Without fields that nobody asked for, those that are null for nothing, and items too many.
 
     What is missed then is a fault like any other. The value itself is left as it is.
     """
     if validator.is_valid(value):
         return value
-    unwanted: list[tuple[list[str | int], str]] = []
+    trimmed: dict[str, Any] = orjson.loads(orjson.dumps(value))
+    too_long: list[tuple[list[Any], int]] = []
     for error in islice(validator.iter_errors(value), 10 * _MOST_FAULTS):
         kind: Any = error.kind
         path = list(error.instance_path)
         if kind.name == "additionalProperties":
-            unwanted += [(path, name) for name in kind.unexpected]
+            for name in kind.unexpected:
+                _at(trimmed, path).pop(name, None)
         elif kind.name == "type" and error.instance is None and path:
-            unwanted.append((path[:-1], str(path[-1])))
-    if not unwanted:
-        return value
-    trimmed: dict[str, Any] = orjson.loads(orjson.dumps(value))
-    for path, name in unwanted:
-        holder: Any = trimmed
-        for step in path:
-            holder = holder[step]
-        if isinstance(holder, dict):
-            holder.pop(name, None)
+            holder = _at(trimmed, path[:-1])
+            if isinstance(holder, dict):
+                holder.pop(path[-1], None)
+        elif kind.name == "maxItems":
+            too_long.append((_at(trimmed, path), kind.limit))
+    for items, most in too_long:  # last: what is in them is found by its place
+        del items[most:]
     return trimmed
+
+
+def _at(value: Any, path: Sequence[str | int]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
 
 
 def _faults(value: object, validator: jsonschema_rs.Draft202012Validator) -> list[str]:

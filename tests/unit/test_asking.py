@@ -22,6 +22,7 @@ SCHEMA: dict[str, Any] = {
         "note": {"type": "string"},
         "parts": {
             "type": "array",
+            "maxItems": 3,
             "items": {
                 "type": "object",
                 "properties": {"n": {"type": "integer"}},
@@ -92,6 +93,14 @@ async def test_fields_too_many_are_left_out_wherever_they_are() -> None:
         '{"x": 1, "text": "right", "parts": [{"n": 1, "y": 2}, {"z": 0, "n": 2}]}'
     )
     assert answered.result == {"text": "right", "parts": [{"n": 1}, {"n": 2}]}
+
+
+async def test_items_too_many_are_left_out() -> None:
+    """The first of a list are the best: the rest is not worth paying twice."""
+    reply = {"text": "right", "parts": [{"n": 1}, {"n": 2, "x": 0}, {"n": 3}, {"n": 4}, {"y": 5}]}
+    _, answered = await ask(json.dumps(reply))
+    assert answered.result == {"text": "right", "parts": [{"n": 1}, {"n": 2}, {"n": 3}]}
+    assert len(answered.usage) == 1
 
 
 @pytest.mark.parametrize(
