@@ -24,6 +24,11 @@ from aiohttp import web
 from ai_workers.models.filling import filled
 from ai_workers.models.prices import Counts, PriceTable
 from ai_workers.reading import objects_in
+from ai_workers.text_work import part_of
+from notifications.shipped import SCHEMAS
+
+_MEASURED = ("technical", "notes")
+"""What a video's result has that no model is asked for."""
 
 _WAV_BYTES_PER_TOKEN = 2_560
 """80 ms of 16 kHz, 16 bits, mono."""
@@ -63,9 +68,19 @@ class Asked:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The schema that the answer is to satisfy, as the instructions say it."""
+        """The schema that the answer is to satisfy, as the instructions say it.
+
+        Instructions about pictures describe theirs in words: it is the result's, without what the
+        hub measures.
+        """
         found = [each for each in objects_in(self.system) if "properties" in each]
-        return found[0] if found else {"type": "object"}
+        if found:
+            return found[0]
+        path = SCHEMAS / "jobs" / "video.analysis" / "v1.result.json"
+        if not any(part["type"] == "image_url" for part in self.parts) or not path.exists():
+            return {"type": "object"}
+        result = json.loads(path.read_bytes())
+        return part_of(result, [each for each in result["required"] if each not in _MEASURED])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
