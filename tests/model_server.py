@@ -13,6 +13,7 @@ serves until it is stopped; `GET /reported` has the counts:
 import argparse
 import asyncio
 import base64
+import gzip
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -227,6 +228,16 @@ def body(content: bytes, *, content_type: str = "application/json") -> Behaviour
     return behave
 
 
+def packed(content: bytes) -> Behaviour:
+    """200 with this body, packed although nobody asked for it."""
+
+    async def behave(_: ModelServer, __: Asked, ___: web.Request) -> web.Response:
+        headers = {"content-encoding": "gzip", "content-type": "application/json"}
+        return web.Response(body=gzip.compress(content), headers=headers)
+
+    return behave
+
+
 async def hang(_: ModelServer, __: Asked, request: web.Request) -> web.StreamResponse:
     """No answer, for as long as anybody waits."""
     await asyncio.Event().wait()
@@ -252,7 +263,16 @@ async def cut_body(_: ModelServer, __: Asked, request: web.Request) -> web.Strea
 
 async def endless_body(_: ModelServer, __: Asked, request: web.Request) -> web.StreamResponse:
     """An answer without an end."""
-    response = web.StreamResponse()
+    return await _endless(200, request)
+
+
+async def endless_error(_: ModelServer, __: Asked, request: web.Request) -> web.StreamResponse:
+    """An error without an end."""
+    return await _endless(500, request)
+
+
+async def _endless(status: int, request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(status=status)
     await response.prepare(request)
     while True:
         await response.write(b" " * 65_536)

@@ -71,7 +71,7 @@ def _suggestions(
     found = []
     for place in range(given.get("count", 3)):
         called = f", {name}" if name and place % 2 == 0 else ""
-        end = "." if mood in ("sad", "upset", "curious") else (" !" if locale == "fr" else "!")
+        end = "." if mood in ("sad", "upset", "curious") else ("\u202f!" if locale == "fr" else "!")
         closer = closers[place].replace("{offer}", _offer(given, locale))
         text = f"{openers[place]}{called}{end} {closer}"
         if emoji == "many" or (emoji == "few" and place == 0):

@@ -278,6 +278,8 @@ async def test_sound_is_not_paid_as_text_where_the_endpoint_does_not_tell_them_a
         (model_server.reset, "model-unavailable", True),
         (model_server.cut_body, "model-unavailable", True),
         (model_server.endless_body, "model-reply-invalid", False),
+        (model_server.endless_error, "model-reply-invalid", False),
+        (model_server.packed(b"[" + b"0," * 5_000_000 + b"0]"), "model-unavailable", True),
         (model_server.body(b"<html>", content_type="text/html"), "model-unavailable", True),
         (model_server.body(b"[1]"), "model-unavailable", True),
         (model_server.body(b"{}"), "model-unavailable", True),
