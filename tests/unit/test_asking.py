@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_workers.asking import PatientAsking
+from ai_workers.compiling import validator_of
 from ai_workers.ports import Answered, Image, ModelFailed, Question, Sound, Usage
 from notifications.testing import SeededDice
 from notifications.timing import SystemClock
@@ -221,3 +222,29 @@ def test_whatever_a_model_says_ends_rightly(replies: Sequence[str], tail: str) -
         assert usage == tuple(spent(n + 1) for n in range(len(model.asked)))
 
     asyncio.run(once())
+
+
+NAMES = st.sampled_from(["text", "note", "parts", "n", "x"])
+LIKE_IT = st.recursive(
+    st.none() | st.text(max_size=3) | st.integers() | st.floats(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=15,
+)
+ALMOST = st.dictionaries(NAMES, LIKE_IT, max_size=4)
+
+
+@given(ALMOST, st.booleans())
+def test_what_is_almost_right_is_never_made_wrong(reply: dict[str, Any], ascii_only: bool) -> None:
+    """Objects of about the right form, with whatever in them, end with a result that is valid, or
+    with a failure that says so."""
+
+    async def once() -> tuple[str, object]:
+        model = ScriptedModel([json.dumps(reply, ensure_ascii=ascii_only)])
+        try:
+            return "answered", (await asking(model).ask(QUESTION, within_s=30)).result
+        except ModelFailed as failed:
+            return failed.code, None
+
+    end, result = asyncio.run(once())
+    assert end in ("answered", "model-reply-invalid")
+    assert (end == "answered") is validator_of(SCHEMA).is_valid(result)
