@@ -7,22 +7,20 @@ both are remembered.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
 import orjson
 
 from ai_workers.models import faults, shapes
+from ai_workers.models.endpoint import Endpoint
 from ai_workers.models.prices import PriceTable
-from ai_workers.models.shapes import AudioShape, Shape
+from ai_workers.models.shapes import Shape
 from ai_workers.models.transport import ReplyTooLarge, http_client
 from ai_workers.ports import ModelFailed, Question, Reply, Usage
 from ai_workers.reading import LONGEST, without_thoughts
-from notifications.errors import ConfigurationError
 from notifications.ports import Clock
 
 log = logging.getLogger("huntaze")
@@ -33,59 +31,6 @@ _GONE_MS = 600_000
 
 _MOST_SHAPES = 4
 """Shapes that one question is asked in: each of what can be learnt, once."""
-
-_V1 = "/openai/v1/"
-
-TokenProvider = Callable[[], Awaitable[str]]
-"""Gives a bearer token, fresh enough to be used at once; caching is its own affair."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where models are, and which to ask.
-
-    Attributes:
-        url: Of Azure's resource, `https://<resource>.services.ai.azure.com`, or the whole way to
-            what speaks OpenAI's protocol, `http://localhost:11434/v1`.
-        models: Deployments, by name; the first that is there is asked.
-        key: An API key, or None.
-        token: For managed identity, instead of a key.
-        audio: How sound is sent at first.
-        connections: Questions under way at once; more wait.
-    """
-
-    url: str
-    models: Sequence[str]
-    key: str | None = field(default=None, repr=False)
-    token: TokenProvider | None = field(default=None, repr=False)
-    audio: AudioShape = AudioShape.INPUT_AUDIO
-    connections: int = 128
-
-    def __post_init__(self) -> None:
-        """See that it can work.
-
-        Raises:
-            ConfigurationError: Says what cannot.
-        """
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError("an AI endpoint is an http or https URL")
-        if parts.username is not None or parts.query or parts.fragment:
-            raise ConfigurationError("an AI endpoint's URL has no user, query or fragment")
-        if not self.models:
-            raise ConfigurationError("an AI endpoint needs the name of at least one model")
-        if (self.key is None) == (self.token is None):
-            raise ConfigurationError("an AI endpoint takes a key or an identity, one of them")
-        if self.key is not None and not (
-            self.key and self.key.isascii() and self.key.isprintable() and " " not in self.key
-        ):
-            raise ConfigurationError("an AI endpoint's key is printable ASCII without spaces")
-
-    @property
-    def base_url(self) -> str:
-        """Where `chat/completions` is."""
-        bare = self.url.rstrip("/")
-        return f"{bare}/" if urlsplit(bare).path else bare + _V1
 
 
 class AzureModel:
@@ -118,7 +63,8 @@ class AzureModel:
         await self._http.aclose()
 
     async def answer(self, question: Question, *, within_s: float) -> Reply:
-        """Ask once; see `ports.Model`."""
+        """Ask once; see `ports.Model`. No question takes longer than the endpoint's limit."""
+        within_s = min(within_s, self._endpoint.longest_s)
         try:
             async with asyncio.timeout(within_s):
                 return await self._ask_the_first(question, within_s)

@@ -4,17 +4,22 @@ import asyncio
 import json
 import logging
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ai_workers.asking import PatientAsking
-from ai_workers.models.azure import AzureModel, Endpoint
-from ai_workers.models.choosing import ByJobType
+from ai_workers.models.azure import AzureModel
+from ai_workers.models.choosing import open_models
+from ai_workers.models.endpoint import Endpoint
 from ai_workers.models.prices import PriceTable
 from ai_workers.models.shapes import AudioShape
 from ai_workers.ports import Image, ModelFailed, Question, Reply, Sound, Usage
@@ -23,6 +28,7 @@ from notifications.testing import ManualClock, SeededDice
 from tests import model_server
 from tests.model_server import Asked, Behaviour, ModelServer, only, refuse, right, say
 
+ROOT = Path(__file__).parents[2]
 KEY = "k-3f7a0c55d1"
 PHI = "Phi-4-mini-instruct"
 MULTIMODAL = "Phi-4-multimodal-instruct"
@@ -303,6 +309,14 @@ async def test_nobody_waits_longer_than_the_time_there_is(behaviour: Behaviour) 
     assert asyncio.get_running_loop().time() - started < 5
 
 
+async def test_no_question_takes_all_the_time_of_its_job() -> None:
+    """An endpoint has a limit of its own, so that a job has time left to ask anew."""
+    async with asked_of(model_server.hang, longest_s=0.3) as (_, model, _):
+        with pytest.raises(ModelFailed, match="model-timeout"):
+            async with asyncio.timeout(30):
+                await model.answer(QUESTION, within_s=600)
+
+
 async def test_an_endpoint_that_is_not_there_may_be_there_later() -> None:
     """A refused connection is no fault of the question's."""
     with socket.socket() as unused:
@@ -414,11 +428,29 @@ async def test_a_list_with_nobody_left_is_told_by_names() -> None:
 
 async def test_job_types_have_models_of_their_own() -> None:
     """A question goes to the model of its job type, any other type's to the common one."""
-    async with asked_of() as (own, chat, _), asked_of() as (common, other, _):
-        model = ByJobType({"chat.suggest": chat}, otherwise=other)
-        await model.answer(QUESTION, within_s=10)
-        await model.answer(SOUND, within_s=10)
-        assert (len(own.asked), len(common.asked)) == (1, 1)
+    async with ModelServer() as server:
+        common = Endpoint(url=server.url, models=(MULTIMODAL,), key=KEY)
+        own = {"chat.suggest": Endpoint(url=server.url, models=(PHI,), key=KEY)}
+        async with open_models(common, own, prices=PRICES, clock=ManualClock()) as model:
+            await model.answer(QUESTION, within_s=10)
+            await model.answer(SOUND, within_s=10)
+        assert [each.model for each in server.asked] == [PHI, MULTIMODAL]
+
+
+async def test_the_offline_model_answers_where_no_endpoint_is_configured() -> None:
+    """Nothing is asked of anybody, and the usage says who answered."""
+    async with open_models(None, {}, prices=PRICES, clock=ManualClock()) as model:
+        question = replace(QUESTION, job_type="another.one")
+        assert (await model.answer(question, within_s=10)).usage.model == "offline"
+
+
+def test_a_hub_without_an_endpoint_does_not_load_the_client() -> None:
+    """The `openai` package takes a second to load: only who asks it waits for it."""
+    program = (
+        "import sys, ai_workers.models.choosing, ai_workers.workers.chat;"
+        "sys.exit('openai' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 # --------------------------------------------------------------------------- who asks

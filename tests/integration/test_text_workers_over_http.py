@@ -2,7 +2,8 @@
 
 import pytest
 
-from ai_workers.models.azure import AzureModel, Endpoint
+from ai_workers.models.azure import AzureModel
+from ai_workers.models.endpoint import Endpoint
 from ai_workers.models.prices import PriceTable
 from ai_workers.ports import JobWorker
 from ai_workers.workers import chat, content_analyze, content_suggest
