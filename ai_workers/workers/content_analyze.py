@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ai_workers.figures import analyzed
+from ai_workers.content_figures import analyzed
 from ai_workers.ports import JobFailed, Run
 from ai_workers.text_work import language_of, part_of, question_of, result_schema
 from notifications.ports import Dice

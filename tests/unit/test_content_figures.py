@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_workers.figures import analyzed
+from ai_workers.content_figures import analyzed
 from tests.job_runs import is_valid, schema_of
 
 EXAMPLE = schema_of("content.analyze", "v1.example")
