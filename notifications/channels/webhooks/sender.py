@@ -15,15 +15,15 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from notifications.addresses import Network, read_literal
 from notifications.channels.webhooks.answers import KEPT_OF_FAILURE, outcome_of, retry_after_ms
-from notifications.channels.webhooks.connections import (
+from notifications.channels.webhooks.faults import fault_of, invalid_url, timed_out
+from notifications.connections import (
     CheckedSockets,
     Exchange,
     ThreadedLookups,
     current_exchange,
 )
-from notifications.channels.webhooks.faults import fault_of, invalid_url, timed_out
-from notifications.channels.webhooks.guard import Network, read_literal
 from notifications.deliveries import Outcome
 from notifications.errors import ConfigurationError, Unavailable
 from notifications.ports import Clock

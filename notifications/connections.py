@@ -18,7 +18,14 @@ from typing import Any
 from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from notifications.channels.webhooks.guard import ALLOWED_SETTING, Network, is_allowed, refusal
+from notifications.addresses import (
+    ALLOWED_SETTING,
+    WEBHOOKS,
+    Errand,
+    Network,
+    is_allowed,
+    refusal,
+)
 
 MAX_LOOKUPS = 64
 """Names looked up at once, a thread each."""
@@ -37,7 +44,7 @@ class Exchange:
 
     Attributes:
         plain: It is http, which only goes to allowed networks.
-        owner: Whose endpoint it goes to: lookups are shared out by it.
+        owner: Whose URL it goes to: lookups are shared out by it.
         opened: Sockets opened for it; 0 while it uses a connection that was there already.
         refused: Why the guard refused an address, where it did.
         status: What the receiver answered, once it has.
@@ -57,8 +64,9 @@ current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
 class CheckedSockets:
     """Opens sockets to addresses that the guard lets through, and knows how many are open."""
 
-    def __init__(self, allowed: Sequence[Network]) -> None:
+    def __init__(self, allowed: Sequence[Network], errand: Errand = WEBHOOKS) -> None:
         self._allowed = tuple(allowed)
+        self._errand = errand
         self.open_count = 0
 
     def open(self, target: AddrInfoType) -> socket.socket:
@@ -79,7 +87,7 @@ class CheckedSockets:
     def _refusal(self, host: str, plain: bool) -> str | None:
         address = ip_address(host)
         if why := refusal(address, self._allowed):
-            return f"leads to {why}, where webhooks are not sent"
+            return f"leads to {why}, {self._errand.not_there}"
         if plain and not is_allowed(address, self._allowed):
             return f"http goes to {ALLOWED_SETTING} only; use https"
         return None
@@ -175,7 +183,7 @@ class ThreadedLookups(AbstractResolver):
                 loop.call_soon_threadsafe(settle, found, error)
 
         try:
-            threading.Thread(target=work, name="webhook-lookup", daemon=True).start()
+            threading.Thread(target=work, name="name-lookup", daemon=True).start()
         except RuntimeError as error:
             self._leave(owner)
             raise OSError(errno.EAGAIN, str(error)) from error
