@@ -75,13 +75,12 @@ def _give_up_rights(limits: MediaLimits) -> None:
         resource.setrlimit(what, (most, most))
 
 
-def _open(file: BinaryIO, limits: MediaLimits) -> InputContainer:
+def _open(file: BinaryIO) -> InputContainer:
     try:
         file.seek(0)
         return av.open(
             file,
             "r",
-            options={"max_pixels": str(limits.most_pixels)},
             buffer_size=_BUFFER,
             io_open=_no_other_file,
             metadata_errors="replace",
@@ -96,10 +95,11 @@ def _no_other_file(*_: object) -> BinaryIO:
 
 
 def _look(file: BinaryIO, out: BinaryIO, limits: MediaLimits) -> None:
-    with _open(file, limits) as container:
+    with _open(file) as container:
         source = find_video(container, limits)
         source.stream.thread_type = "AUTO"
         source.stream.thread_count = _THREADS
+        source.stream.codec_context.options = {"max_pixels": str(limits.most_pixels)}
         found = find_frames(source, limits)
         media_wire.write(out, {"is": "facts", **_facts(source, found)})
         for each, jpeg in found.jpegs():
@@ -128,7 +128,7 @@ def _facts(source: Source, found: Found) -> dict[str, Any]:
 def _listen(file: BinaryIO, out: BinaryIO, limits: MediaLimits) -> None:
     media_wire.write(out, {"is": "listening"})
     try:
-        container = _open(file, limits)
+        container = _open(file)
     except UnreadableError:
         return
     with container:

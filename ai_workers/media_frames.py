@@ -103,6 +103,8 @@ class Found:
 
     def duration_ms(self, said_ms: int | None) -> int:
         """How long the video is: what it says where that is about true, else what there is."""
+        if said_ms is not None and "stopped-early" in self.notes:
+            return said_ms
         if said_ms is None or not said_ms * _EARLY <= self.end_ms <= said_ms / _EARLY:
             return self.end_ms
         return said_ms

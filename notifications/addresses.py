@@ -173,6 +173,20 @@ def read_literal(host: str) -> Address | None:
     return IPv4Address(sum(part << 8 * (3 - i) for i, part in enumerate(leading)) + last)
 
 
+def read_url(text: str) -> URL:
+    """Read a URL; a literal address is put in the one notation that everything reads alike.
+
+    Raises:
+        ValueError: It is none of http or https.
+    """
+    url = URL(text)
+    host = url.raw_host or ""
+    if not host or url.scheme not in ("https", "http"):
+        raise ValueError("not a URL of http or https")
+    literal = None if ":" in host else read_literal(host)
+    return url if literal is None else url.with_host(str(literal))
+
+
 def _number(text: str) -> int:
     if text[:2] in ("0x", "0X"):
         return int(text[2:] or "0", 16)

@@ -8,27 +8,31 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from notifications.addresses import (
-    ALLOWED_SETTING,
     WEBHOOKS,
     Errand,
     Network,
     is_allowed,
     refusal,
 )
+from notifications.errors import ConfigurationError
 
 MAX_LOOKUPS = 64
 """Names looked up at once, a thread each."""
+
+CA_FILE_SETTING = "HUNTAZE_WEBHOOK_CA_FILE"
 
 OWNERS_LOOKUPS = MAX_LOOKUPS // 4
 """The most of them that one tenant's names may hold, so that names that hang leave room."""
@@ -55,6 +59,26 @@ class Exchange:
     opened: int = 0
     refused: str | None = None
     status: int | None = None
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """How servers have to prove who they are.
+
+    Args:
+        ca_file: Certificates to trust beside the system's, PEM.
+
+    Raises:
+        ConfigurationError: The file cannot be used.
+    """
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as error:  # ssl.SSLError is one: no PEM in it
+            message = f"{CA_FILE_SETTING}: cannot use {ca_file}: {error.strerror or error}"
+            raise ConfigurationError(message) from error
+    return context
 
 
 current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
@@ -89,7 +113,7 @@ class CheckedSockets:
         if why := refusal(address, self._allowed):
             return f"leads to {why}, {self._errand.not_there}"
         if plain and not is_allowed(address, self._allowed):
-            return f"http goes to {ALLOWED_SETTING} only; use https"
+            return f"must begin with https://{self._errand.no_http}"
         return None
 
 
