@@ -1,0 +1,1 @@
+"""The workers, one module each, which has its worker as `WORKER`."""
