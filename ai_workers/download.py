@@ -7,6 +7,7 @@ the URL: it may be the only secret there is.
 """
 
 import asyncio
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -101,21 +102,22 @@ class Downloader:
             yield file
 
     async def _follow(self, url: str, spool: "_Spool") -> None:
-        resolver = self._resolver or ThreadedLookups()
-        async with self._session(resolver) as session:
+        target = _checked(url, self._limits, 0)
+        tls = await asyncio.to_thread(tls_context, self._limits.ca_file)  # reads a large file
+        async with self._session(tls) as session:
             for hop in range(self._limits.redirects + 1):
-                follow_up = await self._visit(session, _checked(url, self._limits, hop), hop, spool)
+                follow_up = await self._visit(session, target, hop, spool)
                 if follow_up is None:
                     return
-                url = follow_up
+                target = _checked(follow_up, self._limits, hop + 1)
         most = self._limits.redirects
         raise _failed(f"The video's address redirects more than {most} times.", retryable=False)
 
-    def _session(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
+    def _session(self, tls: ssl.SSLContext) -> aiohttp.ClientSession:
         silence = self._limits.silence_s
         connector = aiohttp.TCPConnector(
-            ssl=tls_context(self._limits.ca_file),
-            resolver=resolver,
+            ssl=tls,
+            resolver=self._resolver or ThreadedLookups(),
             socket_factory=CheckedSockets(self._limits.allowed, VIDEOS).open,
             force_close=True,
         )

@@ -294,15 +294,17 @@ class _Decoder:
         source = self.source
         with contextlib.suppress(av.FFmpegError, ValueError):  # freshly opened, it is there
             source.container.seek(0, backward=True)
-        in_a_row = 0
+        in_a_row, any_yet = 0, False
         try:
             for packet in source.container.demux(source.stream):
                 try:
-                    yield from packet.decode()
+                    for frame in packet.decode():
+                        any_yet = True
+                        yield frame
                     in_a_row = 0
                 except (av.FFmpegError, ValueError):
                     self.bad, in_a_row = self.bad + 1, in_a_row + 1
-                if in_a_row > _MOST_BAD or self.late():
+                if in_a_row > _MOST_BAD or (any_yet and self.late()):
                     self.given_up = True
                     return
         except (av.FFmpegError, ValueError):
