@@ -9,6 +9,7 @@ import contextlib
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -37,6 +38,8 @@ NOTES = frozenset(
 _LONGEST_MS = 1_000_000_000  # eleven days
 _MOST_PICTURE = 4 * 1024 * 1024
 _MOST_MESSAGES = 256
+_END_S = 10.0
+_DRAINED = 1024 * 1024
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); "
 _PROGRAM = _START + "from ai_workers.media_child import main; main()"
 _ROOT = str(Path(__file__).parent.parent)
@@ -154,6 +157,7 @@ async def _start(file: BinaryIO, limits: MediaLimits) -> asyncio.subprocess.Proc
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env={},
+            start_new_session=True,
         )
     except OSError as error:
         raise JobFailed(
@@ -164,9 +168,17 @@ async def _start(file: BinaryIO, limits: MediaLimits) -> asyncio.subprocess.Proc
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    await process.wait()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if sys.platform == "win32":
+            process.kill()
+        elif process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)  # with whatever it may have started
+    # `wait` is over once its output is: what it said beyond belief is thrown away.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_END_S):
+            while process.stdout is not None and await process.stdout.read(_DRAINED):
+                pass
+            await process.wait()
 
 
 @dataclass(slots=True)
