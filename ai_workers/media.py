@@ -36,8 +36,8 @@ NOTES = frozenset(
 """What may be said of a video that was read in part."""
 
 _LONGEST_MS = 1_000_000_000  # eleven days
-_MOST_PICTURE = 4 * 1024 * 1024
-_MOST_MESSAGES = 256
+_MOST_PICTURE = 2 * 1024 * 1024
+_MOST_MESSAGES = 128
 _END_S = 10.0
 _DRAINED = 1024 * 1024
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); "
@@ -126,7 +126,7 @@ async def read_video(
         JobFailed: There is nothing to be had from it, and why.
     """
     limits = limits or MediaLimits()
-    gathered = _Gathered(size=os.fstat(file.fileno()).st_size)
+    gathered = _Gathered(size=os.fstat(file.fileno()).st_size, most=limits.pictures)
     process = await _start(file, limits)
     try:
         assert process.stdout is not None
@@ -183,9 +183,15 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 @dataclass(slots=True)
 class _Gathered:
-    """What the reader said so far. Nothing of it is believed unseen."""
+    """What the reader said so far. Nothing of it is believed unseen.
+
+    Attributes:
+        size: Of the file, in bytes.
+        most: Pictures that were asked for.
+    """
 
     size: int
+    most: int
     facts: VideoFacts | None = None
     frames: list[KeyFrame] = field(default_factory=list)
     sound: Sound | None = None
@@ -203,7 +209,7 @@ class _Gathered:
             case "facts":
                 self.facts = _facts(message, self.size)
             case "frame":
-                self.frames.append(_frame(message, attached))
+                self._add(_frame(message, attached))
             case "sound":
                 lasts = _whole(message["duration_ms"], _LONGEST_MS)
                 self.sound = Sound(wav=attached, duration_ms=lasts)
@@ -218,6 +224,11 @@ class _Gathered:
                 self.ended = True
                 return True
         return False
+
+    def _add(self, frame: KeyFrame) -> None:
+        if len(self.frames) >= self.most or (self.frames and frame.at_ms <= self.frames[-1].at_ms):
+            raise ValueError("too many pictures, or out of order")
+        self.frames.append(frame)
 
     def fail(self, reason: str, **values: int) -> None:
         """Say that there is nothing, unless something was found before."""
@@ -248,8 +259,8 @@ def _facts(message: Mapping[str, Any], size: int) -> VideoFacts:
     audio = message["audio_codec"]
     return VideoFacts(
         duration_ms=_whole(message["duration_ms"], _LONGEST_MS),
-        width=_whole(message["width"], 100_000),
-        height=_whole(message["height"], 100_000),
+        width=_whole(message["width"], 100_000, least=1),
+        height=_whole(message["height"], 100_000, least=1),
         fps=None if fps is None else min(float(fps), 1_000.0),
         size=size,
         container=_name(message["container"]),
@@ -269,8 +280,8 @@ def _frame(message: Mapping[str, Any], jpeg: bytes) -> KeyFrame:
     )
 
 
-def _whole(value: object, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+def _whole(value: object, most: int, *, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError("no number")
     return min(value, most)
 

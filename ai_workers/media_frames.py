@@ -188,6 +188,7 @@ class _Search:
         self._source = source
         self._limits = limits
         self._late = late
+        self._moved = False
         stream = source.stream
         pixels = max(stream.width * stream.height, 1)
         self._budget = max(1, min(limits.decoded_frames, limits.decoded_pixels // pixels))
@@ -204,7 +205,8 @@ class _Search:
         """Decode from the beginning to the end, or until it is enough."""
         tick = _UNKNOWN_TICK_MS if length_ms is None else length_ms // _TICKS
         look = _Look(self._limits, self._pictures, max(_SHORTEST_TICK_MS, tick), self._source)
-        decoder, count = _Decoder(self._source, self._late), 0
+        decoder, count = _Decoder(self._source, self._late, moved=self._moved), 0
+        self._moved = True
         for frame in decoder.from_the_start():
             look.at(frame)
             count += 1
@@ -220,6 +222,7 @@ class _Search:
         """Decode key frames at places that are spread over the video."""
         look = _Look(self._limits, self._pictures, 0, self._source)
         decoder, places = _Decoder(self._source, self._late), self._limits.places
+        self._moved = True
         for place in range(places):
             frame = decoder.at(length_ms * place // places)
             if frame is not None:
@@ -249,13 +252,16 @@ class _Look:
         self._cuts = CutFinder()
         self._shortlist = Shortlist[VideoFrame](every_ms=every_ms)
         self._seen_ms = -1
+        self._count = 0
 
     def at(self, frame: VideoFrame) -> None:
         """Look at one more frame; one that was seen already counts once."""
         if frame.width * frame.height > self._limits.most_pixels:
             return  # it grew on the way
         at_ms = self._source.at_ms(frame)
-        at_ms = self._seen_ms + 1 if at_ms is None else at_ms
+        if at_ms is None:  # no time stamps at all: by their number
+            at_ms = round(self._count * 1_000 / (self._source.stream.average_rate or 25))
+        self._count += 1
         if at_ms <= self._seen_ms:
             return
         self._seen_ms = at_ms
@@ -278,6 +284,7 @@ class _Decoder:
     """Frames out of packets, some of which may be damaged.
 
     Attributes:
+        moved: Whether something was read of it before.
         bad: Packets that could not be decoded.
         given_up: Whether reading ended before the end of the file.
         reached_ms: The latest moment that packets were found for.
@@ -285,6 +292,7 @@ class _Decoder:
 
     source: Source
     late: Callable[[], bool]
+    moved: bool = False
     bad: int = 0
     given_up: bool = False
     reached_ms: int = 0
@@ -292,8 +300,9 @@ class _Decoder:
     def from_the_start(self) -> Iterator[VideoFrame]:
         """Every frame there is, in order."""
         source = self.source
-        with contextlib.suppress(av.FFmpegError, ValueError):  # freshly opened, it is there
-            source.container.seek(0, backward=True)
+        if self.moved:  # some formats cannot go back, and need not where nobody went on
+            with contextlib.suppress(av.FFmpegError, ValueError):
+                source.container.seek(0, backward=True)
         in_a_row, any_yet = 0, False
         try:
             for packet in source.container.demux(source.stream):

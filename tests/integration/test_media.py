@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import random
 import resource
 import struct
 import time
@@ -19,6 +20,7 @@ from ai_workers.media import NOTES, Footage, read_video
 from ai_workers.media_limits import MediaLimits
 from ai_workers.ports import JobFailed
 from tests.videos import COLOURS, Made, can_encode, make
+from tests.webhook_receivers import answer, receiver
 
 QUICK = MediaLimits(within_s=60.0)
 
@@ -269,6 +271,57 @@ async def test_what_is_no_video_is_said_to_be_none(name: str, tmp_path: Path):
     assert str(tmp_path) not in said
 
 
+async def test_a_playlist_leads_nowhere(tmp_path: Path):
+    """What a file names is not opened: neither addresses nor other files."""
+    async with receiver(answer(body=b"x")) as server:
+        for text in (
+            f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{server.url('/a.ts')}\n#EXT-X-ENDLIST\n",
+            f"ffconcat version 1.0\nfile '{server.url('/a.mp4')}'\n",
+        ):
+            path = tmp_path / "video.mp4"
+            path.write_text(text)
+            await refusal(path)
+        assert server.accepted == 0
+
+
+MANGLED = {
+    "mp4": FASTSTART,
+    "webm": Made(codec="libvpx", container="webm", scenes=(1.0, 1.0), options=FAST),
+    "avi": Made(codec="mpeg4", container="avi", scenes=(1.0, 1.0), sound=440, sound_codec="mp3"),
+    "mpegts": replace(FASTSTART, container="mpegts", format_options=()),
+}
+
+
+@pytest.mark.parametrize("name", MANGLED)
+async def test_mangled_files_end_one_way_or_the_other(name: str, tmp_path: Path):
+    """With bytes changed anywhere, a file is read in part or refused with a sentence: no more."""
+    whole, chance = make(tmp_path / "video", MANGLED[name]).read_bytes(), random.Random(7)
+    path, read_ones, codes = tmp_path / "mangled", 0, set()
+    for wrong in (1, 5, 20, 100, 500, 2_000):
+        data = bytearray(whole)
+        for _ in range(wrong):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        path.write_bytes(data)
+        try:
+            footage = await read(path)
+        except JobFailed as failed:
+            codes.add(failed.code)
+        else:
+            read_ones += 1
+            assert footage.frames
+            assert set(footage.notes) <= NOTES
+    assert read_ones >= 1
+    assert codes <= {"video-unreadable"}
+
+
+async def test_frames_without_time_stamps_follow_by_their_number(tmp_path: Path):
+    """A bare stream of pictures has no times: its rate gives them."""
+    footage = await read(make(tmp_path / "video", Made(container="h264", scenes=(1.0, 1.0))))
+    cuts = [frame.at_ms for frame in footage.frames if frame.cut]
+    assert cuts == [0, pytest.approx(1_000, abs=81)]
+    assert footage.facts.duration_ms == pytest.approx(2_000, abs=120)
+
+
 async def test_a_picture_is_no_video(tmp_path: Path):
     """A JPEG can be decoded, and is no video."""
     footage = await read(make(tmp_path / "video", Made(scenes=(0,))))
@@ -375,7 +428,7 @@ async def test_more_memory_than_allowed_is_the_end_of_the_reader_alone(memory: i
 
 async def test_time_is_bounded(tmp_path: Path):
     """A reader that takes too long is ended, and the user reads why."""
-    path = make(tmp_path / "video", Made(width=1280, height=720, scenes=(20.0,)))
+    path = make(tmp_path / "video")
     began = time.monotonic()
     said = await refusal(path, replace(QUICK, within_s=0.02))
     assert time.monotonic() - began < 5
@@ -405,7 +458,7 @@ def readers() -> Iterator[int]:
 
 async def test_cancelling_ends_the_reader(tmp_path: Path):
     """Who cancels a job does not pay for the rest of its decoding."""
-    path = make(tmp_path / "video", Made(width=1280, height=720, scenes=(20.0,)))
+    path = make(tmp_path / "video", Made(scenes=(20.0,)))
     reading = asyncio.ensure_future(read(path))
     async with asyncio.timeout(10):
         while not list(readers()):

@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,8 @@ async def test_a_reader_that_tells_the_truth_is_believed(tmp_path: Path, monkeyp
         [({**FACTS, "width": "64"}, b""), (FRAME, JPEG), END],
         [({**FACTS, "fps": "fast"}, b""), (FRAME, JPEG), END],
         [({**FACTS, "video_codec": "x" * 1_000}, b""), (FRAME, JPEG), END],
+        [({**FACTS, "height": 0}, b""), (FRAME, JPEG), END],
+        [(FACTS, b""), (FRAME, JPEG), (FRAME, JPEG), END],
         [(FACTS, b""), (FRAME, b"<html>"), END],
         [(FACTS, b""), ({**FRAME, "at_ms": None}, JPEG), END],
         [({"is": "failed", "reason": "because", "values": {}}, b"")],
@@ -131,10 +134,21 @@ async def test_a_reader_that_dies_of_the_sound_leaves_its_pictures(tmp_path: Pat
 
 
 async def test_a_reader_that_never_stops_talking_is_ended(tmp_path: Path, monkeypatch):
-    """The number of messages is bounded: pictures beyond a sane number are not collected."""
-    liar = Liar(tmp_path, said((FACTS, b""), *[(FRAME, JPEG)] * 5_000), "time.sleep(60)")
+    """More pictures than were asked for are not collected, and nobody waits for the rest."""
+    frames = [({**FRAME, "at_ms": each}, JPEG) for each in range(20_000)]
+    liar = Liar(tmp_path, said((FACTS, b""), *frames), "time.sleep(60)")
+    began = time.monotonic()
+    with pytest.raises(JobFailed):
+        await believed(liar, monkeypatch)
+    assert time.monotonic() - began < 20
+
+
+async def test_the_number_of_words_is_bounded(tmp_path: Path, monkeypatch):
+    """Notes without end are cut off; what was found before them counts."""
+    notes = [({"is": "note", "name": "damaged"}, b"")] * 20_000
+    liar = Liar(tmp_path, said((FACTS, b""), (FRAME, JPEG), *notes), "time.sleep(60)")
     footage = await believed(liar, monkeypatch)
-    assert len(footage.frames) < 300
+    assert footage.notes == ("damaged", "sound-missing")
 
 
 async def test_a_reader_that_says_nothing_is_ended(tmp_path: Path, monkeypatch):
