@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from ai_workers.download import DownloadLimits
 from ai_workers.ports import JobFailed, JobWorker, ModelFailed
 from ai_workers.workers.video import WORKER, VideoAnalysisWorker, VideoSettings
-from notifications.shipped import SCHEMAS
+from notifications.shipped import ROOT, SCHEMAS
 from tests.video_runs import HandRun, WatchingModel, describe
 from tests.videos import Made, make
 from tests.webhook_receivers import Receiver, answer, receiver
@@ -49,6 +50,16 @@ def is_a_worker(worker: JobWorker) -> str:
 def test_it_is_a_worker():
     """The module has its worker, of the type that its folder of schemas is named for."""
     assert is_a_worker(WORKER) == FOLDER.name
+
+
+async def test_the_hub_never_loads_the_decoders():
+    """Importing the worker brings no FFmpeg into the process: only the reader has it."""
+    program = "import sys, ai_workers.workers.video; print('av' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert out.strip() == b"False"
 
 
 async def test_a_video_is_analysed(video: bytes):
