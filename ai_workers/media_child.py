@@ -20,7 +20,8 @@ import av.logging
 from av.container.input import InputContainer
 
 from ai_workers import media_wire
-from ai_workers.media_frames import Found, Source, UnreadableError, find_frames, find_video
+from ai_workers.media_decoding import Source
+from ai_workers.media_frames import Found, UnreadableError, find_frames, find_video
 from ai_workers.media_limits import MediaLimits
 from ai_workers.media_pictures import turned
 from ai_workers.media_sound import find_sound, hear

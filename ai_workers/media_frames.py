@@ -4,26 +4,20 @@ A short video is decoded from beginning to end. Of a longer one the key frames b
 are spread over it are decoded and nothing else, so that two hours cost no more than a minute.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-import av
 from av.container.input import InputContainer
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
+from ai_workers.media_decoding import Decoder, Source
 from ai_workers.media_limits import MediaLimits
 from ai_workers.media_pictures import Held, Pictures, quarter_turns, thumbnail
 from ai_workers.media_scenes import Candidate, CutFinder, Shortlist, choose
 
-_MOST_BAD = 200
-"""Packets in a row that cannot be decoded before the rest is given up."""
-
-_PACKETS_PER_PLACE = 4_000
 _TICKS = 24
 _SHORTEST_TICK_MS = 500
 _UNKNOWN_TICK_MS = 2_000
@@ -46,34 +40,6 @@ class UnreadableError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.values = values
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """An open video, and what its header says.
-
-    Attributes:
-        container: What it is in.
-        stream: The pictures.
-        start: The time stamp of the first picture, in the stream's units.
-        said_ms: How long it says it is; None where it says nothing.
-    """
-
-    container: InputContainer
-    stream: VideoStream
-    start: int
-    said_ms: int | None
-
-    @property
-    def unit(self) -> Fraction:
-        """Seconds per unit of a time stamp."""
-        return self.stream.time_base or Fraction(1, 1_000)
-
-    def at_ms(self, frame: VideoFrame) -> int | None:
-        """Where in the video a frame is; None where it does not say."""
-        if frame.pts is None:
-            return None
-        return max(0, round((frame.pts - self.start) * self.unit * 1_000))
 
 
 @dataclass(slots=True)
@@ -205,7 +171,7 @@ class _Search:
         """Decode from the beginning to the end, or until it is enough."""
         tick = _UNKNOWN_TICK_MS if length_ms is None else length_ms // _TICKS
         look = _Look(self._limits, self._pictures, max(_SHORTEST_TICK_MS, tick), self._source)
-        decoder, count = _Decoder(self._source, self._late, moved=self._moved), 0
+        decoder, count = Decoder(self._source, self._late, moved=self._moved), 0
         self._moved = True
         for frame in decoder.from_the_start():
             look.at(frame)
@@ -221,7 +187,7 @@ class _Search:
     def places(self, length_ms: int) -> Found:
         """Decode key frames at places that are spread over the video."""
         look = _Look(self._limits, self._pictures, 0, self._source)
-        decoder, places = _Decoder(self._source, self._late), self._limits.places
+        decoder, places = Decoder(self._source, self._late), self._limits.places
         self._moved = True
         for place in range(places):
             frame = decoder.at(length_ms * place // places)
@@ -277,71 +243,3 @@ class _Look:
         """What was found, once everything was looked at."""
         self.found.chosen = choose(self._shortlist.kept, self._limits.pictures)
         return self.found
-
-
-@dataclass(slots=True)
-class _Decoder:
-    """Frames out of packets, some of which may be damaged.
-
-    Attributes:
-        moved: Whether something was read of it before.
-        bad: Packets that could not be decoded.
-        given_up: Whether reading ended before the end of the file.
-        reached_ms: The latest moment that packets were found for.
-    """
-
-    source: Source
-    late: Callable[[], bool]
-    moved: bool = False
-    bad: int = 0
-    given_up: bool = False
-    reached_ms: int = 0
-
-    def from_the_start(self) -> Iterator[VideoFrame]:
-        """Every frame there is, in order."""
-        source = self.source
-        if self.moved:  # some formats cannot go back, and need not where nobody went on
-            with contextlib.suppress(av.FFmpegError, ValueError):
-                source.container.seek(0, backward=True)
-        in_a_row, any_yet = 0, False
-        try:
-            for packet in source.container.demux(source.stream):
-                try:
-                    for frame in packet.decode():
-                        any_yet = True
-                        yield frame
-                    in_a_row = 0
-                except (av.FFmpegError, ValueError):
-                    self.bad, in_a_row = self.bad + 1, in_a_row + 1
-                if in_a_row > _MOST_BAD or (any_yet and self.late()):
-                    self.given_up = True
-                    return
-        except (av.FFmpegError, ValueError):
-            self.bad += 1
-            yield from self._flush()
-
-    def at(self, ms: int) -> VideoFrame | None:
-        """The key frame at a moment or before it; None where there is none to be had."""
-        source = self.source
-        stamp = source.start + int(Fraction(ms, 1_000) / source.unit)
-        try:
-            source.container.seek(stamp, stream=source.stream, backward=True)
-            for count, packet in enumerate(source.container.demux(source.stream)):
-                if count > _PACKETS_PER_PLACE or self.late() or packet.size == 0:
-                    return None
-                if packet.pts is not None:
-                    at_ms = round((packet.pts - source.start) * source.unit * 1_000)
-                    self.reached_ms = max(self.reached_ms, at_ms)
-                if packet.is_keyframe:
-                    # One packet, then the end: what a decoder holds back for later comes out.
-                    frames = [*packet.decode(), *self._flush()]
-                    return frames[0] if frames else None
-        except (av.FFmpegError, ValueError):
-            self.bad += 1
-        return None
-
-    def _flush(self) -> list[VideoFrame]:
-        try:
-            return self.source.stream.codec_context.decode(None)
-        except (av.FFmpegError, ValueError):
-            return []
