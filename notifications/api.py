@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
 
+from notifications.addresses import Network, check_url
 from notifications.bootstrap import LocalHub
 from notifications.bus.topology import CONSUMERS
 from notifications.catalogue import Catalogue
@@ -16,7 +17,6 @@ from notifications.channels.realtime.plain import SUBPROTOCOL
 from notifications.channels.realtime.tokens import ClientTokens, UserTokens
 from notifications.channels.webhooks import signatures
 from notifications.channels.webhooks.channel import check_event_types, check_headers
-from notifications.channels.webhooks.guard import Network, check_url
 from notifications.database import Database
 from notifications.deliveries import Delivery
 from notifications.directory import SigningSecret, User

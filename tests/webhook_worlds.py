@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from notifications.channels.webhooks.guard import Network
+from notifications.addresses import Network
 from notifications.deliveries import Delivery
 from notifications.directory import Endpoint, SigningSecret, User
 from notifications.events import Channel, Event, read_event

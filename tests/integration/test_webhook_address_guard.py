@@ -9,7 +9,7 @@ from ipaddress import ip_network
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from notifications.channels.webhooks.guard import Network
+from notifications.addresses import Network
 from notifications.channels.webhooks.sender import WebhookSender
 from notifications.deliveries import Delivered, Failed, Outcome
 from tests.webhook_addresses import ALL_REFUSED_HOSTS

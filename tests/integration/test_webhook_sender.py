@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from aiohttp.abc import ResolveResult
 
+from notifications.addresses import Network
 from notifications.channels.webhooks.answers import readable
-from notifications.channels.webhooks.connections import (
+from notifications.channels.webhooks.sender import READ_AT_MOST, WebhookSender
+from notifications.connections import (
     MAX_LOOKUPS,
     OWNERS_LOOKUPS,
     ThreadedLookups,
 )
-from notifications.channels.webhooks.guard import Network
-from notifications.channels.webhooks.sender import READ_AT_MOST, WebhookSender
 from notifications.deliveries import TOO_MANY, Delivered, Failed, Outcome, attempted
 from notifications.errors import ConfigurationError, Unavailable
 from notifications.retries import DAY, NOTIFICATIONS

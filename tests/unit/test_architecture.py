@@ -33,6 +33,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.formats",
         "notifications.json_limits",
         "notifications.rates",
+        "notifications.addresses",
     ),
     # A program's way to a hub. Nothing of the hub is in it but the errors.
     "client": ("notifications.client.*",),
@@ -40,6 +41,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "ground": (
         "notifications.timing",
         "notifications.testing",
+        "notifications.connections",
         "notifications.database",
         "notifications.sqlite",
         "notifications.sqlite_file",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications.channels.webhooks.guard import (
+from notifications.addresses import (
     MAX_URL_LENGTH,
     check_url,
     is_allowed,

@@ -7,7 +7,7 @@ import aiohttp
 from yarl import URL
 
 from notifications.channels.webhooks.answers import gone, readable
-from notifications.channels.webhooks.connections import Exchange
+from notifications.connections import Exchange
 from notifications.deliveries import Failed
 from notifications.errors import Unavailable
 

@@ -15,26 +15,27 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from notifications.addresses import Network, read_url
 from notifications.channels.webhooks.answers import KEPT_OF_FAILURE, outcome_of, retry_after_ms
-from notifications.channels.webhooks.connections import (
+from notifications.channels.webhooks.faults import fault_of, invalid_url, timed_out
+from notifications.connections import (
     CheckedSockets,
     Exchange,
     ThreadedLookups,
     current_exchange,
+    tls_context,
 )
-from notifications.channels.webhooks.faults import fault_of, invalid_url, timed_out
-from notifications.channels.webhooks.guard import Network, read_literal
 from notifications.deliveries import Outcome
-from notifications.errors import ConfigurationError, Unavailable
+from notifications.errors import Unavailable
 from notifications.ports import Clock
 
 USER_AGENT = "Huntaze-Webhooks/1.0"
-CA_FILE_SETTING = "HUNTAZE_WEBHOOK_CA_FILE"
 READ_AT_MOST = KEPT_OF_FAILURE
 """Bytes of an answer that are read; the connection of one that has more is dropped."""
 
 _STALE_TRIES = 3
 _LONGEST_FIELD = 32 * 1024  # some content security policies exceed aiohttp's 8 KiB
+_read_url = lru_cache(maxsize=4096)(read_url)
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
 
@@ -82,7 +83,7 @@ class WebhookSender:
         Raises:
             ConfigurationError: The CA file cannot be used.
         """
-        tls = _ssl_context(self._ca_file)
+        tls = tls_context(self._ca_file)
         resolver = self._resolver or ThreadedLookups()
         self._keeping = self._open_session(tls, resolver, keep_alive=True)
         self._passing = self._open_session(tls, resolver, keep_alive=False)
@@ -149,7 +150,7 @@ class WebhookSender:
             Unavailable: We are out of sockets or being closed: the receiver has no part in it.
         """
         try:
-            url = _parse(endpoint_url)
+            url = _read_url(endpoint_url)
         except ValueError as error:
             return invalid_url(error)
         exchange = Exchange(plain=url.scheme != "https", owner=owner)
@@ -210,17 +211,6 @@ class WebhookSender:
         raise AssertionError("the last try returns or raises")
 
 
-@lru_cache(maxsize=4096)
-def _parse(text: str) -> URL:
-    """Read a URL; a literal address is put in the one notation that everything reads alike."""
-    url = URL(text)
-    host = url.raw_host or ""
-    if not host or url.scheme not in ("https", "http"):
-        raise ValueError("not a URL of http or https")
-    literal = None if ":" in host else read_literal(host)
-    return url if literal is None else url.with_host(str(literal))
-
-
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     """The answer's body as far as we want it; a refusal counts however its body ends."""
     parts: list[bytes] = []
@@ -241,15 +231,3 @@ def _drop(response: aiohttp.ClientResponse) -> None:
     if connection is not None and connection.transport is not None:
         connection.transport.abort()
     response.close()
-
-
-def _ssl_context(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except OSError as error:  # ssl.SSLError is one: no PEM in it
-            message = f"{CA_FILE_SETTING}: cannot use {ca_file}: {error.strerror or error}"
-            raise ConfigurationError(message) from error
-    return context

@@ -8,20 +8,31 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from notifications.channels.webhooks.guard import ALLOWED_SETTING, Network, is_allowed, refusal
+from notifications.addresses import (
+    WEBHOOKS,
+    Errand,
+    Network,
+    is_allowed,
+    refusal,
+)
+from notifications.errors import ConfigurationError
 
 MAX_LOOKUPS = 64
 """Names looked up at once, a thread each."""
+
+CA_FILE_SETTING = "HUNTAZE_WEBHOOK_CA_FILE"
 
 OWNERS_LOOKUPS = MAX_LOOKUPS // 4
 """The most of them that one tenant's names may hold, so that names that hang leave room."""
@@ -37,7 +48,7 @@ class Exchange:
 
     Attributes:
         plain: It is http, which only goes to allowed networks.
-        owner: Whose endpoint it goes to: lookups are shared out by it.
+        owner: Whose URL it goes to: lookups are shared out by it.
         opened: Sockets opened for it; 0 while it uses a connection that was there already.
         refused: Why the guard refused an address, where it did.
         status: What the receiver answered, once it has.
@@ -50,6 +61,26 @@ class Exchange:
     status: int | None = None
 
 
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """How servers have to prove who they are.
+
+    Args:
+        ca_file: Certificates to trust beside the system's, PEM.
+
+    Raises:
+        ConfigurationError: The file cannot be used.
+    """
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as error:  # ssl.SSLError is one: no PEM in it
+            message = f"{CA_FILE_SETTING}: cannot use {ca_file}: {error.strerror or error}"
+            raise ConfigurationError(message) from error
+    return context
+
+
 current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
 """The request for which a socket is opened: aiohttp's socket factory is told the address alone."""
 
@@ -57,8 +88,9 @@ current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
 class CheckedSockets:
     """Opens sockets to addresses that the guard lets through, and knows how many are open."""
 
-    def __init__(self, allowed: Sequence[Network]) -> None:
+    def __init__(self, allowed: Sequence[Network], errand: Errand = WEBHOOKS) -> None:
         self._allowed = tuple(allowed)
+        self._errand = errand
         self.open_count = 0
 
     def open(self, target: AddrInfoType) -> socket.socket:
@@ -79,9 +111,9 @@ class CheckedSockets:
     def _refusal(self, host: str, plain: bool) -> str | None:
         address = ip_address(host)
         if why := refusal(address, self._allowed):
-            return f"leads to {why}, where webhooks are not sent"
+            return f"leads to {why}, {self._errand.not_there}"
         if plain and not is_allowed(address, self._allowed):
-            return f"http goes to {ALLOWED_SETTING} only; use https"
+            return f"must begin with https://{self._errand.no_http}"
         return None
 
 
@@ -175,7 +207,7 @@ class ThreadedLookups(AbstractResolver):
                 loop.call_soon_threadsafe(settle, found, error)
 
         try:
-            threading.Thread(target=work, name="webhook-lookup", daemon=True).start()
+            threading.Thread(target=work, name="name-lookup", daemon=True).start()
         except RuntimeError as error:
             self._leave(owner)
             raise OSError(errno.EAGAIN, str(error)) from error

@@ -1,12 +1,13 @@
 """The address guard: which addresses a customer's URL may lead to. Pure.
 
-A URL is looked at twice: `check_url` when an endpoint is made, so that its owner reads at once what
-is wrong, and `refusal` for each address that a connection is about to be opened to. Only the second
+A URL is looked at twice: `check_url` when it is entered, so that its owner reads at once what is
+wrong, and `refusal` for each address that a connection is about to be opened to. Only the second
 protects: a name may lead elsewhere a moment later.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from yarl import URL
@@ -18,6 +19,28 @@ Network = IPv4Network | IPv6Network
 
 MAX_URL_LENGTH = 2048
 ALLOWED_SETTING = "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """What somebody's URL is used for, as complaints about it say it.
+
+    Attributes:
+        not_there: Ends "leads to a private address, ...".
+        no_credentials: Ends "must not contain credentials...".
+        no_http: Ends "must begin with https://..." and is for whoever may change that.
+    """
+
+    not_there: str
+    no_credentials: str = ""
+    no_http: str = ""
+
+
+WEBHOOKS = Errand(
+    not_there="where webhooks are not sent",
+    no_credentials="; use a header of the endpoint instead",
+    no_http=f" (http is for {ALLOWED_SETTING} only)",
+)
 
 _V4: tuple[tuple[Network, str], ...] = tuple(
     (ip_network(network), what)
@@ -150,6 +173,20 @@ def read_literal(host: str) -> Address | None:
     return IPv4Address(sum(part << 8 * (3 - i) for i, part in enumerate(leading)) + last)
 
 
+def read_url(text: str) -> URL:
+    """Read a URL; a literal address is put in the one notation that everything reads alike.
+
+    Raises:
+        ValueError: It is none of http or https.
+    """
+    url = URL(text)
+    host = url.raw_host or ""
+    if not host or url.scheme not in ("https", "http"):
+        raise ValueError("not a URL of http or https")
+    literal = None if ":" in host else read_literal(host)
+    return url if literal is None else url.with_host(str(literal))
+
+
 def _number(text: str) -> int:
     if text[:2] in ("0x", "0X"):
         return int(text[2:] or "0", 16)
@@ -159,20 +196,21 @@ def _number(text: str) -> int:
 # --------------------------------------------------------------------------- URLs
 
 
-def check_url(url: str, allowed: Sequence[Network]) -> list[FieldError]:
-    """What is wrong with an endpoint's URL, for the person who enters it.
+def check_url(url: str, allowed: Sequence[Network], errand: Errand = WEBHOOKS) -> list[FieldError]:
+    """What is wrong with a URL, for the person who enters it.
 
     Literal addresses are judged here, names where the connection is made.
 
     Args:
         url: As entered.
         allowed: Networks that are let through; http is for these alone.
+        errand: What it is for.
     """
-    complaint = _complaint(url, allowed)
+    complaint = _complaint(url, allowed, errand)
     return [FieldError("/url", complaint)] if complaint else []
 
 
-def _complaint(url: str, allowed: Sequence[Network]) -> str | None:
+def _complaint(url: str, allowed: Sequence[Network], errand: Errand) -> str | None:
     if not 0 < len(url) <= MAX_URL_LENGTH:
         return f"must have 1-{MAX_URL_LENGTH} characters"
     if _UNSAFE.search(url) or not url.isprintable():
@@ -186,35 +224,35 @@ def _complaint(url: str, allowed: Sequence[Network]) -> str | None:
     if parsed.scheme not in ("https", "http"):
         return "must begin with https://"
     if "@" in authority:
-        return "must not contain credentials; use a header of the endpoint instead"
+        return f"must not contain credentials{errand.no_credentials}"
     if not parsed.raw_host:
         return "must name a host"
     if (port := _PORT.search(authority)) and not _is_port(port[1]):
         return _WRONG_PORT
-    return _host_complaint(parsed.raw_host, parsed.scheme == "http", "[" in authority, allowed)
+    return _host_complaint(parsed, "[" in authority, allowed, errand)
 
 
 def _host_complaint(
-    host: str, plain: bool, bracketed: bool, allowed: Sequence[Network]
+    url: URL, bracketed: bool, allowed: Sequence[Network], errand: Errand
 ) -> str | None:
+    host = url.raw_host or ""
     try:
         address = ip_address(host) if bracketed else read_literal(host)
     except ValueError:
         return f"{host} is neither a name nor an address"
-    if address is not None:
-        if why := refusal(address, allowed):
-            return f"leads to {why}, where webhooks are not sent"
-        return _plain_complaint(plain and not is_allowed(address, allowed))
-    if not _is_name(host):
+    if address is not None and (why := refusal(address, allowed)):
+        return f"leads to {why}, {errand.not_there}"
+    if address is None and not _is_name(host):
         return f"{host} is not a valid host name"
-    if host.rstrip(".").lower() == "localhost":
-        loopback = is_allowed(IPv4Address("127.0.0.1"), allowed)
-        return _plain_complaint(plain and not loopback)
-    return _plain_complaint(plain and not allowed)
+    if url.scheme == "http" and not _may_be_plain(host, address, allowed):
+        return f"must begin with https://{errand.no_http}"
+    return None
 
 
-def _plain_complaint(wrong: bool) -> str | None:
-    return f"must begin with https:// (http is for {ALLOWED_SETTING} only)" if wrong else None
+def _may_be_plain(host: str, address: Address | None, allowed: Sequence[Network]) -> bool:
+    if address is None and host.rstrip(".").lower() == "localhost":
+        address = IPv4Address("127.0.0.1")
+    return bool(allowed) if address is None else is_allowed(address, allowed)
 
 
 def _is_port(text: str) -> bool:

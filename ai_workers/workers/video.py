@@ -1,0 +1,168 @@
+"""Analyses videos: fetches, looks, listens, asks the model, puts its answer right."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+from aiohttp.abc import AbstractResolver
+
+from ai_workers.download import Downloader, DownloadLimits
+from ai_workers.media import Footage, read_video
+from ai_workers.media_limits import MediaLimits
+from ai_workers.ports import Image, JobFailed, Question, Run
+from ai_workers.video_answers import answer_schema, result_of
+from ai_workers.video_prompts import VideoPrompts, Wanted
+from notifications.ports import Dice
+from notifications.shipped import SCHEMAS, TEMPLATES
+from notifications.timing import SystemDice
+
+JOB_TYPE = "video.analysis"
+
+_CAPTIONS = 3
+_MOST_TOKENS = 4_096  # what the multimodal model can say at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoSettings:
+    """How videos are analysed.
+
+    Attributes:
+        download: What fetching one may take, and which networks are allowed.
+        media: What reading one may take.
+        at_once: How many are read at a time, each in a process of its own; the others wait.
+    """
+
+    download: DownloadLimits = field(default_factory=DownloadLimits)
+    media: MediaLimits = field(default_factory=MediaLimits)
+    at_once: int = 2
+
+
+class VideoAnalysisWorker:
+    """Does the jobs of the type `video.analysis`. Implements `ports.JobWorker`."""
+
+    def __init__(
+        self,
+        settings: VideoSettings | None = None,
+        *,
+        dice: Dice | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        """Read prompts and schema.
+
+        Args:
+            settings: The defaults fit a hub with two cores.
+            dice: Makes what nobody can guess; the machine's randomness by default.
+            resolver: Looks names up; `getaddrinfo` by default.
+
+        Raises:
+            ConfigurationError: A prompt is missing or wrong.
+        """
+        self._settings = settings or VideoSettings()
+        self._dice = dice or SystemDice()
+        self._downloader = Downloader(self._settings.download, resolver=resolver)
+        self._room = asyncio.Semaphore(self._settings.at_once)
+        self._prompts = VideoPrompts(TEMPLATES / "prompts" / JOB_TYPE)
+        result = orjson.loads((SCHEMAS / "jobs" / JOB_TYPE / "v1.result.json").read_bytes())
+        self._schema = answer_schema(result)
+        self._kinds = result["properties"]["safety"]["items"]["properties"]["kind"]["enum"]
+
+    @property
+    def job_type(self) -> str:
+        """`video.analysis`."""
+        return JOB_TYPE
+
+    def configured(self, settings: VideoSettings) -> "VideoAnalysisWorker":
+        """The same with other settings: what a host that has any makes of `WORKER`."""
+        return VideoAnalysisWorker(settings, dice=self._dice)
+
+    async def run(self, run: Run) -> Mapping[str, Any]:
+        """Analyse the video that the input's `url` leads to.
+
+        Raises:
+            JobFailed: It cannot be fetched or read.
+            ModelFailed: The model did not answer.
+        """
+        await run.progress(2, "reading")
+        async with self._downloader.fetch(run.input["url"]) as file:
+            footage = await self._read(run, file)
+        return await self._analyse(run, footage)
+
+    async def run_file(self, run: Run, path: Path) -> Mapping[str, Any]:
+        """Analyse a video that is here already. For callers in Python: no input of a job can ask
+        for it, as a path in one would open the hub's own files to anybody.
+
+        Raises:
+            JobFailed: It cannot be read.
+            ModelFailed: The model did not answer.
+        """
+        await run.progress(2, "reading")
+        try:
+            file = await asyncio.to_thread(path.open, "rb")
+        except OSError as error:
+            raise JobFailed("video-unreadable", "The video's file cannot be opened.") from error
+        with file:
+            footage = await self._read(run, file)
+        return await self._analyse(run, footage)
+
+    async def _read(self, run: Run, file: BinaryIO) -> Footage:
+        async def listening() -> None:
+            await run.progress(45, "audio")
+
+        async with self._room:
+            await run.progress(25, "frames")
+            return await read_video(file, self._settings.media, listening=listening)
+
+    async def _analyse(self, run: Run, footage: Footage) -> Mapping[str, Any]:
+        await run.progress(55, "model")
+        captions = run.input.get("captions", _CAPTIONS)
+        question = self._question(run, footage, captions)
+        answer = await run.ask(question)
+        await run.progress(95, "checking")
+        return result_of(answer, footage, captions)
+
+    def _question(self, run: Run, footage: Footage, captions: int) -> Question:
+        given = run.input
+        wanted = Wanted(
+            locale=given.get("language", run.locale),
+            captions=captions,
+            kinds=self._kinds,
+            title=given.get("title", ""),
+            context=given.get("context", ""),
+            fence=f"-----{self._dice.token(12).hex()}-----",
+        )
+        system, user = self._prompts.render(footage, wanted)
+        return Question(
+            job_type=JOB_TYPE,
+            locale=wanted.locale,
+            system=system,
+            user=user,
+            material=_material(wanted, footage),
+            images=tuple(Image(at_ms=each.at_ms, jpeg=each.jpeg) for each in footage.frames),
+            sound=footage.sound,
+            schema=self._schema,
+            most_tokens=_MOST_TOKENS,
+        )
+
+
+def _material(wanted: Wanted, footage: Footage) -> dict[str, Any]:
+    facts = footage.facts
+    return {
+        "title": wanted.title,
+        "context": wanted.context,
+        "captions": wanted.captions,
+        "durationMs": facts.duration_ms,
+        "width": facts.width,
+        "height": facts.height,
+        "hasAudio": facts.audio_codec is not None,
+        "soundMs": 0 if footage.sound is None else footage.sound.duration_ms,
+        "frames": [
+            {"atMs": each.at_ms, "change": each.change, "cut": each.cut} for each in footage.frames
+        ],
+        "notes": list(footage.notes),
+    }
+
+
+WORKER = VideoAnalysisWorker()
