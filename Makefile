@@ -5,6 +5,7 @@
 #   make test      every check and test
 #   make lint      the checks alone
 #   make fuzz      hold the API against its OpenAPI document for longer; FUZZ_EXAMPLES=500 says how long
+#   make soak      kills, random walks and made-up input for longer, with other seeds each time; SOAK_ROUNDS=20
 #   make bench     measure this machine
 #
 # VENV=… puts the environment elsewhere, PYTHON=… makes it with another Python,
@@ -16,6 +17,11 @@ WORKERS ?= 3
 PYTEST_ARGS ?=
 FUZZ_EXAMPLES ?= 200
 FUZZ_SEED ?= $(shell date +%s)
+SOAK_ROUNDS ?= 5
+SOAKED := tests/acceptance/test_kill_nine.py tests/acceptance/test_shared_ledger_kill.py \
+	tests/acceptance/test_bus_kill.py tests/acceptance/test_openapi_fuzz.py \
+	tests/integration/test_ledger_states.py tests/integration/test_bus_races.py \
+	tests/integration/test_inbox_store.py tests/unit
 BENCHES := latency toasts webhooks backlog isolation
 
 # The first that runs, is new enough and can make virtual environments; a name alone proves nothing.
@@ -29,7 +35,7 @@ STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-for-tests
 
 .DELETE_ON_ERROR:
-.PHONY: install demo test lint fuzz bench clean python
+.PHONY: install demo test lint fuzz soak bench clean python
 
 install: $(STAMP)
 	@echo "$(BIN)/huntaze is ready"
@@ -46,6 +52,12 @@ lint: $(TEST_STAMP)
 fuzz: $(TEST_STAMP)
 	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_SEED=$(FUZZ_SEED) \
 		$(BIN)/pytest -q tests/acceptance/test_openapi_fuzz.py
+
+soak: $(TEST_STAMP)
+	@seed=$(FUZZ_SEED); echo "== seeds from $$seed"; \
+		export KILL_SEEDS="$$(seq -s ' ' $$seed $$((seed + $(SOAK_ROUNDS) - 1)))"; \
+		export FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_SEED=$$seed; \
+		$(BIN)/pytest -q --hypothesis-profile=search --hypothesis-seed=$$seed $(SOAKED)
 
 bench: $(TEST_STAMP)
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(BIN)/python bench/$$bench.py; done

@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from notifications.bus.dead_letters import EmbeddedDeadLetters
 from notifications.bus.topology import (
@@ -25,7 +26,7 @@ from notifications.channels.email.mailers import mail_time_limit, open_mailer
 from notifications.channels.realtime.channel import RealtimeChannel
 from notifications.channels.realtime.sockets import Sockets
 from notifications.channels.realtime.tokens import ClientTokens
-from notifications.channels.webhooks.channel import WebhookChannel
+from notifications.channels.webhooks.channel import WebhookChannel, check_event_types
 from notifications.channels.webhooks.sender import WebhookSender
 from notifications.database import Database
 from notifications.dead_letters import DeadLetters
@@ -297,7 +298,15 @@ async def open_local_hub(
             browsing=SqlBrowsing(database),
             sweep=sweep,
             replaying=Replaying(
-                directory, SqlReplays(database), replays, runner, clock=clock, numbers=numbers
+                directory,
+                SqlReplays(database),
+                replays,
+                runner,
+                check_types=partial(
+                    check_event_types, known=[each.name for each in catalogue.types()]
+                ),
+                clock=clock,
+                numbers=numbers,
             ),
             sockets=sockets,
             mailer=mailer,

@@ -4,6 +4,7 @@ Cheap where all is right: both limits are first looked for in the bytes.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 MAX_DEPTH = 32
@@ -15,6 +16,7 @@ _LONG_INTEGER = b"\x01" * 19
 _TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(-?[0-9]+)(\.[0-9]+)?([eE][+-]?[0-9]+)?')
 _LARGEST = (1 << 64) - 1
 _SMALLEST = -(1 << 63)
+_SHOWN = 64
 
 
 def complaint(body: bytes, document: Any) -> str | None:
@@ -26,9 +28,12 @@ def complaint(body: bytes, document: Any) -> str | None:
     """
     # Not deeper than there are brackets: most bodies need no walk.
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
-        return f"it is nested over {MAX_DEPTH} deep"
-    if _LONG_INTEGER in body.translate(_DIGITS) and _has_huge_integer(body):
-        return "it holds an integer beyond 64 bits; send it as a string"
+        return f"it is nested over {MAX_DEPTH} deep at {_deepest(document)}"
+    if _LONG_INTEGER in body.translate(_DIGITS) and (place := _huge_integer(body)) is not None:
+        line = body.count(b"\n", 0, place) + 1
+        column = len(body[body.rfind(b"\n", 0, place) + 1 : place].decode()) + 1
+        where = f"line {line}, column {column}"
+        return f"it holds an integer beyond 64 bits at {where}; send it as a string"
     return None
 
 
@@ -47,13 +52,29 @@ def _depth(document: Any) -> int:
     return depth
 
 
-def _has_huge_integer(body: bytes) -> bool:
-    """Whether there is one that would have become another number on the way in."""
+def _deepest(document: Any) -> str:
+    """Where the nesting that goes too far begins: a JSON pointer, two names long at most."""
+    for name, child in _named(document):
+        if _depth(child) >= MAX_DEPTH:
+            for inner, grandchild in _named(child):
+                if _depth(grandchild) >= MAX_DEPTH - 1:
+                    return f"/{name}/{inner}"
+    return "/"
+
+
+def _named(container: Any) -> Iterable[tuple[object, Any]]:
+    if isinstance(container, dict):
+        return [(str(name)[:_SHOWN], child) for name, child in container.items()]
+    return enumerate(container) if isinstance(container, list) else ()
+
+
+def _huge_integer(body: bytes) -> int | None:
+    """Where there is one that would have become another number on the way in."""
     for found in _TOKENS.finditer(body):
         whole, fraction, exponent = found.groups()
         if whole is None or fraction or exponent:
             continue
         # A run of digits that is longer than any 64-bit number is not worth turning into one.
         if len(whole) > 20 or not _SMALLEST <= int(whole) <= _LARGEST:
-            return True
-    return False
+            return found.start()
+    return None

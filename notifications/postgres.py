@@ -48,6 +48,9 @@ STATEMENT_S = 30
 TRIES = 5
 """How often a group is run that the server ended for another's sake."""
 
+LOCK_S = 5
+"""How long one may wait for a lock: whoever asked is told then, as on the file of one machine."""
+
 _ROUND_TRIPS = 5
 _CLOCK_EVERY_S = 60.0
 
@@ -81,7 +84,10 @@ def engine(url: str) -> AsyncEngine:
         connect_args={
             "connect_timeout": CONNECT_S,
             "application_name": "huntaze",
-            "options": f"-c statement_timeout={STATEMENT_S * 1000} -c timezone=UTC",
+            "options": (
+                f"-c statement_timeout={STATEMENT_S * 1000} -c lock_timeout={LOCK_S * 1000}"
+                " -c timezone=UTC"
+            ),
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,

@@ -8,12 +8,12 @@ a queue where its deadline runs, and new events are never behind more than a pag
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from notifications.directory import Endpoint, EndpointState
-from notifications.errors import FieldError, InvalidInput, NotFound
+from notifications.errors import FieldError, InvalidInput, NotFound, Unavailable
 from notifications.ports import Clock, Directory
 from notifications.replays import Kind, Replay, ReplayState, Running, Selection
 from notifications.retries import MINUTE
@@ -88,9 +88,11 @@ class Replaying:
         work: ReplayWork,
         runner: "ReplayRunner",
         *,
+        check_types: Callable[[Sequence[str]], Sequence[FieldError]],
         clock: Clock,
         numbers: Numbers,
     ) -> None:
+        self._check_types = check_types
         self._directory = directory
         self._replays = replays
         self._work = work
@@ -105,7 +107,7 @@ class Replaying:
 
         Raises:
             NotFound: There is no such endpoint.
-            InvalidInput: The range holds no time.
+            InvalidInput: The range holds no time, or a type is none.
         """
         endpoint = await self._endpoint(tenant_id, endpoint_id)
         return await self._work.count(endpoint, self._bounded(selection))
@@ -117,7 +119,7 @@ class Replaying:
 
         Raises:
             NotFound: There is no such endpoint.
-            InvalidInput: The range holds no time.
+            InvalidInput: The range holds no time, or a type is none.
             Conflict: One of this endpoint is under way.
         """
         endpoint = await self._endpoint(tenant_id, endpoint_id)
@@ -190,6 +192,9 @@ class Replaying:
 
     def _bounded(self, selection: Selection) -> Selection:
         """Up to now: what comes later is delivered anyway."""
+        # A misspelt one would find nothing, which reads as if nothing were missing.
+        if errors := self._check_types(selection.event_types):
+            raise InvalidInput(errors)
         now = self._clock.now()
         if selection.since > now:
             raise InvalidInput([FieldError("/since", "must not lie in the future")])
@@ -232,15 +237,14 @@ class ReplayRunner:
         while True:
             try:
                 page = await self._work.running(last, limit=_RUNNING)
-            except Exception as error:
-                log.warning("replay.failed", exc_info=error)
+            except Exception as error:  # noqa: BLE001 - written down
+                _failed(error)
                 return moved, seen + 1
             for one in page:
                 try:
                     moved += await self._work.advance(one, limit=PAGE)
-                except Exception as error:
-                    fields = {"tenantId": one.tenant_id, "endpointId": one.endpoint_id}
-                    log.warning("replay.failed", exc_info=error, extra=fields)
+                except Exception as error:  # noqa: BLE001 - as above
+                    _failed(error, tenantId=one.tenant_id, endpointId=one.endpoint_id)
             seen += len(page)
             if len(page) < _RUNNING:
                 return moved, seen
@@ -268,3 +272,11 @@ def _context(replay: Replay) -> dict[str, object]:
         "total": replay.total,
         "askedBy": replay.asked_by,
     }
+
+
+def _failed(error: Exception, **fields: str) -> None:
+    """Write down why nothing was moved; an outage is told in a line by everybody it meets."""
+    if isinstance(error, Unavailable):
+        log.warning("replay.waits", extra={**fields, "reason": str(error)})
+    else:
+        log.warning("replay.failed", exc_info=error, extra=fields)

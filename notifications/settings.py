@@ -135,7 +135,11 @@ class Settings:
             except ValueError as error:
                 problems.append(f"{variable.name}: {error}")
         settings = cls(**values, warnings=tuple(_warnings(environ)))
-        problems += _contradictions(settings)
+        # What is wrong by itself was left out above: it contradicts nothing.
+        wrong = {each.partition(":")[0] for each in problems}
+        problems += [
+            each for each in _contradictions(settings) if each.partition(":")[0] not in wrong
+        ]
         if problems:
             raise ConfigurationError("\n".join(problems))
         return settings

@@ -24,6 +24,7 @@ from notifications.owner import own
 from notifications.settings import Secrets, Settings
 from notifications.stores.migrate import migrate
 from tests.job_workers import extension
+from tests.postgres_server import migrated_database
 
 ADMIN_KEY = "an-admin-key-that-opens-everything-0001"
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -88,6 +89,14 @@ def _migrated() -> bytes:
         path = Path(folder) / "hub.db"
         migrate(path)
         return path.read_bytes()
+
+
+STORES = ("sqlite", "postgresql")
+
+
+def on(store: str) -> dict[str, Any]:
+    """What to change for a hub whose ledger is on this database."""
+    return {"database_url": migrated_database()} if store == "postgresql" else {}
 
 
 @asynccontextmanager

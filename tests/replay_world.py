@@ -5,9 +5,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from notifications.channels.webhooks.channel import check_event_types
 from notifications.deliveries import Failed
 from notifications.directory import EndpointState
 from notifications.events import Event
@@ -15,6 +17,7 @@ from notifications.replaying import Replaying, ReplayRunner
 from notifications.replays import USUAL, Kind, Replay, ReplayState, Selection
 from notifications.stores.replays import SqlReplays, SqlReplayWork
 from tests.heart_world import PATIENCE_S, HeartWorld, sample_event
+from tests.ledger_world import CATALOGUE
 from tests.parking_world import ENDPOINT, Parking, parking_world
 
 FINAL = Failed(reason="http-500", status=500, retryable=False)
@@ -103,6 +106,7 @@ async def replay_world(folder: Path, **options: Any) -> AsyncIterator[ReplayWorl
             SqlReplays(heart.database),
             work,
             runner,
+            check_types=partial(check_event_types, known=[each.name for each in CATALOGUE.types()]),
             clock=heart.clock,
             numbers=heart.numbers,
         )

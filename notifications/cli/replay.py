@@ -21,9 +21,9 @@ from rich.progress import (
 
 from notifications.cli.access import Access, find_hub, hub_options, read_settings
 from notifications.cli.calls import open_hub
-from notifications.cli.complaints import Complaint
+from notifications.cli.complaints import Complaint, Hindrance
 from notifications.cli.looks import terminal
-from notifications.client import AsyncClient, Conflict, NoHub
+from notifications.client import AsyncClient, Conflict, Invalid, NoHub
 
 KINDS = ("exhausted", "parked", "absent", "delivered", "skipped")
 
@@ -176,6 +176,10 @@ async def _ask(
     try:
         # An endpoint has one replay under way at most: asked twice, the hub answers 409.
         answer = await hub.call(method, path, body=body, params=query, repeatable=True)
+    except Invalid as error:
+        if any("tenantId" in each.pointer + each.detail for each in error.errors):
+            raise Hindrance("with the admin's key say whose it is: --tenant ID") from error
+        raise
     except Conflict as error:
         raise Complaint(f"{error}; to see it: huntaze replay --resume ID") from error
     if not isinstance(answer, dict):

@@ -37,7 +37,7 @@ class Refused(HubError):
         self.title = title
         self.detail = detail
         self.errors = tuple(errors)
-        places = "; ".join(f"{each.pointer or '/'} {each.detail}" for each in self.errors)
+        places = "; ".join(f"{each.pointer} {each.detail}".strip() for each in self.errors)
         super().__init__(" ".join((places or detail or title or f"status {status}").split()))
 
 

@@ -1,6 +1,7 @@
 """What bodies, queries and answers are made of. Pydantic ends here: inside there are values."""
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from notifications.text import clean, shorten
 
 MAX_ERRORS = 50
 _SHOWN = 64
+_CONTROLS = re.compile("[\x00-\x1f\x7f]")
 
 
 class Body(BaseModel):
@@ -179,7 +181,8 @@ Subject = Annotated[tuple[str, str], Depends(_subject)]
 def check_query(sent: QueryParams, asked: Collection[str]) -> None:
     """Hold a query to the parameters that its route asks for, each at most once.
 
-    A filter that is misspelt and ignored would answer, or change, more than was meant.
+    A filter that is misspelt and ignored would answer, or change, more than was meant; no id and
+    no name has control characters, and not every database takes a NUL.
 
     Raises:
         InvalidInput: Says which parameter is one too many.
@@ -193,6 +196,9 @@ def check_query(sent: QueryParams, asked: Collection[str]) -> None:
             errors.append(FieldError("", f"there is no query parameter {shown!r} here; {guess}"))
         elif count > 1:
             errors.append(FieldError("", f"the query parameter {name} is there {count} times"))
+        elif _CONTROLS.search(sent[name]):
+            detail = f"the query parameter {name} must not contain control characters"
+            errors.append(FieldError("", detail))
     if errors:
         raise InvalidInput(errors[:MAX_ERRORS])
 

@@ -1,5 +1,6 @@
 """What every answer goes through."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -7,13 +8,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from notifications.http.problems import log_fault, problem_of
+from notifications.http.problems import Refused, log_fault, problem_of
 
 Requests = Counter[tuple[str, str, int]]
 """Requests by method, route and status."""
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_MAKING = frozenset(("PUT",))
 _NOWHERE = "-"
+_CONTROLS = re.compile("[\x00-\x1f\x7f]")
 
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -38,13 +41,16 @@ class Envelope:
             await self._app(scope, receive, send)
             return
 
+        # A route's pattern would end before a line break, and find what is named without it.
+        app = _nowhere if _CONTROLS.search(scope["path"]) else self._app
+
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = _with_security(message["headers"])
                 self._count(scope, message["status"])
             await send(message)
 
-        await self._app(scope, receive, send_on)
+        await app(scope, receive, send_on)
 
     def _count(self, scope: Scope, status: int) -> None:
         method = scope["method"] if scope["method"] in _METHODS else _NOWHERE
@@ -100,6 +106,13 @@ class UserRoutesCors:
         """Serve one request."""
         open_to_pages = scope["type"] == "http" and scope["path"].startswith(self._prefixes)
         await (self._cors if open_to_pages else self._app)(scope, receive, send)
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    # To a caller who wants to make something, its name is wrong; to others nothing is there.
+    status = 422 if scope["method"] in _MAKING else 404
+    problem = problem_of(Refused(status, "No path has control characters in it."))
+    await problem.response(scope["path"])(scope, receive, send)
 
 
 def _with_security(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

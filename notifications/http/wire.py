@@ -221,7 +221,15 @@ def _complaint(body: bytes, error: orjson.JSONDecodeError) -> str:
         body.decode()
     except UnicodeDecodeError as wrong:
         return f"it is not UTF-8 at byte {wrong.start}"
-    return f"it is not JSON at line {error.lineno}, column {error.colno}"
+    place = f"line {error.lineno}, column {error.colno}"
+    # JSON by its grammar, and yet nothing that could be kept as it was sent.
+    if "depth" in error.msg:
+        return f"it is nested over {json_limits.MAX_DEPTH} deep at {place}"
+    if "surrogate" in error.msg:
+        return f"it holds half a surrogate pair at {place}, which no text can"
+    if "infinity" in error.msg:
+        return f"it holds a number at {place} that is too large; send it as a string"
+    return f"it is not JSON at {place}: {error.msg}"
 
 
 def _skip_gap(text: str, place: int) -> int:

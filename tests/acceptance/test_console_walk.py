@@ -257,8 +257,9 @@ def test_it_works_without_javascript(world: ConsoleWorld, plain: Page) -> None:
     expect(plain.get_by_role("button", name="Yes: Rotate the secret")).to_be_visible()
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("language", ["en", "fr"])
+@pytest.mark.parametrize(
+    ("width", "language"), [(390, "en"), (390, "fr"), (800, "fr"), (1280, "en"), (1280, "fr")]
+)
 def test_no_page_is_wider_than_the_window(
     world: ConsoleWorld, browser: Browser, width: int, language: str
 ) -> None:

@@ -1,6 +1,7 @@
 """The hub is killed -9 while it works, and nothing that it answered for is lost."""
 
 import asyncio
+import os
 import random
 import time
 from pathlib import Path
@@ -16,7 +17,9 @@ WITHIN_S = 60
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", [20261123])
+@pytest.mark.parametrize(
+    "seed", [int(each) for each in os.environ.get("KILL_SEEDS", "20261123").split()]
+)
 async def test_every_answered_event_is_delivered_though_the_hub_is_killed_three_times(
     tmp_path: Path, seed: int
 ) -> None:

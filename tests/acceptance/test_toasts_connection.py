@@ -18,7 +18,9 @@ from tests.toast_pages import REFUSED, TENANT, Stage, ToastPage, Wire, item, sta
 expect.set_options(timeout=PATIENCE_MS)
 
 UNAUTHORIZED = "401 (Unauthorized)"
-NO_SOCKETS = "window.WebSocket = class extends EventTarget { close() {} }"
+NO_SOCKETS = (
+    "window.WebSocket = class extends EventTarget { static OPEN = 1; readyState = 0; close() {} }"
+)
 """A page whose network lets no sockets through: they never open."""
 
 

@@ -56,17 +56,29 @@ NOT_JSON = [
     Row(name="Latin-1", body=with_data('"é"'.encode("latin-1")), status=400, word="UTF-8 at byte"),
     Row(name="overlong UTF-8", body=with_data(b'"\xc0\xaf"'), status=400, word="UTF-8"),
     Row(name="a surrogate in UTF-8", body=with_data(b'"\xed\xa0\x80"'), status=400, word="UTF-8"),
-    Row(name="half a surrogate pair", body=with_data(b'"\\ud800"'), status=400, word="not JSON"),
-    Row(name="the other half", body=with_data(b'"\\udc00"'), status=400, word="not JSON"),
-    Row(name="a pair the wrong way", body=with_data(b'"\\udc00\\ud800"'), status=400, word="JSON"),
+    Row(
+        name="half a surrogate pair",
+        body=with_data(b'"\\ud800"'),
+        status=400,
+        word="surrogate pair",
+    ),
+    Row(name="the other half", body=with_data(b'"\\udc00"'), status=400, word="surrogate pair"),
+    Row(name="a pair the wrong way", body=with_data(b'"\\udc00\\ud800"'), status=400, word="pair"),
     Row(name="a control character", body=with_data(b'"\x01"'), status=400, word="not JSON"),
     Row(name="NaN", body=with_data(b"NaN"), status=400, word="not JSON"),
     Row(name="Infinity", body=with_data(b"Infinity"), status=400, word="not JSON"),
     Row(name="minus Infinity", body=with_data(b"-Infinity"), status=400, word="not JSON"),
-    Row(name="a number beyond floats", body=with_data(b"1e999"), status=400, word="not JSON"),
-    Row(name="an integer beyond 64 bits", body=with_data(b"1" * 30), status=400, word="64 bits"),
-    Row(name="33 deep", body=with_data(b"[" * 33 + b"]" * 33), status=400, word="32 deep"),
-    Row(name="a million deep", body=b"[" * 100_000, status=400, word="not JSON"),
+    Row(
+        name="a number beyond floats", body=with_data(b"1e999"), status=400, word="number at line 1"
+    ),
+    Row(
+        name="an integer beyond 64 bits",
+        body=with_data(b"1" * 30),
+        status=400,
+        word="64 bits at line 1, column",
+    ),
+    Row(name="33 deep", body=with_data(b"[" * 33 + b"]" * 33), status=400, word="32 deep at /"),
+    Row(name="a million deep", body=b"[" * 100_000, status=400, word="32 deep"),
 ]
 
 TOO_LARGE = [

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from notifications.http.events import MAX_BATCH
 from tests.bad_input import Row, assert_goes_on, assert_refused, send
-from tests.hub_world import World, document, hub_world
+from tests.hub_world import STORES, World, document, hub_world, on
 from tests.integration.bad_event_rows import BAD, ROWS, bad
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -18,10 +18,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = itertools.count()
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """One hub for all rows."""
-    async with hub_world(tmp_path_factory.mktemp("hub")) as world:
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=STORES)
+async def world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """One hub on each database for all rows."""
+    async with hub_world(tmp_path_factory.mktemp("hub"), **on(request.param)) as world:
         yield world
 
 

@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from tests.bad_input import Row, assert_goes_on, assert_refused, send
-from tests.hub_world import ADMIN_KEY, SECRETS, World, bearer, hub_world
+from tests.hub_world import ADMIN_KEY, SECRETS, STORES, World, bearer, hub_world, on
 from tests.webhook_addresses import ALL_REFUSED_HOSTS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,11 +27,13 @@ ENDPOINTS = "/v1/webhook-endpoints"
 _numbers = itertools.count()
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """One hub for all rows; its webhooks go to public addresses alone."""
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=STORES)
+async def world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """One hub on each database for all rows; its webhooks go to public addresses alone."""
     folder = tmp_path_factory.mktemp("hub")
-    async with hub_world(folder, webhook_allowed_networks=()) as world:
+    async with hub_world(folder, webhook_allowed_networks=(), **on(request.param)) as world:
         yield world
 
 
@@ -239,6 +241,10 @@ QUERIES = [
     asked("channel=sms", "channel", DELIVERIES),
     asked("eventId=" + "x" * 129, "eventId", DELIVERIES),
     asked("endpointId=" + "x" * 129, "endpointId", DELIVERIES),
+    asked("endpointId=%00", "endpointId", DELIVERIES),
+    asked("eventId=a%00b", "eventId", DELIVERIES),
+    asked("type=%00&userId=ada", "type"),
+    asked("endpointId=%00", "endpointId", "/v1/replays"),
     asked("userId=ada&after=-1", "after", "/v1/inbox"),
     asked("userId=ada&after=9223372036854775808", "after", "/v1/inbox"),
     asked("userId=ada&after=now", "after", "/v1/inbox"),
@@ -269,7 +275,20 @@ async def test_a_query_that_is_not_right_is_refused(world: World, row: Row) -> N
 )
 async def test_an_id_that_is_none_names_nothing(world: World, method: str, path: str) -> None:
     """404 for ids of every make, on every route that takes one."""
-    for text in ("nothing", "\0", "a b", "é", "' OR 1=1 --", "%", "x" * 500, "\u202e", "-1", "١"):
+    for text in (
+        "nothing",
+        "\0",
+        "a\n",
+        "a\nb",
+        "a b",
+        "é",
+        "' OR 1=1 --",
+        "%",
+        "x" * 500,
+        "\u202e",
+        "-1",
+        "١",
+    ):
         row = Row(
             name="",
             method=method,

@@ -46,6 +46,11 @@ class Tenant:
         """An endpoint as it is now."""
         return (await self.call("GET", f"{URL}/{endpoint['id']}")).json()
 
+    async def standing(self, endpoint: Mapping[str, Any], state: str) -> Any:
+        """An endpoint as it is now, where that is in this state; else None."""
+        found = await self.get(endpoint)
+        return found if found["state"] == state else None
+
     async def publish(self, event_id: str) -> None:
         """An event for the tenant's endpoints."""
         sent = await self.call("POST", "/v1/events", document(event_id, tenantid=self.name))
@@ -316,7 +321,10 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_can_be_resumed(world: Wo
         made = await tenant.create(url=hook.url())
         await tenant.publish("first")
         first = await tenant.delivery("first", "exhausted")
-        disabled = await tenant.get(made)
+        # The commit can be read a moment before this process's memory of endpoints hears of it.
+        disabled = await until(
+            lambda: tenant.standing(made, "disabled"), "the endpoint's new state"
+        )
         paused = (await tenant.call("POST", f"{URL}/{made['id']}/pause")).json()
         resumed = (await tenant.call("POST", f"{URL}/{made['id']}/resume")).json()
         await tenant.publish("second")

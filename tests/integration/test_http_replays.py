@@ -146,6 +146,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({**LONG_AGO, "states": ["pending"]}, "/states/0"),
     ({**LONG_AGO, "eventTypes": []}, "/eventTypes"),
     ({**LONG_AGO, "eventTypes": [""]}, "/eventTypes/0"),
+    ({**LONG_AGO, "eventTypes": ["*", "payment.recieved"]}, "/eventTypes/1"),
+    ({**LONG_AGO, "eventTypes": ["\0"], "dryRun": True}, "/eventTypes/0"),
     ({**LONG_AGO, "eventTypes": "*"}, "/eventTypes"),
     ({**LONG_AGO, "dryRun": "yes"}, "/dryRun"),
     ({**LONG_AGO, "limit": 5}, "/limit"),

@@ -81,6 +81,25 @@ async def test_2xx_is_delivered(status: int) -> None:
     assert await outcome_of(answer(status)) == Delivered(status=status)
 
 
+@pytest.mark.parametrize(
+    "bytes_",
+    [
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 204 No Content\r\nContent-Length: 2\r\nServer: a\r\n\r\nok",
+        b"HTTP/1.1 204 \r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n<html>thanks</html>",
+    ],
+    ids=["a length", "HTTP/1.0", "chunks", "a page"],
+)
+async def test_a_body_after_204_takes_nothing_from_it(bytes_: bytes) -> None:
+    """The receiver said 2xx; what it sends besides, in one packet with it or after, is ignored, and
+    the next request goes over a connection of its own."""
+    async with receiver(raw(bytes_)) as target, sender() as sends:
+        for number in (1, 2, 3):
+            assert await sends.post(target.url(), HEADERS, BODY) == Delivered(status=204)
+            assert len(target.requests) == number
+
+
 @pytest.mark.parametrize("status", [101, 304, 400, 401, 404, 409, 500, 503, 599])
 async def test_other_answers_fail_and_may_be_retried(status: int) -> None:
     """Every other answer is a failure with its status and, where there is one, its body."""

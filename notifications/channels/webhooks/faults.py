@@ -64,11 +64,16 @@ def _explain(error: Exception, url: URL) -> tuple[str, str]:
         case aiohttp.ClientConnectorError():
             return "connection", f"no connection: {_system_text(error)}"
         case aiohttp.ClientResponseError():
-            return "protocol", f"the answer is not HTTP: {error.message}"
+            return "protocol", f"the answer is not HTTP: {_first_line(error.message)}"
         case aiohttp.ClientPayloadError():
             return "connection", "the answer's body broke off, or was malformed"
         case _:
             return "connection", "the connection broke before there was an answer"
+
+
+def _first_line(text: str) -> str:
+    # The parser draws a caret under the bytes on further lines.
+    return text.partition("\n")[0].rstrip(": ")
 
 
 def _system_text(error: aiohttp.ClientConnectorError) -> str:

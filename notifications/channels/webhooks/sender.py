@@ -6,17 +6,19 @@ aiohttp was chosen by measurement: the sender is the hub's hottest loop.
 import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from notifications.addresses import Network, read_url
 from notifications.channels.webhooks.answers import KEPT_OF_FAILURE, outcome_of, retry_after_ms
+from notifications.channels.webhooks.bodiless import BODILESS, PatientHandler
 from notifications.channels.webhooks.faults import fault_of, invalid_url, timed_out
 from notifications.connections import (
     CheckedSockets,
@@ -98,6 +100,9 @@ class WebhookSender:
             limit=0,
             force_close=not keep_alive,
         )
+        # The connector has no parameter for it; all of its connections are made by this.
+        handler = partial(PatientHandler, loop=asyncio.get_running_loop())
+        connector._factory = cast("partial[ResponseHandler]", handler)
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
         return aiohttp.ClientSession(
             connector=connector,
@@ -174,7 +179,13 @@ class WebhookSender:
     async def _exchange(
         self, exchange: Exchange, url: URL, headers: Mapping[str, str], body: bytes
     ) -> Outcome:
-        response = await self._send(exchange, url, headers, body)
+        try:
+            response = await self._send(exchange, url, headers, body)
+        except aiohttp.ClientResponseError as error:
+            if error.status not in BODILESS:
+                raise
+            exchange.status = error.status
+            return outcome_of(error.status, b"", location=None, retry_after=None)
         exchange.status = response.status
         try:
             answer = await _read(response)
