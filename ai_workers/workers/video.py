@@ -16,6 +16,7 @@ from ai_workers.ports import Image, JobFailed, Question, Run
 from ai_workers.video_answers import answer_schema, result_of
 from ai_workers.video_prompts import VideoPrompts, Wanted
 from notifications.ports import Dice
+from notifications.settings import Settings
 from notifications.shipped import SCHEMAS, TEMPLATES
 from notifications.timing import SystemDice
 
@@ -73,6 +74,13 @@ class VideoAnalysisWorker:
     def job_type(self) -> str:
         """`video.analysis`."""
         return JOB_TYPE
+
+    def for_hub(self, settings: Settings) -> "VideoAnalysisWorker":
+        """See `ports.Configurable`: it fetches where webhooks may go, and nowhere else."""
+        download = DownloadLimits(
+            allowed=settings.webhook_allowed_networks, ca_file=settings.webhook_ca_file
+        )
+        return self.configured(VideoSettings(download=download))
 
     def configured(self, settings: VideoSettings) -> "VideoAnalysisWorker":
         """The same with other settings: what a host that has any makes of `WORKER`."""
