@@ -40,7 +40,7 @@ from notifications.messages import Message
 from notifications.metrics import MetricsHandler
 from notifications.outage import Outage
 from notifications.owner import DataFolder
-from notifications.policies import local_policy
+from notifications.policies import keeping, local_policy
 from notifications.ports import (
     Bus,
     ChannelAdapter,
@@ -54,7 +54,7 @@ from notifications.ports import (
 )
 from notifications.rendering import Renderer
 from notifications.replaying import Replaying, ReplayRunner
-from notifications.retries import DAY, SECOND
+from notifications.retries import SECOND
 from notifications.settings import Secrets, Settings
 from notifications.shipped import TEMPLATES, load_catalogue
 from notifications.storage import Storage, open_storage
@@ -70,7 +70,7 @@ from notifications.stores.queries import SqlQueries
 from notifications.stores.replays import SqlReplays, SqlReplayWork
 from notifications.stores.standing import SqlStanding
 from notifications.stores.switching import SqlSwitches
-from notifications.stores.upkeep import OVERDUE_MS, Keeping, SqlUpkeep
+from notifications.stores.upkeep import OVERDUE_MS, SqlUpkeep
 from notifications.sweep import Step, Sweep, upkeep_steps
 from notifications.tally import Tally
 from notifications.timing import Numbers, SystemDice
@@ -230,7 +230,7 @@ async def open_local_hub(
         ledger.heed(switches)
         tally = Tally(ledger)
         await directory.check_keys()
-        upkeep = SqlUpkeep(database, ledger, settings.retry_notifications, _keeping(settings))
+        upkeep = SqlUpkeep(database, ledger, settings.retry_notifications, keeping(settings))
         tokens = ClientTokens(secrets.user_token_secrets, clock, hub=settings.realtime_hub)
         sockets = Sockets(tokens, dice)
         stack.push_async_callback(sockets.close)
@@ -347,7 +347,7 @@ def _sweep_steps(storage: Storage, upkeep: SqlUpkeep, settings: Settings) -> dic
     database, clock = storage.database, storage.clock
     bus = EmbeddedBusLook(storage.file, CONSUMERS)
     lost = SqlLostEvents(database, bus, storage.ledger, clock, consumers=CONSUMERS)
-    leftovers = SqlLeftovers(database, storage.file, clock, keep=_keeping(settings).events)
+    leftovers = SqlLeftovers(database, storage.file, clock, keep=keeping(settings).events)
     relayed = {} if storage.outbox is None else {"relayed": storage.outbox.relay}
     return {
         **relayed,
@@ -397,7 +397,3 @@ def _sender(settings: Settings, clock: Clock) -> WebhookSender:
         allowed=settings.webhook_allowed_networks,
         ca_file=settings.webhook_ca_file,
     )
-
-
-def _keeping(settings: Settings) -> Keeping:
-    return Keeping(parked=settings.park_days * DAY, events=settings.retention_days * DAY)

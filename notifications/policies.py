@@ -1,4 +1,4 @@
-"""How patient the channels of each host are."""
+"""How patient the channels of each host are, and how long rows are kept."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ from notifications.channels.email.mailers import mail_time_limit
 from notifications.dispatcher import Policy
 from notifications.retries import DAY, SECOND
 from notifications.settings import Settings
+from notifications.stores.upkeep import Keeping
 from notifications.worker import OUTAGE_PATIENCE_MS
 
 IN_HAND_S = 0.1
@@ -33,3 +34,8 @@ def functions_policy(settings: Settings) -> Policy:
     """On Functions nothing goes on once a handler has returned: it waits for its attempts."""
     local = local_policy(settings)
     return replace(local, grace=local.claim / SECOND, patience=OUTAGE_PATIENCE_MS / SECOND)
+
+
+def keeping(settings: Settings) -> Keeping:
+    """How long rows are kept."""
+    return Keeping(parked=settings.park_days * DAY, events=settings.retention_days * DAY)
