@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent / "node"
+TYPESCRIPT = Path(__file__).parent / "typescript"
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
 

@@ -107,23 +107,63 @@ _HEAD = """<!doctype html>
 <style>
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
 body { margin: 0; padding: 24px; }
-h2 { margin: 40px 0 8px; }
+h2 { margin: 40px 0 8px; overflow-wrap: anywhere; }
 h3 { margin: 0 0 8px; font-size: 15px; }
-h3 span { font-weight: 400; opacity: .7; }
-article { margin: 0 0 32px; }
-.views { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; }
-iframe { border: 1px solid #8888; border-radius: 8px; height: 760px; }
-.phone { width: 390px; }
-.desktop { width: 680px; }
-pre { box-sizing: border-box; width: 520px; max-width: 100%; margin: 0; padding: 16px;
+h3 a { font-weight: 400; }
+article { margin: 0 0 40px; }
+.views { display: grid; gap: 16px; align-items: start; justify-content: start;
+  grid-template-columns: 100%; }
+figure { margin: 0; min-width: 0; }
+figcaption { margin: 0 0 4px; font-size: 13px; opacity: .7; }
+figcaption span { display: none; }
+iframe { display: block; border: 1px solid #8888; border-radius: 8px; height: 760px; }
+.phone iframe { width: 390px; }
+.desktop iframe { width: 680px; }
+.sideways { overflow-x: auto; }
+pre { box-sizing: border-box; margin: 0; padding: 16px;
   border: 1px solid #8888; border-radius: 8px; white-space: pre-wrap; overflow-wrap: anywhere;
   font: 13px/1.5 ui-monospace, Consolas, Menlo, monospace; }
+@media (min-width: 1150px) {
+  .views { grid-template: "desktop text" auto "phone text" 1fr / 682px minmax(0, 620px); }
+  .desktop { grid-area: desktop; }
+  .phone { grid-area: phone; }
+  .text { grid-area: text; position: sticky; top: 16px; }
+}
+@media (min-width: 1620px) {
+  .views { grid-template: "phone desktop text" auto / 392px 682px minmax(0, 620px); }
+}
+@media (max-width: 739px) {
+  body { padding: 16px; }
+  .phone, .desktop { margin: 0 -16px; }
+  .phone figcaption, .desktop figcaption { padding: 0 16px; }
+  .phone iframe { width: 100%; max-width: 390px; }
+  iframe { border-width: 1px 0; border-radius: 0; }
+  figcaption span { display: inline; }
+}
 </style>
 </head>
 <body>
 <h1>Mails</h1>
 <p>From the examples of the event types. Light or dark as this browser prefers.</p>
 <nav>
+"""
+
+
+_TAIL = """<script>
+// Each frame becomes as tall as its mail. Mails cannot run scripts of their own.
+function fit(frame) {
+  const mail = frame.contentDocument?.documentElement;
+  if (mail) frame.style.height = `${Math.ceil(mail.getBoundingClientRect().height)}px`;
+}
+const frames = document.querySelectorAll("iframe");
+for (const frame of frames) {
+  frame.addEventListener("load", () => fit(frame));
+  fit(frame);
+}
+addEventListener("resize", () => frames.forEach(fit));
+</script>
+</body>
+</html>
 """
 
 
@@ -136,16 +176,25 @@ def _page(found: Sequence[Preview]) -> Iterator[str]:
         yield f'<h2 id="{escape(name)}">{escape(name)}</h2>\n'
         for each in group:
             yield from _article(each)
-    yield "</body>\n</html>\n"
+    yield _TAIL
 
 
 def _article(each: Preview) -> Iterator[str]:
     mail, name = each.mail, f"{escape(each.event_type)}, {escape(each.mail.locale)}"
-    source = escape(f"{each.folder}/body.html")
     yield f'<article lang="{escape(mail.locale)}">\n'
-    link = f'<a href="{source}">{escape(mail.locale)}</a>'
-    yield f'<h3>{escape(mail.subject)} <span>{link}</span></h3>\n<div class="views">\n'
-    for width in ("phone", "desktop"):
-        title = f"{name}, {width}"
-        yield f'<iframe class="{width}" src="{source}" title="{title}" sandbox></iframe>\n'
-    yield f"<pre>{escape(mail.text)}</pre>\n</div>\n</article>\n"
+    link = f'<a href="{escape(each.folder)}/body.html">{escape(mail.locale)}</a>'
+    yield f'<h3>{escape(mail.subject)} {link}</h3>\n<div class="views">\n'
+    yield '<figure class="phone"><figcaption lang="en">Phone</figcaption>\n'
+    yield f"{_frame(f'{name}, phone', mail.html)}</figure>\n"
+    yield '<figure class="desktop"><figcaption lang="en">Desktop'
+    yield " <span>(wider than this window: it scrolls sideways)</span></figcaption>\n"
+    yield f'<div class="sideways" role="region" aria-label="{name}, desktop" tabindex="0">'
+    yield f"{_frame(f'{name}, desktop', mail.html)}</div></figure>\n"
+    yield '<figure class="text"><figcaption lang="en">Plain text</figcaption>\n'
+    yield f"<pre>{escape(mail.text)}</pre></figure>\n</div>\n</article>\n"
+
+
+def _frame(title: str, html: str) -> str:
+    # Of one origin with the page, though both may be files, for it has to measure the mail; which
+    # still runs no script.
+    return f'<iframe title="{title}" sandbox="allow-same-origin" srcdoc="{escape(html)}"></iframe>'

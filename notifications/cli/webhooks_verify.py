@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 import orjson
-from rich.table import Table
-from rich.text import Text
 from yarl import URL
 
 from notifications.catalogue import EventType
@@ -22,8 +20,9 @@ from notifications.channels.webhooks.signatures import (
     secret_text,
 )
 from notifications.cli.access import read_settings
-from notifications.cli.looks import DOUBTFUL, RIGHT, WRONG, terminal
+from notifications.cli.looks import terminal
 from notifications.cli.webhook_checks import Checks, Keys
+from notifications.cli.webhook_report import likely_cause, show
 from notifications.cli.webhook_verifier import Judged, Verdict
 from notifications.cli.webhook_verifier import verify as send_checks
 from notifications.errors import ConfigurationError
@@ -31,11 +30,6 @@ from notifications.settings import Settings
 from notifications.shipped import load_catalogue
 from notifications.timing import SystemClock, SystemDice
 
-_MARKS: Mapping[Verdict, Text] = {
-    Verdict.RIGHT: RIGHT,
-    Verdict.DOUBTFUL: DOUBTFUL,
-    Verdict.WRONG: WRONG,
-}
 _TENANT = "verify"
 
 
@@ -81,7 +75,7 @@ def verify(
     if as_json:
         click.echo(orjson.dumps(_figures(url, judged), option=orjson.OPT_INDENT_2))
     else:
-        _print(url, judged)
+        show(terminal(), url, judged)
     if any(each.verdict is Verdict.WRONG for each in judged):
         context.exit(1)
 
@@ -139,6 +133,7 @@ def _figures(url: str, judged: Sequence[Judged]) -> dict[str, Any]:
     return {
         "url": url,
         "passed": all(each.verdict is not Verdict.WRONG for each in judged),
+        "cause": likely_cause(judged) or None,
         "checks": [
             {
                 "sent": each.check.name,
@@ -152,30 +147,3 @@ def _figures(url: str, judged: Sequence[Judged]) -> dict[str, Any]:
             for each in judged
         ],
     }
-
-
-def _print(url: str, judged: Sequence[Judged]) -> None:
-    console = terminal()
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "sent", "should be", "answered", "ms"):
-        table.add_column(heading, justify="right" if heading == "ms" else "left")
-    for each in judged:
-        table.add_row(
-            _MARKS[each.verdict],
-            Text(each.check.name),
-            "accepted" if each.check.accept else "refused",
-            Text(str(each.answer)),
-            str(each.answer.duration_ms),
-        )
-    console.print(table)
-    console.print()
-    for each in judged:
-        if each.why:
-            console.print(_MARKS[each.verdict], Text(f"{each.check.name}: {each.why}"))
-    wrong = sum(each.verdict is Verdict.WRONG for each in judged)
-    if not wrong:
-        console.print(RIGHT, Text(f"{url} accepts what it should, and nothing else"))
-        return
-    if judged[0].verdict is Verdict.WRONG:
-        console.print(DOUBTFUL, "a valid webhook is refused: is this the secret it verifies with?")
-    console.print(WRONG, Text(f"{wrong} of {len(judged)} are not as they should be"))

@@ -42,6 +42,9 @@ class AsyncClient:
             timeout: Seconds that connecting, sending or waiting for an answer may each take.
             retries: How often the same is asked while there is no answer.
             tell: Is told, in one line, of each try that failed and is repeated.
+
+        Raises:
+            Misconfigured: The URL or the key is none.
         """
         self._calls = Resources(url=url.rstrip("/"), tenant_id=tenant_id, retries=retries)
         self._http = httpx.AsyncClient(**new_http(self._calls.url, key, timeout))

@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
-from notifications.client.errors import NoHub, Refused, refusal
+from notifications.client.errors import Misconfigured, NoHub, Refused, refusal
 from notifications.client.exchanges import (
     RETRIES,
     Request,
@@ -188,10 +189,32 @@ def sendable(request: Request) -> dict[str, Any]:
 
 
 def new_http(url: str, key: str, timeout: float) -> dict[str, Any]:
-    """How httpx is set up for a hub: no redirects, nothing taken from the environment."""
+    """How httpx is set up for a hub: no redirects, nothing taken from the environment.
+
+    Raises:
+        Misconfigured: The URL or the key is none.
+    """
+    _check(url, key)
     return {
         "base_url": url,
         "headers": {"authorization": f"Bearer {key}"},
         "timeout": httpx.Timeout(timeout),
         "trust_env": False,
     }
+
+
+def _check(url: str, key: str) -> None:
+    try:
+        parts = httpx.URL(url)
+        usable = parts.scheme in ("http", "https") and parts.host and urlsplit(url).port != 0
+    except (httpx.InvalidURL, ValueError):
+        usable = False
+    # What is wrong is not repeated: a password may be in the one, and the other is a secret.
+    if not usable or " " in url:
+        raise Misconfigured("the URL is no hub's address: write it as https://hub.example.com")
+    if parts.userinfo or parts.query or parts.fragment:
+        raise Misconfigured("a hub's URL has no user name, password, query or fragment")
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise Misconfigured(
+            "the key is none: it is printable ASCII without blanks or line ends, as the hub gave it"
+        )

@@ -7,6 +7,7 @@ HubError
 │   ├── NotFound      404: there is no such thing, or it is another tenant's
 │   └── Conflict      409: the same id with another content, or not in that state
 ├── NoAnswer          however often it was asked; doing the same again later is harmless
+├── Misconfigured     the URL or the key is none; nothing was sent
 └── NoHub             something answered that is no hub
 """
 
@@ -67,6 +68,10 @@ class OverLimit(Refused, Unavailable):
 
 class NoAnswer(HubError, Unavailable):
     """The hub did not answer, or is busy or away, however often it was asked."""
+
+
+class Misconfigured(HubError, ConfigurationError):
+    """The URL or the key that the client was made with is none. Nothing was sent."""
 
 
 class NoHub(HubError, ConfigurationError):

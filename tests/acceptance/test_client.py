@@ -27,6 +27,7 @@ from notifications.client import (
     HubError,
     InboxItem,
     Invalid,
+    Misconfigured,
     NewEvent,
     NoAnswer,
     NoHub,
@@ -464,5 +465,58 @@ def test_values_have_all_that_the_api_answers(hub: HubProcess, kind: type, schem
 
 def test_every_error_is_a_hub_error():
     """One `except` is enough."""
-    for kind in (Invalid, NotAllowed, NotFound, Conflict, OverLimit, Refused, NoAnswer, NoHub):
+    refused = (Invalid, NotAllowed, NotFound, Conflict, OverLimit, Refused)
+    for kind in (*refused, NoAnswer, NoHub, Misconfigured):
         assert issubclass(kind, HubError)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "nonsense",
+        "hub.example.com:8080",
+        "ftp://hub.example.com",
+        "https://",
+        "http://:8080",
+        "http://[::1",
+        "http://hub.example.com:0",
+        "http://hub.example.com:99999",
+        "http://hub.example.com:eighty",
+        "http://hub example.com",
+        "http://hub.example.com\n",
+        "http://u:hunter2@hub.example.com",
+        "http://hub.example.com/?key=hunter2",
+        "http://hub.example.com/#hunter2",
+    ],
+)
+def test_what_is_no_url_is_said_when_the_client_is_made(kind: type[Client], url: str):
+    """Nobody waits for tries at it; as commands sort errors, a setting is wrong."""
+    with pytest.raises(Misconfigured, match="URL") as caught:
+        kind(url, "hz_key")
+    assert isinstance(caught.value, ConfigurationError)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("key", ["", "hz_hünter2", "hz_hunter2\n", "hz_hunter2 ", "hz_\x00hunter2"])
+def test_what_is_no_key_is_said_when_the_client_is_made(kind: type[Client], key: str):
+    """What cannot be a header's value; the key itself is not repeated."""
+    with pytest.raises(Misconfigured, match="key") as caught:
+        kind("http://127.0.0.1:8080", key)
+    assert "nter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8080/",
+        "https://hub.example.com/below",
+        "http://[::1]:1",
+        "https://hüb.example",
+    ],
+)
+def test_every_address_of_a_hub_is_taken(url: str):
+    """With a path that a proxy puts before it, as IPv6, in any script."""
+    Client(url, "hz_key").close()

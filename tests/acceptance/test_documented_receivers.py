@@ -13,29 +13,40 @@ import pytest
 from notifications.channels.webhooks.signatures import secret_text
 from tests.docs_code import blocks
 from tests.hub_process import environment, run_huntaze, wait_until
-from tests.node_packages import FOLDER, install, needs_node
+from tests.node_packages import FOLDER, TYPESCRIPT, install, needs_node
 from tests.webhook_worlds import SECRET
 
-WHOLE, PART = blocks("receivers.md", "python")
-NODE, ROUTE = blocks("receivers.md", "js")
+SHORT, WHOLE = blocks("receivers.md", "python")
+TYPED, ROUTE = blocks("receivers.md", "ts")
+(NODE,) = blocks("receivers.md", "js")
 SETTINGS = {"WEBHOOK_SECRET": secret_text(SECRET)}
+TSC = "--strict --module nodenext --target es2022"
+"""As the page says."""
 
-FRAME = """
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-class Receiver(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        try:
-            verify(self.headers, body)
-            self.send_response(204)
-        except ValueError:
-            self.send_response(400)
-        self.end_headers()
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the receivers in TypeScript as printed, and what the compiler made of them.
 
-ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Receiver).serve_forever()
-"""
-"""Some framework around the part that the page leaves to one."""
+    Types are checked as in a project of a customer's, which has TypeScript and the package.
+    """
+    install()
+    install(TYPESCRIPT)
+    folder = tmp_path_factory.mktemp("typescript")
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "receiver.ts").write_text(TYPED)
+    (folder / "route.ts").write_text(ROUTE)
+    (folder / "node_modules").mkdir()
+    for name, home in (("standardwebhooks", FOLDER), ("@types", TYPESCRIPT)):
+        (folder / "node_modules" / name).symlink_to(home / "node_modules" / name)
+    sources = ("receiver.ts", "route.ts")
+    compiler = TYPESCRIPT / "node_modules" / "typescript" / "bin" / "tsc"
+    done = subprocess.run(
+        ["node", compiler, *TSC.split(), "--noEmitOnError", "--skipLibCheck", *sources],
+        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return folder
 
 
 def free_port() -> int:
@@ -86,44 +97,50 @@ def complaints(report: dict) -> list[str]:
     return [f"{each['sent']}: {each['why']}" for each in report["checks"] if each["why"]]
 
 
-def test_the_receiver_in_python_is_right(tmp_path: Path):
-    """Standard library only; nothing to complain of, not even to advise."""
+def test_the_page_leads_with_short_ones():
+    """The first receiver in Python and the first in TypeScript are about ten lines of code."""
+    for program in (SHORT, TYPED):
+        lines = [each for each in program.splitlines() if each.strip(" })")]
+        code = [each for each in lines if not each.startswith(("import ", "from "))]
+        assert len(code) <= 13, program
+        assert max(map(len, lines)) <= 100, program
+
+
+@pytest.mark.parametrize("program", [SHORT, WHOLE], ids=["short", "without-packages"])
+def test_the_receivers_in_python_are_right(tmp_path: Path, program: str):
+    """With the published package and without: nothing to complain of, not even to advise."""
     script = tmp_path / "receiver.py"
-    script.write_text(WHOLE)
+    script.write_text(program)
     with running([sys.executable, str(script)], tmp_path / "log") as url:
         assert complaints(verified(url)) == []
     assert "webhook.test check-" in (tmp_path / "log").read_text()
 
 
-def test_the_part_with_the_python_package_is_right(tmp_path: Path):
-    """Whatever the package raises, a forged or malformed webhook is refused and crashes nothing."""
-    script = tmp_path / "receiver.py"
-    script.write_text(PART + FRAME)
-    with running([sys.executable, str(script)], tmp_path / "log") as url:
-        found = complaints(verified(url))
-    assert [each for each in found if not each.startswith("oversized")] == []
+@needs_node
+def test_the_receiver_in_typescript_is_right(compiled: Path, tmp_path: Path):
+    """With the published package, compiled strictly; nothing to complain of."""
+    with running(["node", str(compiled / "receiver.js")], tmp_path / "log") as url:
+        assert complaints(verified(url)) == []
+    assert "type: 'webhook.test'" in (tmp_path / "log").read_text()
 
 
 @needs_node
-def test_the_receiver_in_node_is_right(tmp_path: Path):
+def test_the_route_of_next_js_is_right(compiled: Path, tmp_path: Path):
+    """With the published package, compiled strictly; nothing to complain of."""
+    serve = str(FOLDER / "serve-route.mjs")
+    with running(["node", serve, str(compiled / "route.js")], tmp_path / "log") as url:
+        assert complaints(verified(url)) == []
+    assert "webhook.test check-" in (tmp_path / "log").read_text()
+
+
+@needs_node
+def test_the_receiver_in_javascript_is_right(tmp_path: Path):
     """No packages; nothing to complain of."""
     script = tmp_path / "receiver.mjs"
     script.write_text(NODE)
     with running(["node", str(script)], tmp_path / "log") as url:
         assert complaints(verified(url)) == []
     assert "webhook.test check-" in (tmp_path / "log").read_text()
-
-
-@needs_node
-def test_the_route_of_next_js_is_right(tmp_path: Path):
-    """With the published package; nothing to complain of."""
-    install()
-    (tmp_path / "node_modules").symlink_to(FOLDER / "node_modules")
-    route = tmp_path / "route.mjs"
-    route.write_text(ROUTE)
-    serve = str(FOLDER / "serve-route.mjs")
-    with running(["node", serve, str(route)], tmp_path / "log") as url:
-        assert complaints(verified(url)) == []
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,8 @@ def test_a_receiver_that_believes_everybody_fails():
         done = run_huntaze(["webhooks", "verify", listener.url, "--secret", KEY])
     assert done.returncode == 1
     assert "signed with another key: accepted, and should not be: anybody can send" in done.stdout
-    assert "10 min old (expired): accepted" in done.stdout
+    assert "10 min old (expired), 10 min ahead (future): accepted" in done.stdout
+    assert done.stdout.startswith("✗ everything is answered 200, valid or not")
     assert "✓  valid" in done.stdout
 
 
@@ -251,7 +252,20 @@ def test_a_receiver_with_another_secret_is_told_apart():
         other = secret_text(endpoint().secrets[0])[:-4] + "AAA="
         done = run_huntaze(["webhooks", "verify", listener.url, "--secret", other])
     assert done.returncode == 1
-    assert "is this the secret it verifies with?" in done.stdout
+    assert done.stdout.startswith("✗ everything is answered 401: is this the secret it verifies")
+
+
+def test_a_receiver_that_redirects_is_told_of_its_url():
+    """The cause comes first and is all that is said: neither table nor end repeat it."""
+    with listening("--secret", KEY, "--answer", "302") as listener:
+        done = run_huntaze(["webhooks", "verify", listener.url, "--secret", KEY])
+    assert done.returncode == 1
+    cause, table, end = done.stdout.split("\n\n")
+    assert cause == "✗ everything is answered 302: is the URL right? No redirect is followed"
+    assert len(table.splitlines()) > 30
+    (end,) = end.splitlines()
+    assert end.startswith("✗ ")
+    assert end.endswith(" are not as they should be")
 
 
 def test_where_nothing_answers_there_is_nothing_to_verify():

@@ -8,11 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 from tests.docs_code import blocks
-from tests.node_packages import install, needs_node
+from tests.node_packages import TYPESCRIPT, install, needs_node
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notifications" / "http" / "static" / "toasts"
-TYPESCRIPT = ROOT / "tests" / "typescript"
 PAGE = ROOT / "docs" / "toasts.md"
 COMPONENT = (FOLDER / "huntaze-toasts.js").read_text()
 DECLARED = (FOLDER / "huntaze-toasts.d.ts").read_text()

@@ -1,6 +1,7 @@
 """What `huntaze webhooks verify` sends, held against the hub's own verifier, and its judgement."""
 
 import datetime as dt
+from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +15,8 @@ from notifications.channels.webhooks.signatures import (
     verify,
 )
 from notifications.cli.webhook_checks import Check, Checks, Keys
-from notifications.cli.webhook_verifier import Answer, Verdict, judge
+from notifications.cli.webhook_report import likely_cause, reasons
+from notifications.cli.webhook_verifier import Answer, Judged, Verdict, judge
 from notifications.events import MAX_EVENT_BYTES
 from tests.webhook_worlds import NOON, SECRET, CountingDice
 
@@ -115,3 +117,53 @@ def test_an_answer_is_judged(accept: bool, status: int | None, verdict: Verdict)
 def test_advice_is_never_wrong(status: int | None, verdict: Verdict):
     """What is merely unwise fails nobody; cutting the connection is a fair answer to it."""
     assert judge(check(accept=False, advice=True), Answer(status=status)).verdict is verdict
+
+
+def answered(status_of: Callable[[Check], int | None]) -> list[Judged]:
+    """All checks, judged by a receiver that answers as the function says."""
+    return [judge(each, Answer(status=status_of(each))) for each in checks(BOTH)]
+
+
+@pytest.mark.parametrize(
+    ("status", "asked"),
+    [
+        (200, "everything is answered 200, valid or not: does it verify at all?"),
+        (302, "everything is answered 302: is the URL right?"),
+        (400, "everything is answered 400: is this the secret it verifies with?"),
+        (401, "everything is answered 401: is this the secret it verifies with?"),
+        (404, "everything is answered 404: is the URL right?"),
+        (500, "everything is answered 500: is it running as it should?"),
+    ],
+)
+def test_what_is_answered_alike_has_one_cause(status: int, asked: str):
+    """It is told, whatever becomes of the oversized one before the receiver sees it."""
+    assert likely_cause(answered(lambda _: status)).startswith(asked)
+    assert likely_cause(answered(lambda each: None if each.advice else status)).startswith(asked)
+
+
+def test_a_receiver_that_tells_apart_has_no_cause():
+    """Nor has one with a single fault; one that refuses what is valid is asked for its secret."""
+    assert likely_cause(answered(lambda each: 204 if each.accept else 400)) == ""
+    assert likely_cause(answered(lambda each: 204 if each.accept else 302)) == ""
+    confused = likely_cause(answered(lambda each: 400 if each.accept else 401))
+    assert confused == "a valid webhook is answered 400: is this the secret it verifies with?"
+
+
+def test_what_is_refused_alike_needs_no_further_words():
+    """Neither that valid ones are refused nor how forged ones are is said check by check."""
+    assert reasons(answered(lambda _: 302)) == []
+    (oversized,) = reasons(answered(lambda each: 200 if each.advice else 500))
+    assert str(oversized).startswith("oversized (4 MiB), signed: accepted, and should not be")
+
+
+def test_each_reason_is_said_once():
+    """With the names of what it was found by, the first three of many."""
+    (reason,) = reasons(answered(lambda each: 204 if each.accept else 500))
+    assert str(reason) == (
+        "10 min old (expired), 10 min ahead (future), signed with another key and 19 more: refused"
+        " by an error of its own (500): answer 400 or 401, and fear no input"
+    )
+    believed = [str(each) for each in reasons(answered(lambda _: 200))]
+    assert len({each.why for each in reasons(answered(lambda _: 200))}) == len(believed) <= 10
+    four = "without webhook-id, without webhook-timestamp, without webhook-signature, without any"
+    assert any(each.startswith(f"{four} of them: accepted") for each in believed)
