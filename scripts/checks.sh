@@ -22,8 +22,17 @@ if [ -z "$TMPDIR" ] && [ -w /dev/shm ] && [ "${free_kib:-0}" -gt 4000000 ]; then
 	export TMPDIR
 fi
 
+# Beside the tests types are checked in the background: alone that would leave a core idle.
+types=
+case " $checks " in *" mypy "*" pytest "*) types=$(mktemp) ;; esac
+if [ -n "$types" ]; then
+	"$bin/mypy" >"$types" 2>&1 &
+	typing=$!
+fi
+
 failed=
 for check in $checks; do
+	[ "$check" = mypy ] && [ -n "$types" ] && continue
 	echo "== $check"
 	case $check in
 	ruff) "$bin/ruff" check . ;;
@@ -35,6 +44,13 @@ for check in $checks; do
 	*) echo "there is no check named $check" >&2 && false ;;
 	esac || failed="$failed $check"
 done
+
+if [ -n "$types" ]; then
+	wait "$typing" || failed="$failed mypy"
+	echo "== mypy"
+	cat "$types"
+	rm -f "$types"
+fi
 
 if [ -n "$failed" ]; then
 	echo "FAILED:$failed"
