@@ -24,7 +24,7 @@ fi
 
 # Beside the tests types are checked in the background: alone that would leave a core idle.
 types=
-case " $checks " in *" mypy "*" pytest "*) types=$(mktemp) ;; esac
+case " $checks " in *" mypy "*"pytest "*) types=$(mktemp) ;; esac
 if [ -n "$types" ]; then
 	"$bin/mypy" >"$types" 2>&1 &
 	typing=$!
