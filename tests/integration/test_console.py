@@ -415,6 +415,17 @@ async def test_what_is_not_there_is_said_in_a_page(
         assert "<h1>" in answer.text
 
 
+async def test_what_needs_attention_is_in_the_part_that_changes(admin: httpx.AsyncClient) -> None:
+    """It comes and goes while the page says that it is live."""
+    part = (await admin.get("/console/live")).text
+    page = (await admin.get("/console")).text
+
+    assert "Needs attention" in part
+    assert "There are dead letters" in part
+    assert page.count("Needs attention") == 1
+    assert page.index('id="live"') < page.index("Needs attention")
+
+
 async def test_a_message_that_was_set_aside_is_the_answer(
     world: World, admin: httpx.AsyncClient
 ) -> None:
