@@ -87,6 +87,14 @@ class Tenancy(Protocol):
         """By tenant: how many are held in each state; no count goes beyond `most`."""
         ...
 
+    async def needing(self, *, limit: int) -> Sequence[str]:
+        """Up to `limit` tenants that have deliveries given up or parked, in a fixed order.
+
+        Costs as much as there are tenants with something held, however many others there are; of
+        very many whose deliveries are all on their way, those behind them may be left out.
+        """
+        ...
+
 
 class Pulse(Protocol):
     """What happens now."""

@@ -121,3 +121,11 @@ class DeadLetters(Protocol):
     async def purge(self, chosen: Chosen, *, limit: int, dry_run: bool = False) -> Moved:
         """Delete up to `limit`. An event that nobody deals with any more is noted as given up."""
         ...
+
+    async def of_event(self, event: str) -> Mapping[str, DeadMessage]:
+        """By consumer: its newest dead letter that carries an event, `<tenant id>:<event id>`.
+
+        Consumers that have none are left out. Costs what the event's dead letters cost, however
+        many there are of others.
+        """
+        ...

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -22,6 +23,14 @@ SETTINGS = {
     "HUNTAZE_RETRY_NOTIFICATIONS": "200ms",
 }
 WITHIN_S = 30
+
+# As identity and payment providers make them: long, and nothing in them to break a line at.
+LONG_TENANT = "huntaze-production-europe-west-00036"
+LONG_USER = "auth0|64f1c2d3e4b5a6978877665544332211"
+LONG_EVENT = "payment_intent_3PqXy2LkdIwHu7ix0a1b2c3d4e5f"
+LONG_PATH = (
+    "/workflows/0a1b2c3d4e5f60718293a4b5c6d7e8f9/triggers/manual/run?sp=%2Ftriggers%2Fmanual"
+)
 
 
 class _Receiver(BaseHTTPRequestHandler):
@@ -78,6 +87,7 @@ class ConsoleWorld:
         receiver: Where webhooks go.
         good: An endpoint that takes what it gets.
         bad: One that refuses everything, until the receiver takes.
+        long: An endpoint of the tenant whose names are all long.
     """
 
     hub: HubProcess
@@ -85,6 +95,7 @@ class ConsoleWorld:
     receiver: Receiver
     good: str
     bad: str
+    long: str
 
     def publish(self, event_id: str, event_type: str, **changes: Any) -> None:
         """Publish the example of a type."""
@@ -129,7 +140,7 @@ def console_world(data: Path) -> Iterator[ConsoleWorld]:
         hub_process(data, SETTINGS) as hub,
         httpx.Client(base_url=hub.url, headers=hub.admin, timeout=30) as api,
     ):
-        world = ConsoleWorld(hub, api, receiver, "", "")
+        world = ConsoleWorld(hub, api, receiver, "", "", "")
         _furnish(world)
         yield world
 
@@ -162,5 +173,28 @@ def _furnish(world: ConsoleWorld) -> None:
     world.publish("job-1", "job.failed", userid="camille")
     world.publish("budget-1", "budget.threshold", userid=None)
     world.publish("other-1", "message.received", tenantid="studio-lumiere", userid="zoe")
+    _furnish_at_length(world)
     world.until_quiet()
     wait_until(lambda: len(world.given_up()) >= 2, within_s=WITHIN_S)
+
+
+def _furnish_at_length(world: ConsoleWorld) -> None:
+    """A tenant with something on every page, all of it as long as it may well be."""
+    api = world.api
+    person = {
+        "tenantId": LONG_TENANT,
+        "email": "quelqu.un.avec.un.nom.vraiment.tres.long@sous-domaine.exemple.com",
+        "name": "Jean-Baptiste Emmanuel de Saint-Exemple",
+        "timezone": "America/Argentina/ComodRivadavia",
+    }
+    put = api.put(f"/v1/users/{quote(LONG_USER)}", json=person)
+    assert put.status_code == 200, put.text
+    url = f"{world.receiver.url}{LONG_PATH}"
+    body = {"tenantId": LONG_TENANT, "url": url, "description": "Abrechnung" * 12}
+    made = api.post("/v1/webhook-endpoints", json=body)
+    assert made.status_code == 201, made.text
+    world.long = made.json()["id"]
+    world.publish(LONG_EVENT, "payment.received", tenantid=LONG_TENANT, userid=LONG_USER)
+    replay = {"tenantId": LONG_TENANT, "since": "2026-01-01T00:00:00Z"}
+    begun = api.post(f"/v1/webhook-endpoints/{world.long}/replay", json=replay)
+    assert begun.status_code == 202, begun.text

@@ -109,6 +109,20 @@ class EmbeddedDeadLetters:
             log.info("dead_letters.purged", extra=_told(chosen, moved))
         return moved
 
+    async def of_event(self, event: str) -> Mapping[str, DeadMessage]:
+        """See `dead_letters.DeadLetters.of_event`."""
+
+        def read(connection: sa.Connection) -> dict[str, DeadMessage]:
+            newest = connection.execute(_NEWEST_OF, {"event": event}).all()
+            consumers = self._consumers
+            return {
+                consumers[key.subscription]: _whole(connection, key)
+                for key in newest
+                if key.subscription in consumers
+            }
+
+        return await self._database.read(read)
+
     async def _give_up_first(
         self, ledger: Database, chosen: Chosen, limit: int
     ) -> tuple[Chosen, int, Chosen | None]:
@@ -280,6 +294,11 @@ _named: sa.ColumnElement[str] = sa.literal_column("''")
 _events: sa.BindParameter[Any] = _b("events", expanding=True)
 _EVENTS = sa.select(_d.event).where(_mine, _among, _d.event != _named)
 _STILL_DEAD = sa.select(_d.event, _d.seq).where(_mine, _d.event.in_(_events), _d.event != _named)
+_NEWEST_OF = (
+    sa.select(_d.subscription, sa.func.max(_d.seq).label("seq"))
+    .where(_d.event == _b("event"), _d.event != _named)
+    .group_by(_d.subscription)
+)
 _STILL_WAITING = (
     sa.select(_m.event)
     .join_from(tables.messages, tables.subscriptions, _n.topic == _m.topic)

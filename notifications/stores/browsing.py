@@ -18,6 +18,10 @@ from notifications.events import Channel
 from notifications.stores import codes, tables
 
 _HELD = (State.PENDING, State.PARKED, State.EXHAUSTED)
+_NEEDING = (State.PARKED, State.EXHAUSTED)
+
+STEPS = 2_000
+"""Tenants with something held that one look for those in need passes: ten milliseconds' worth."""
 
 
 class SqlBrowsing:
@@ -52,6 +56,11 @@ class SqlBrowsing:
             return found
 
         return await self._database.read(read)
+
+    async def needing(self, *, limit: int) -> Sequence[str]:
+        """See `browsing.Tenancy.needing`."""
+        asked = {"limit": limit, "steps": STEPS}
+        return await self._database.read(lambda c: c.execute(_IN_NEED, asked).scalars().all())
 
     # ---------------------------------------------------------------- browsing.Pulse
 
@@ -105,17 +114,50 @@ def _skipping() -> sa.Select[Any]:
     return sa.select(skip.c.id).where(skip.c.id.is_not(None)).limit(sa.bindparam("limit"))
 
 
+def _skipping_to_those_in_need() -> sa.Select[Any]:
+    """From each tenant with something held to the next; the index of what is held has no others."""
+
+    def step(after: sa.ColumnElement[str]) -> sa.ScalarSelect[Any]:
+        found = sa.select(sa.func.min(_d.tenant_id)).where(_d.tenant_id > after, _is_held())
+        return found.scalar_subquery()
+
+    def has(state: State) -> sa.ColumnElement[bool]:
+        # Not EXISTS: that goes down other indexes, through all that is parked or all that there is.
+        some = sa.select(_d.id).where(
+            _d.tenant_id == here, _d.state == _constant(state), _is_held()
+        )
+        return some.order_by(_d.id).limit(_one).scalar_subquery().is_not(None)
+
+    here = sa.literal_column("skip.id", sa.Text)
+    passed = sa.literal_column("skip.passed", sa.Integer)
+    first = sa.select(step(sa.literal_column("''", sa.Text)).label("id"), _one.label("passed"))
+    skip = first.cte("skip", recursive=True)
+    further = sa.select(step(here), passed + _one).where(
+        skip.c.id.is_not(None), skip.c.passed < _b("steps", type_=sa.Integer)
+    )
+    skip = skip.union_all(further)
+    in_need = sa.or_(*(has(state) for state in _NEEDING))
+    return sa.select(skip.c.id).where(skip.c.id.is_not(None), in_need).limit(_b("limit"))
+
+
 def _count(state: State) -> sa.Select[Any]:
-    """Of one state, up to a bound; as constants, so that the partial index fits (see `queries`)."""
-    literal = sa.literal_column(f"'{state}'", sa.Text)
-    held = [sa.literal_column(f"'{each}'", sa.Text) for each in _HELD]
+    """Of one state, up to a bound."""
     some = (
         sa.select(_d.id)
-        .where(_d.tenant_id == _b("tenant"), _d.state == literal, _d.state.in_(held))
+        .where(_d.tenant_id == _b("tenant"), _d.state == _constant(state), _is_held())
         .limit(_b("most"))
         .subquery("some")
     )
     return sa.select(sa.func.count()).select_from(some)
+
+
+def _is_held() -> sa.ColumnElement[bool]:
+    """As the partial index has it; in constants, so that it fits (see `queries`)."""
+    return _d.state.in_([_constant(each) for each in _HELD])
+
+
+def _constant(state: State) -> sa.ColumnElement[str]:
+    return sa.literal_column(f"'{state}'", sa.Text)
 
 
 _e, _u, _ep, _k, _d = (
@@ -129,6 +171,8 @@ _e, _u, _ep, _k, _d = (
     )
 )
 _b = sa.bindparam
+_one: sa.ColumnElement[int] = sa.literal_column("1", sa.Integer)
+_IN_NEED = _skipping_to_those_in_need()
 _TENANTS = _skipping()
 _USERS = (
     sa.select(tables.users)

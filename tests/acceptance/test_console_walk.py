@@ -2,12 +2,20 @@
 
 import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests import chromium
-from tests.console_world import WITHIN_S, ConsoleWorld, console_world
+from tests.console_world import (
+    LONG_EVENT,
+    LONG_TENANT,
+    LONG_USER,
+    WITHIN_S,
+    ConsoleWorld,
+    console_world,
+)
 from tests.hub_process import wait_until
 
 PATIENCE_MS = WITHIN_S * 1_000
@@ -263,7 +271,8 @@ def test_it_works_without_javascript(world: ConsoleWorld, plain: Page) -> None:
 def test_no_page_is_wider_than_the_window(
     world: ConsoleWorld, browser: Browser, width: int, language: str
 ) -> None:
-    """In either language nothing makes a page scroll sideways, and nothing is cut off by that."""
+    """In either language nothing makes a page scroll sideways, however long names and ids are, and
+    nothing is printed over what is beside it."""
     locale = {"en": "en-GB", "fr": "fr-FR"}[language]
     context = browser.new_context(
         base_url=world.hub.url, locale=locale, viewport={"width": width, "height": 844}
@@ -273,14 +282,15 @@ def test_no_page_is_wider_than_the_window(
     page.locator("input[name=key]").fill(world.hub.admin_key)
     page.keyboard.press("Enter")
     page.wait_for_url("**/console")
-    parked = world.items("/v1/deliveries?tenantId=acme")[0]["id"]
+    of_it = f"tenant={LONG_TENANT}"
+    delivery = world.items(f"/v1/deliveries?tenantId={LONG_TENANT}")[0]["id"]
     wide = []
     for path in (
-        "", "/events?tenant=acme", "/event?tenant=acme&id=job-1", "/deliveries?tenant=acme",
-        f"/delivery?tenant=acme&id={parked}", "/endpoints?tenant=acme",
-        f"/endpoint?tenant=acme&id={world.bad}", "/replays?tenant=acme", "/dead-letters",
-        "/users", "/users?tenant=acme", "/user?tenant=acme&id=ada", "/tenants",
-        "/tenant?tenant=acme", "/nowhere",
+        "", "/events", f"/event?{of_it}&id={LONG_EVENT}", f"/deliveries?{of_it}",
+        f"/delivery?{of_it}&id={delivery}", f"/endpoints?{of_it}",
+        f"/endpoint?{of_it}&id={world.long}", f"/replays?{of_it}", "/dead-letters",
+        "/users", f"/users?{of_it}", f"/user?{of_it}&id={quote(LONG_USER)}", "/tenants",
+        f"/tenant?{of_it}", "/nowhere",
     ):  # fmt: skip
         page.goto(f"/console{path}")
         wide += page.evaluate(WIDER, path)
@@ -294,5 +304,10 @@ WIDER = """path => {
   const beyond = [...document.querySelectorAll('body *')].filter(
     each => each.getBoundingClientRect().right > edge + 1
       && !each.closest('pre, .skip, .hidden, datalist, thead'));
+  for (const cell of document.querySelectorAll('td, dd, dt, .card')) {
+    const end = cell.getBoundingClientRect().right + 1;
+    beyond.push(...[...cell.querySelectorAll('a, code, span, time')].filter(
+      each => each.getBoundingClientRect().right > end && !each.closest('pre, .hidden')));
+  }
   return beyond.length ? [path + ': ' + beyond[0].outerHTML.slice(0, 120)] : [];
 }"""

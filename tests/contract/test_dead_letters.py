@@ -122,6 +122,27 @@ class TestListing:
         assert calls > 1
 
 
+class TestOfAnEvent:
+    """Looking up what became of an event's message."""
+
+    async def test_by_consumer_the_newest(self, world: BusWorld) -> None:
+        """Of the letters that carry the event each consumer's newest is found, no other event's."""
+        carrying = b'{"tenantid": "acme", "id": "event-1"}'
+        for name, reason in (("first", "schema"), ("second", "conflict")):
+            await world.bus.publish(NEWS, [message(name, body=carrying)])
+            await settle(world, await receive(world), DeadLetter(reason, "it is wrong"))
+        await die(world, "acme:event-1", "other")
+
+        found = await world.letters.of_event("acme:event-1")
+
+        assert {consumer: dead.message.id for consumer, dead in found.items()} == {
+            f"of-{ALL}": "second"
+        }
+        assert found[f"of-{ALL}"].reason == "conflict"
+        assert await world.letters.of_event("acme:event-2") == {}
+        assert await world.letters.of_event("") == {}
+
+
 class TestReplay:
     """Sending dead letters again."""
 

@@ -110,6 +110,25 @@ async def test_what_is_held_is_counted_up_to_a_bound(world: World) -> None:
     }
 
 
+async def test_tenants_in_need_are_found_among_many_others(world: World) -> None:
+    """Those with something given up or parked, wherever they are by name; no others."""
+    key = await world.event("event-1")
+    for number in range(60):
+        await world.event(f"event-{number}", f"customer-{number:02}")
+    held = {"busy": State.PENDING, "well": State.DELIVERED, "zeta": State.EXHAUSTED}
+    for tenant_id, state in {**held, "acme": State.PARKED}.items():
+        await world.deliver(key, state, tenant_id)
+    await world.deliver(key, State.PARKED, "acme")
+
+    assert list(await world.browsing.needing(limit=5)) == ["acme", "zeta"]
+    assert list(await world.browsing.needing(limit=1)) == ["acme"]
+
+
+async def test_nobody_in_need_is_an_empty_list(world: World) -> None:
+    """As it should be."""
+    assert list(await world.browsing.needing(limit=5)) == []
+
+
 async def test_the_newest_events_come_first_without_their_bodies(world: World) -> None:
     """Everybody's, or a tenant's."""
     await world.event("event-1")

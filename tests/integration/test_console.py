@@ -1,6 +1,7 @@
 """The console: who gets in, what forms need, what pages show, and what they never show."""
 
 import asyncio
+import html
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import orjson
 import pytest
 import pytest_asyncio
 
@@ -411,6 +413,38 @@ async def test_what_is_not_there_is_said_in_a_page(
     if "/files/" not in path:
         assert answer.headers["content-type"].startswith("text/html")
         assert "<h1>" in answer.text
+
+
+async def test_what_needs_attention_is_in_the_part_that_changes(admin: httpx.AsyncClient) -> None:
+    """It comes and goes while the page says that it is live."""
+    part = (await admin.get("/console/live")).text
+    page = (await admin.get("/console")).text
+
+    assert "Needs attention" in part
+    assert "There are dead letters" in part
+    assert page.count("Needs attention") == 1
+    assert page.index('id="live"') < page.index("Needs attention")
+
+
+async def test_a_message_that_was_set_aside_is_the_answer(
+    world: World, admin: httpx.AsyncClient
+) -> None:
+    """Where a channel's message is a dead letter, its event says so, why, and where it lies."""
+    acme = await world.tenant("acme")
+    await world.http.post("/v1/events", json=document("set-aside"), headers=acme)
+    other = orjson.dumps(document("set-aside", data={"from": {"name": "B"}, "preview": "other"}))
+    properties = {"hubConsumer": "email", "hubKind": "event"}
+    copy = Message(id="copy", body=other, properties=properties)
+    await world.hub.bus.publish(EVENTS_TOPIC, [copy])
+    await until(lambda: world.hub.dead_letters.of_event("acme:set-aside"), "its dead letter")
+
+    text = (await admin.get("/console/event?tenant=acme&id=set-aside")).text
+
+    assert "Not everybody got it: it was set aside" in text
+    assert "was set aside, because another event has the same id." in text
+    link = re.search(r'href="(/console/dead-letters\?[^"]+)"', text)
+    assert link
+    assert "acme" in (await admin.get(html.unescape(link[1]))).text
 
 
 async def test_a_slash_too_many_does_no_harm(admin: httpx.AsyncClient) -> None:

@@ -169,6 +169,14 @@ READS: dict[str, tuple[Call, str]] = {
         lambda w: w.browsing.held(["acme"], most=100),
         "(tenant_id=? AND state=?)",
     ),
+    "tenants in need": (
+        lambda w: w.browsing.needing(limit=5),
+        "deliveries USING COVERING INDEX deliveries_held (tenant_id>?)",
+    ),
+    "what a tenant in need has": (
+        lambda w: w.browsing.needing(limit=5),
+        "deliveries USING COVERING INDEX deliveries_held (tenant_id=? AND state=?)",
+    ),
     "recent": (lambda w: w.browsing.recent("acme", limit=5), "events_by_tenant"),
     "unread": (lambda w: w.inbox.unread("acme", "ada"), "inbox_heads USING PRIMARY KEY"),
     "replays": (

@@ -9,12 +9,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from notifications.browsing import Leg, Recent
+from notifications.dead_letters import DeadMessage
 from notifications.deliveries import Delivery, State
 from notifications.events import Channel, read_event
 from notifications.http.console.looks import Looks, looks, words
 from notifications.http.console.overview import paces, per_minute, went
+from notifications.http.console.timeline import steps
 from notifications.http.console.visits import DONE, link, local, templates
 from notifications.http.console.why import answer, because, sentence
+from notifications.messages import Message
 from notifications.records import AttemptView, DeliveryView, EventView
 from notifications.shipped import TEMPLATES
 from tests.hub_world import document
@@ -58,8 +61,8 @@ def test_what_pages_say_is_there(path: Path) -> None:
 
 def test_every_state_and_everything_done_has_a_word() -> None:
     """No chip and no note without."""
-    states = [*State, "failed", "absent", "unrouted", "active", "paused", "disabled", "running",
-              "done", "cancelled", "unread", "read", "archived"]  # fmt: skip
+    states = [*State, "failed", "absent", "unrouted", "dead", "active", "paused", "disabled",
+              "running", "done", "cancelled", "unread", "read", "archived"]  # fmt: skip
     keys = [*(f"state.{each}" for each in states), *(f"done.{each}" for each in DONE)]
 
     assert [key for key in keys if key not in WORDS["en"]] == []
@@ -69,8 +72,10 @@ def test_every_reason_of_the_hub_has_a_phrase() -> None:
     """Whatever the code gives as a reason is said in words, not in code."""
     text = "\n".join(path.read_text("utf-8") for path in sorted(SOURCES.rglob("*.py")))
     given = set(re.findall(r"""(?:Failed|Skipped|Route)\(\s*reason="([a-z0-9-]+)\"""", text))
+    given |= set(re.findall(r"""(?:DeadLetter|RejectedMessage)\(\s*"([A-Za-z0-9-]+)\"""", text))
+    given.remove("drain-without-lane")  # a drain carries no event that somebody could ask about
 
-    assert {"no-user", "timeout", "user-deleted", "render"} <= given
+    assert {"no-user", "timeout", "user-deleted", "render", "conflict", "envelope"} <= given
     assert [each for each in sorted(given) if f"reason.{each}" not in WORDS["en"]] == []
 
 
@@ -196,6 +201,46 @@ def test_an_answer_begins_with_what_needs_somebody_most(
     carried = {Channel.WEBHOOK}
 
     assert answer(event_view(*deliveries), carried, {}, reader()).headline == headline
+
+
+def letter(reason: str = "handler-failed") -> DeadMessage:
+    """A dead letter of the toasts' consumer."""
+    message = Message(id="acme:event-1", body=b"{}", properties={})
+    return DeadMessage(
+        message=message, subscription="notify-signalr", sequence_number=1, reason=reason,
+        description="boom", dead_at=NOON, enqueued_at=NOON, delivery_count=1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("state", [State.DELIVERED, State.SKIPPED])
+@pytest.mark.parametrize("carried", [{Channel.REALTIME}, set()], ids=["carried", "not any more"])
+def test_a_dead_letter_is_the_answer(state: State, carried: set[Channel]) -> None:
+    """That a channel's message was set aside is not hidden behind what went well, or had nobody."""
+    view = event_view(delivery(state, reason="no-endpoint"))
+    found = answer(view, carried, {}, reader(), {"realtime": letter()})
+
+    assert (found.state, found.headline) == ("dead", "Not everybody got it: it was set aside")
+    assert found.text == (
+        "The toast was not made: its message was set aside, because the hub failed at it each"
+        " time. It goes on when the dead letter is sent again."
+    )
+    assert found.lines[0].letter == letter()
+
+
+def test_what_is_not_routed_yet_comes_before_nobody_to_tell() -> None:
+    """Who is to be told on another channel is not known yet."""
+    view = event_view(delivery(State.SKIPPED, reason="no-endpoint"))
+    found = answer(view, {Channel.REALTIME, Channel.WEBHOOK}, {}, reader())
+
+    assert found.headline == "It was accepted and is about to be routed"
+
+
+def test_a_dead_letter_is_in_the_timeline() -> None:
+    """When it was set aside, and why."""
+    (accepted, dead) = steps(event_view(), reader(), {"realtime": letter("conflict")})
+
+    assert (accepted.state, dead.state, dead.channel) == ("accepted", "dead", Channel.REALTIME)
+    assert dead.text == "Set aside: another event has the same id"
 
 
 def test_a_channel_that_does_not_carry_the_type_says_so() -> None:

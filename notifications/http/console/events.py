@@ -1,10 +1,11 @@
 """Events: finding one, and what became of it over all channels."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import orjson
 from starlette.responses import Response
 
+from notifications.dead_letters import DeadMessage
 from notifications.errors import InvalidEvent, NotFound
 from notifications.events import Channel, Event
 from notifications.http.console import timeline
@@ -15,6 +16,7 @@ from notifications.http.console.visits import Visit
 from notifications.http.console.why import answer
 from notifications.http.pagination import number_cursor, page_of, read_number
 from notifications.http.services import Services
+from notifications.records import EventView
 
 PER_PAGE = 25
 _CURSOR = "e"
@@ -58,17 +60,30 @@ async def event(visit: Visit) -> Response:
         raise NotFound(visit.looks.t("error.no_event"))
     document = orjson.loads(view.event.body)
     called = await names(visit, tenant)
+    letters = await _letters(visit.services, view)
     return visit.page(
         "event.html",
         nav="events",
         tenant=tenant,
         view=view,
         event=view.event,
-        answer=answer(view, carried(visit.services, view.event), called, visit.looks),
+        answer=answer(view, carried(visit.services, view.event), called, visit.looks, letters),
         names=called,
-        steps=timeline.steps(view, visit.looks),
+        steps=timeline.steps(view, visit.looks, letters),
         data=orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(),
     )
+
+
+async def _letters(services: Services, view: EventView) -> Mapping[str, DeadMessage]:
+    """By channel that has no delivery: the dead letter that its message became.
+
+    It is there whatever the type's channels are today: a message is not sent for no reason.
+    """
+    there = {each.delivery.channel for each in view.deliveries}
+    if len(there) == len(Channel):
+        return {}
+    found = await services.dead_letters.of_event(view.event.message_id)
+    return {channel: found[channel] for channel in Channel if channel in found.keys() - there}
 
 
 def carried(services: Services, event: Event) -> Collection[Channel]:

@@ -13,6 +13,7 @@ from notifications.events import Channel
 from notifications.http.console.choosing import suggested
 from notifications.http.console.guard import Pages
 from notifications.http.console.visits import Visit
+from notifications.http.services import Services
 from notifications.retries import MINUTE
 
 SAMPLE = 200
@@ -20,6 +21,9 @@ SAMPLE = 200
 
 SHOWN = 20
 _ATTENTION = 5
+_LOOKED_AT = 50
+"""Tenants in need whose deliveries are counted, so that those with the most come first."""
+
 _MOST = 101
 _ORDER = ("exhausted", "parked", "pending", "skipped", "delivered")
 
@@ -119,19 +123,11 @@ def _quantile(values: Sequence[int], share: float) -> int | None:
 async def overview(visit: Visit) -> Response:
     """The page."""
     tenant = visit.tenant()
-    names = await suggested(visit)
-    held = await visit.services.console.tenancy.held(
-        names if tenant is None else [tenant], most=_MOST
-    )
-    letters, _ = await visit.services.dead_letters.page(None, reason=None, after=("", 0), limit=1)
     return visit.page(
         "overview.html",
         nav="overview",
         tenant=tenant,
-        tenants=names,
-        attention=_needing(held),
-        most=_MOST,
-        letters=bool(letters),
+        tenants=await suggested(visit),
         **await _live(visit, tenant),
     )
 
@@ -149,6 +145,7 @@ async def _live(visit: Visit, tenant: str | None) -> Mapping[str, Any]:
     now = services.clock.now()
     swept = services.vitals.sweep_at()
     return {
+        **await _attention(services, tenant),
         "rate": per_minute(events, now),
         "paces": paces(events, legs),
         "events": [(each, went(legs[each.key])) for each in events[:SHOWN]],
@@ -157,6 +154,20 @@ async def _live(visit: Visit, tenant: str | None) -> Mapping[str, Any]:
         "sockets": services.vitals.sockets(),
         "degraded": services.vitals.degraded(),
         "swept_ago": None if swept is None else max(0, now - swept),
+    }
+
+
+async def _attention(services: Services, tenant: str | None) -> Mapping[str, Any]:
+    tenancy = services.console.tenancy
+    names = [tenant] if tenant else await tenancy.needing(limit=_LOOKED_AT + 1)
+    shown = _needing(await tenancy.held(names[:_LOOKED_AT], most=_MOST))
+    letters, _ = await services.dead_letters.page(None, reason=None, after=("", 0), limit=1)
+    return {
+        "attention": shown,
+        "others": 0 if tenant else len(names) - len(shown),
+        "looked_at": _LOOKED_AT + 1 - len(shown),
+        "most": _MOST,
+        "letters": bool(letters),
     }
 
 

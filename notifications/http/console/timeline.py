@@ -1,12 +1,13 @@
 """What happened to an event, in the order it happened, over all channels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from notifications.dead_letters import DeadMessage
 from notifications.deliveries import State
 from notifications.events import Channel
 from notifications.http.console.looks import Looks
-from notifications.http.console.why import because, is_under_way
+from notifications.http.console.why import DEAD, because, is_under_way
 from notifications.ids import public_number
 from notifications.records import DeliveryView, EventView
 from notifications.routing import NOBODY
@@ -20,7 +21,7 @@ class Step:
         at: When.
         channel: Where; None for the event itself.
         target: To whom.
-        state: `accepted`, `delivered`, `failed`, `waiting`, or a delivery's state.
+        state: `accepted`, `delivered`, `failed`, `waiting`, `dead`, or a delivery's state.
         text: What.
         after_ms: How long after the event was accepted.
         delivery: The delivery's public id, where it is one's.
@@ -35,12 +36,22 @@ class Step:
     delivery: str | None = None
 
 
-def steps(view: EventView, looks: Looks) -> Sequence[Step]:
-    """All of them, oldest first; what is to come is last."""
+def steps(view: EventView, looks: Looks, letters: Mapping[str, DeadMessage]) -> Sequence[Step]:
+    """All of them, oldest first; what is to come is last. `letters` are by channel."""
     found = [Step(at=view.accepted_at, state="accepted", text=looks.t("step.accepted"))]
     for delivery in view.deliveries:
         found += _attempts(delivery, view.accepted_at, looks)
         found += _standing(delivery, view.accepted_at, looks)
+    for channel, letter in letters.items():
+        found.append(
+            Step(
+                at=letter.dead_at,
+                channel=Channel(channel),
+                state=DEAD,
+                text=looks.t("step.dead", because=because(letter.reason, looks)),
+                after_ms=max(0, letter.dead_at - view.accepted_at),
+            )
+        )
     return sorted(found, key=lambda step: step.at)
 
 

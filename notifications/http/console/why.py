@@ -7,7 +7,9 @@ has none is said as it is.
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from notifications.dead_letters import DeadMessage
 from notifications.deliveries import Delivery, State
 from notifications.events import Channel
 from notifications.http.console.looks import Looks
@@ -15,11 +17,24 @@ from notifications.records import DeliveryView, EventView
 from notifications.routing import NOBODY
 
 _STATUS = re.compile(r"http-([0-9]{3})")
+_NONE: Mapping[str, DeadMessage] = MappingProxyType({})
+
 Names = Mapping[str, str]
 """What people call targets: endpoints by their URL. A target that is not among them is its id."""
 
-_WORST = (State.EXHAUSTED, State.PARKED, State.PENDING, State.SKIPPED)
-"""What an answer begins with: what needs somebody most."""
+DEAD = "dead"
+"""A channel's state where its message is in the dead letters: nothing goes on by itself."""
+
+_WORST = (
+    State.EXHAUSTED.value,
+    DEAD,
+    State.PARKED.value,
+    State.PENDING.value,
+    "unrouted",
+    State.SKIPPED.value,
+)
+"""What an answer begins with: what needs somebody most. "Nobody to tell" is said last of all, since
+it is true only where no channel is left to tell anybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +43,11 @@ class Line:
 
     Attributes:
         channel: The way it goes.
-        state: A delivery's state, or `absent` or `unrouted`.
+        state: A delivery's state, or `absent`, `unrouted` or `dead`.
         target: Who; None where there is nobody.
         text: What became of it, in one or two sentences.
         view: The delivery, where there is one.
+        letter: The dead letter that its message became, where there is one instead.
     """
 
     channel: Channel
@@ -39,6 +55,7 @@ class Line:
     target: str | None
     text: str
     view: DeliveryView | None = None
+    letter: DeadMessage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,26 +75,52 @@ class Answer:
     lines: Sequence[Line]
 
 
-def answer(view: EventView, carried: Collection[Channel], names: Names, looks: Looks) -> Answer:
-    """What became of an event; `carried` is by which channels its type goes."""
+def answer(
+    view: EventView,
+    carried: Collection[Channel],
+    names: Names,
+    looks: Looks,
+    letters: Mapping[str, DeadMessage] = _NONE,
+) -> Answer:
+    """What became of an event.
+
+    Args:
+        view: The event with its deliveries.
+        carried: By which channels its type goes.
+        names: What targets are called.
+        looks: Whose language and zone.
+        letters: By channel: the dead letter that its message became.
+    """
     lines = [_of_delivery(each, names, looks) for each in view.deliveries]
     there = {line.channel for line in lines}
     for channel in Channel:
         if channel in there:
             continue
-        state = "unrouted" if channel in carried else "absent"
-        text = looks.t(f"why.{state}.{channel}", type=view.event.type)
-        lines.append(Line(channel=channel, state=state, target=None, text=text))
+        lines.append(_without(channel, view, carried, looks, letters.get(channel)))
     order = {channel: place for place, channel in enumerate(Channel)}
     lines.sort(key=lambda line: order[line.channel])
     return _summed_up(lines, looks)
 
 
+def _without(
+    channel: Channel,
+    view: EventView,
+    carried: Collection[Channel],
+    looks: Looks,
+    letter: DeadMessage | None,
+) -> Line:
+    """The line of a channel that has no delivery."""
+    if letter is not None:
+        text = looks.t(f"why.dead.{channel}", because=because(letter.reason, looks))
+        return Line(channel=channel, state=DEAD, target=None, text=text, letter=letter)
+    state = "unrouted" if channel in carried else "absent"
+    text = looks.t(f"why.{state}.{channel}", type=view.event.type)
+    return Line(channel=channel, state=state, target=None, text=text)
+
+
 def _summed_up(lines: Sequence[Line], looks: Looks) -> Answer:
     states = {line.state for line in lines}
-    worst = next((state.value for state in _WORST if state in states), None)
-    if worst is None:
-        worst = "unrouted" if "unrouted" in states else State.DELIVERED.value
+    worst = next((state for state in _WORST if state in states), State.DELIVERED.value)
     if worst == State.SKIPPED and State.DELIVERED in states:
         headline = looks.t("why.headline.partly")
     else:
