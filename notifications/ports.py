@@ -312,7 +312,11 @@ class Queries(Protocol):
         below: int | None = None,
         limit: int,
     ) -> Sequence[EventView]:
-        """A tenant's events, or everybody's."""
+        """A tenant's events, or everybody's.
+
+        A tenant's are found by index by their type, or by their user; with both, the user's are
+        walked through for those of the type.
+        """
         ...
 
     async def event(self, tenant_id: str, event_id: str) -> EventView | None:

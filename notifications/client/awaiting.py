@@ -82,7 +82,7 @@ class AsyncClient:
     def events(
         self, *, event_type: str | None = None, user_id: str | None = None
     ) -> AsyncIterator[Event]:
-        """Events, newest first, without their deliveries."""
+        """Events, newest first, without their deliveries; by type or by user, not by both."""
         return self._each(self._calls.events(event_type, user_id))
 
     def endpoints(self) -> AsyncIterator[Endpoint]:

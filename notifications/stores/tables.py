@@ -160,6 +160,7 @@ inbox = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False),
     sa.Index("inbox_by_seq", "tenant_id", "user_id", "seq"),
+    sa.Index("inbox_by_state", "tenant_id", "user_id", "state", "seq"),
     sqlite_with_rowid=False,
 )
 

@@ -118,7 +118,8 @@ async def pages(world: World) -> dict[str, str]:
         "its live part": "/console/live",
         "overview of a tenant": "/console?tenant=acme",
         "events": "/console/events",
-        "events by type": "/console/events?tenant=acme&type=message.received&user=ada",
+        "events by type": "/console/events?tenant=acme&type=message.received",
+        "events by type and user": "/console/events?tenant=acme&type=message.received&user=ada",
         "event": "/console/event?tenant=acme&id=event-1",
         "hostile event": "/console/event?tenant=acme&id=hostile",
         "deliveries": "/console/deliveries?tenant=acme",
@@ -424,6 +425,16 @@ async def test_what_needs_attention_is_in_the_part_that_changes(admin: httpx.Asy
     assert "There are dead letters" in part
     assert page.count("Needs attention") == 1
     assert page.index('id="live"') < page.index("Needs attention")
+
+
+async def test_a_type_and_a_user_are_not_looked_up_together(admin: httpx.AsyncClient) -> None:
+    """No index finds them: the page shows the user's, of every type, and says so."""
+    both = (await admin.get("/console/events?tenant=acme&type=job.failed&user=ada")).text
+    user = (await admin.get("/console/events?tenant=acme&user=ada")).text
+
+    assert "Choose a type or a user" in both
+    assert "Choose a type or a user" not in user
+    assert "id=event-1" in both
 
 
 async def test_a_message_that_was_set_aside_is_the_answer(

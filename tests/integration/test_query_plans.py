@@ -146,8 +146,20 @@ READS: dict[str, tuple[Call, str]] = {
         "inbox_by_seq (tenant_id=? AND user_id=?)",
     ),
     "inbox below": (
-        lambda w: w.inbox.page("acme", "ada", state="read", after=None, below=9, limit=5),
+        lambda w: w.inbox.page("acme", "ada", state=None, after=None, below=9, limit=5),
         "inbox_by_seq (tenant_id=? AND user_id=? AND seq<?)",
+    ),
+    "inbox by state": (
+        lambda w: w.inbox.page("acme", "ada", state="unread", after=None, limit=5),
+        "inbox_by_state (tenant_id=? AND user_id=? AND state=?)",
+    ),
+    "inbox by state, below": (
+        lambda w: w.inbox.page("acme", "ada", state="archived", after=None, below=9, limit=5),
+        "inbox_by_state (tenant_id=? AND user_id=? AND state=? AND seq<?)",
+    ),
+    "inbox by state, after": (
+        lambda w: w.inbox.page("acme", "ada", state="read", after=1, limit=5),
+        "inbox_by_state (tenant_id=? AND user_id=? AND state=? AND seq>?)",
     ),
     "inbox after": (
         lambda w: w.inbox.page("acme", "ada", state=None, after=1, limit=5),
