@@ -24,6 +24,10 @@ SETTINGS = {
 }
 WITHIN_S = 30
 
+BRIEF = httpx.Limits(keepalive_expiry=2)
+"""The hub closes a connection that rests for five seconds; the client must not send on it then,
+and by default keeps it for just as long."""
+
 # As identity and payment providers make them: long, and nothing in them to break a line at.
 LONG_TENANT = "huntaze-production-europe-west-00036"
 LONG_USER = "auth0|64f1c2d3e4b5a6978877665544332211"
@@ -138,7 +142,7 @@ def console_world(data: Path) -> Iterator[ConsoleWorld]:
     with (
         receiving() as receiver,
         hub_process(data, SETTINGS) as hub,
-        httpx.Client(base_url=hub.url, headers=hub.admin, timeout=30) as api,
+        httpx.Client(base_url=hub.url, headers=hub.admin, timeout=30, limits=BRIEF) as api,
     ):
         world = ConsoleWorld(hub, api, receiver, "", "", "")
         _furnish(world)
