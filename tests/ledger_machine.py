@@ -351,7 +351,15 @@ class LedgerMachine(RuleBasedStateMachine):
         except Conflict:
             assert before.state in ("delivered", "skipped") or before.claimed
         else:
-            assert (again.round, again.attempt) == (before.round + 1, 0)
+            # What is due and untried already, in nobody's hands, is no sooner by another round.
+            now = self._world.clock.now()
+            waits = (
+                before.attempt == 0
+                and not before.claimed
+                and before.due_at is not None
+                and before.due_at <= now < before.deadline
+            )
+            assert (again.round, again.attempt) == (before.round + (not waits), 0)
 
     # ---------------------------------------------------------------- time
 
