@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from notifications.deliveries import Delivered, Failed
+from notifications.deliveries import Delivered, Delivery, Failed
 from notifications.directory import EndpointState
 from notifications.errors import Conflict
 from notifications.retries import DAY, SECOND
@@ -228,9 +228,12 @@ async def test_retrying_twice_is_retrying_once(parking: Parking) -> None:
     await parking.heart.until_states(exhausted=1)
     parking.sender.answer = Delivered(status=200)
     both = await asyncio.gather(
-        *(parking.heart.upkeep.retry("acme", number(parking)) for _ in range(2))
+        *(parking.heart.upkeep.retry("acme", number(parking)) for _ in range(2)),
+        return_exceptions=True,
     )
-    assert [again.round for again in both if again] == [2, 2]
+    # The second may come so late that it is delivered: then there is nothing to retry.
+    begun = [again for again in both if not isinstance(again, Conflict)]
+    assert {again.round for again in begun if isinstance(again, Delivery)} == {2}
     await parking.heart.until_states(delivered=1)
     assert parking.delivery() == ("delivered", None, 2, 1)
     assert len(parking.sender.posts) == 2
