@@ -143,13 +143,12 @@ def buried(job: Job, *, expired: bool, now: int) -> Change | None:
 
 def end(job: Job, how: Succeeded | Failed | Cancelled | Expired, *, now: int) -> Change:
     """The end of a job, and the one event that tells of it."""
-    ran = now - job.run_at if job.run_at is not None and job.state is State.RUNNING else 0
     ended = replace(
         job,
         state=_STATES[type(how)],
         finished_at=now,
         claimed_until=None,
-        run_ms=job.run_ms + max(ran, 0),
+        run_ms=_ran(job, now),
         progress=100 if isinstance(how, Succeeded) else job.progress,
         result=how.result if isinstance(how, Succeeded) else None,
         error=_error(how),
@@ -179,13 +178,19 @@ def _overdue(job: Job, now: int) -> Change | None:
     return end(job, Expired(), now=now) if now >= job.deadline else None
 
 
+def _ran(job: Job, now: int) -> int:
+    """How long it ran in all, ms, with the run that ends now."""
+    if job.run_at is None or job.state is not State.RUNNING:
+        return job.run_ms
+    return job.run_ms + max(now - job.run_at, 0)
+
+
 def _retrying(job: Job, failure: Failure, due_at: int, *, now: int, table: RetryTable) -> Change:
-    ran = now - job.run_at if job.run_at is not None else 0
     waits = replace(
         job,
         state=State.RETRYING,
         claimed_until=None,
-        run_ms=job.run_ms + max(ran, 0),
+        run_ms=_ran(job, now),
         due_at=due_at,
         wake_at=due_at + LOST_MS,
         error=failure,

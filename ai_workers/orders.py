@@ -12,10 +12,9 @@ from typing import Any
 import orjson
 
 from ai_workers.jobs import Job, Order
-from notifications import json_limits
 from notifications.bus.topology import JOB_TYPE
 from notifications.errors import FieldError, InvalidInput, RejectedMessage
-from notifications.events import MAX_EVENT_BYTES, is_tenant_id, is_user_id
+from notifications.events import MAX_EVENT_BYTES, decode_body, is_tenant_id, is_user_id
 from notifications.messages import Message
 
 MAX_BYTES = MAX_EVENT_BYTES
@@ -72,15 +71,7 @@ def read_message(message: Message) -> Order:
 
 
 def _decoded(body: bytes) -> Mapping[str, Any]:
-    if len(body) > MAX_BYTES:
-        raise RejectedMessage("too-large", f"{len(body)} bytes, at most {MAX_BYTES}")
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise RejectedMessage("not-json", str(error)) from error
-    complaint = json_limits.complaint(body, document)
-    if complaint is not None:
-        raise RejectedMessage("not-json", complaint)
+    document = decode_body(body)
     if not isinstance(document, dict):
         raise RejectedMessage("envelope", "a job is a JSON object")
     return document

@@ -61,7 +61,7 @@ class Prompts:
             lstrip_blocks=True,
         )
         self._templates = {
-            (locale, part): _compiled(environment, folder / f"{locale}.{part}.txt")
+            (locale, part): compiled(environment, folder / f"{locale}.{part}.txt")
             for locale in LOCALES
             for part in ("system", "user")
         }
@@ -104,7 +104,12 @@ def shipped_prompts(job_type: str) -> Prompts:
     return Prompts(TEMPLATES / "prompts" / job_type)
 
 
-def _compiled(environment: jinja2.Environment, path: Path) -> jinja2.Template:
+def compiled(environment: jinja2.Environment, path: Path) -> jinja2.Template:
+    """A template, compiled.
+
+    Raises:
+        ConfigurationError: It is wrong or cannot be read; names it.
+    """
     try:
         return environment.from_string(path.read_text(encoding="utf-8"))
     except jinja2.TemplateSyntaxError as error:

@@ -1,4 +1,4 @@
-"""What the workers that ask about text have in common."""
+"""What the workers have in common that ask about text; schemas are everybody's."""
 
 import copy
 from collections.abc import Mapping, Sequence

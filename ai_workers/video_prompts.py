@@ -15,6 +15,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ai_workers.media import Footage
+from ai_workers.prompts import LOCALES, compiled
 from notifications.errors import ConfigurationError
 from notifications.text import clean, one_line, shorten
 
@@ -67,10 +68,10 @@ class VideoPrompts:
         self._templates: dict[tuple[str, str], jinja2.Template] = {}
         for path in sorted(folder.glob("*.txt")):
             locale, _, part = path.stem.partition(".")
-            self._templates[locale, part] = _compile(environment, path)
+            self._templates[locale, part] = compiled(environment, path)
         missing = [
             f"{locale}.{part}.txt"
-            for locale in ("en", "fr")
+            for locale in LOCALES
             for part in _PARTS
             if (locale, part) not in self._templates
         ]
@@ -110,12 +111,3 @@ def _finalize(value: object) -> object:
     if isinstance(value, _Lines | int | jinja2.Undefined):
         return value
     raise jinja2.TemplateRuntimeError(f"a value of type {type(value).__name__} is not for a prompt")
-
-
-def _compile(environment: jinja2.Environment, path: Path) -> jinja2.Template:
-    try:
-        return environment.from_string(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
-    except jinja2.TemplateSyntaxError as error:
-        raise ConfigurationError(f"{path}, line {error.lineno}: {error.message}") from error

@@ -201,6 +201,19 @@ def decode_message(body: bytes, *, now: datetime) -> Event:
     Raises:
         RejectedMessage: It can never be read, with the reason.
     """
+    document = decode_body(body)
+    try:
+        return read_event(document, tenant_id=None, now=now)
+    except InvalidEvent as error:
+        raise RejectedMessage("envelope", str(error)) from error
+
+
+def decode_body(body: bytes) -> Any:
+    """The JSON in a bus message that anybody may have sent.
+
+    Raises:
+        RejectedMessage: It is too large, none, or cannot be kept as it was sent.
+    """
     if len(body) > MAX_EVENT_BYTES:
         raise RejectedMessage("too-large", f"{len(body)} bytes, at most {MAX_EVENT_BYTES}")
     try:
@@ -210,10 +223,7 @@ def decode_message(body: bytes, *, now: datetime) -> Event:
     complaint = json_limits.complaint(body, document)
     if complaint is not None:
         raise RejectedMessage("not-json", complaint)
-    try:
-        return read_event(document, tenant_id=None, now=now)
-    except InvalidEvent as error:
-        raise RejectedMessage("envelope", str(error)) from error
+    return document
 
 
 def _encode(event: Event) -> bytes:

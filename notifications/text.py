@@ -9,6 +9,7 @@ import re
 MAX_URL = 2048
 
 _BREAKS = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_CONTROLS = re.compile("[\x00-\x1f\x7f]")
 _SPACES = re.compile(r"[ \t\n]+")
 _UNWANTED = re.compile(
     "["
@@ -21,6 +22,11 @@ _UNWANTED = re.compile(
 )
 _ABSOLUTE = re.compile(r"https?://[^\s/?#\\@<>\"'`]+(?:[/?#][^\s\\<>\"`]*)?", re.IGNORECASE)
 _PATH = re.compile(r"/(?!/)[^\s\\<>\"`]*")
+
+
+def has_controls(text: str) -> bool:
+    """Whether an ASCII control character is in it."""
+    return _CONTROLS.search(text) is not None
 
 
 def clean(text: str) -> str:

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
 from aiohttp.abc import AbstractResolver
 
 from ai_workers.download import Downloader, DownloadLimits
 from ai_workers.media import Footage, read_video
 from ai_workers.media_limits import MediaLimits
 from ai_workers.ports import Image, JobFailed, Question, Run
+from ai_workers.text_work import result_schema
 from ai_workers.video_answers import answer_schema, result_of
 from ai_workers.video_prompts import VideoPrompts, Wanted
 from notifications.ports import Dice
 from notifications.settings import Settings
-from notifications.shipped import SCHEMAS, TEMPLATES
+from notifications.shipped import TEMPLATES
 from notifications.timing import SystemDice
 
 JOB_TYPE = "video.analysis"
@@ -66,7 +66,7 @@ class VideoAnalysisWorker:
         self._downloader = Downloader(self._settings.download, resolver=resolver)
         self._room = asyncio.Semaphore(self._settings.at_once)
         self._prompts = VideoPrompts(TEMPLATES / "prompts" / JOB_TYPE)
-        result = orjson.loads((SCHEMAS / "jobs" / JOB_TYPE / "v1.result.json").read_bytes())
+        result = result_schema(JOB_TYPE)
         self._schema = answer_schema(result)
         self._kinds = result["properties"]["safety"]["items"]["properties"]["kind"]["enum"]
 

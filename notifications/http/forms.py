@@ -1,7 +1,6 @@
 """What bodies, queries and answers are made of. Pydantic ends here: inside there are values."""
 
 import difflib
-import re
 from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -18,11 +17,10 @@ from starlette.datastructures import QueryParams
 from notifications.errors import FieldError, InvalidInput, NotFound
 from notifications.events import is_user_id
 from notifications.http.auth import principal_of
-from notifications.text import clean, shorten
+from notifications.text import clean, has_controls, shorten
 
 MAX_ERRORS = 50
 _SHOWN = 64
-_CONTROLS = re.compile("[\x00-\x1f\x7f]")
 
 
 class Body(BaseModel):
@@ -196,7 +194,7 @@ def check_query(sent: QueryParams, asked: Collection[str]) -> None:
             errors.append(FieldError("", f"there is no query parameter {shown!r} here; {guess}"))
         elif count > 1:
             errors.append(FieldError("", f"the query parameter {name} is there {count} times"))
-        elif _CONTROLS.search(sent[name]):
+        elif has_controls(sent[name]):
             detail = f"the query parameter {name} must not contain control characters"
             errors.append(FieldError("", detail))
     if errors:

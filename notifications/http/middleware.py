@@ -1,6 +1,5 @@
 """What every answer goes through."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,6 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from notifications.http.problems import Refused, log_fault, problem_of
+from notifications.text import has_controls
 
 Requests = Counter[tuple[str, str, int]]
 """Requests by method, route and status."""
@@ -16,7 +16,6 @@ Requests = Counter[tuple[str, str, int]]
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _MAKING = frozenset(("PUT",))
 _NOWHERE = "-"
-_CONTROLS = re.compile("[\x00-\x1f\x7f]")
 
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -42,7 +41,7 @@ class Envelope:
             return
 
         # A route's pattern would end before a line break, and find what is named without it.
-        app = _nowhere if _CONTROLS.search(scope["path"]) else self._app
+        app = _nowhere if has_controls(scope["path"]) else self._app
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":

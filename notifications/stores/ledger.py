@@ -48,7 +48,7 @@ class SqlLedger:
         self._numbers = numbers
         self._dice = dice
         self._switches: Switches | None = None
-        self._accepting: Batch[arrivals.Offer, Accepted] = Batch(self._accept)
+        self._accepting: Batch[arrivals.Offer, Accepted] = Batch(self.accept_within)
         self._recording: Batch[Record, Sequence[Written]] = Batch(self._record)
 
     async def release_claims(self) -> None:
@@ -69,12 +69,6 @@ class SqlLedger:
         """See `ports.Ledger.accept`."""
         offers = [(event, carried, send) for event, carried in zip(events, channels, strict=True)]
         return await self._database.submit(self._accepting, offers)
-
-    def _accept(self, tx: Transaction, offers: Sequence[arrivals.Offer]) -> list[Accepted]:
-        answers, messages = arrivals.accept(tx, offers, self._numbers)
-        if messages:
-            self._outbox.put(tx, messages)
-        return answers
 
     async def look(
         self, messages: Sequence[tuple[str, str]], channel: Channel
@@ -98,7 +92,7 @@ class SqlLedger:
         if self._switches is not None:
             known = [result for result, ok in zip(results, written, strict=True) if ok]
             if offers := self._switches.note(tx, known):
-                self._accept(tx, offers)
+                self.accept_within(tx, offers)
         drains.lock(tx, records)
         drains.write_health(tx, [health for record in records for health in record.health])
         self.wake(tx, drains.wakes_of(tx, records))
@@ -131,7 +125,10 @@ class SqlLedger:
         Where others write at the same time, the caller's own rows are locked before: every
         transaction then takes its locks in one order.
         """
-        return self._accept(tx, offers)
+        answers, messages = arrivals.accept(tx, offers, self._numbers)
+        if messages:
+            self._outbox.put(tx, messages)
+        return answers
 
     def wake(self, tx: Transaction, wakes: Mapping[str, int]) -> None:
         """Schedule drains, save where an earlier one is on its way."""
