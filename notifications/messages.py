@@ -24,6 +24,11 @@ class Message:
         content_type: Or None.
         due_at: When it becomes visible; None is at once.
         decoded: What the publisher in this process already knows of the event in `body`.
+        wire: The bare AMQP message that a client of the door sent, all sections from its
+            properties on: it goes out of the door again as it came in. None where the hub itself
+            made the message, or it came from Service Bus.
+        system: What rules see of its system properties beyond id, subject and content type, by
+            their names in Service Bus's SQL, e.g. `CorrelationId`; None where there is nothing.
     """
 
     id: str
@@ -33,6 +38,8 @@ class Message:
     content_type: str | None = "application/json"
     due_at: int | None = None
     decoded: Known | None = field(default=None, compare=False, repr=False)
+    wire: bytes | None = field(default=None, repr=False)
+    system: Mapping[str, PropertyValue] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

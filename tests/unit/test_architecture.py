@@ -24,6 +24,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.failing",
         "notifications.replays",
         "notifications.messages",
+        "notifications.broker",
         "notifications.records",
         "notifications.ports",
         "notifications.dead_letters",
