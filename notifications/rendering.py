@@ -231,9 +231,7 @@ class Renderer:
 # ------------------------------------------------------------------ choosing and compiling
 
 
-def _choose(
-    templates: Container[tuple[str, str]], kind: str, event_type: str, locale: str
-) -> str:
+def _choose(templates: Container[tuple[str, str]], kind: str, event_type: str, locale: str) -> str:
     """The language that there is a template in, the user's own before others."""
     for each in (locale, *_FALLBACKS):
         if (event_type, each) in templates:

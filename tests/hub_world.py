@@ -3,13 +3,11 @@
 import asyncio
 import ipaddress
 import re
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,8 @@ from notifications.bootstrap import LocalHub, open_local_hub
 from notifications.events import Event, read_event
 from notifications.owner import own
 from notifications.settings import Secrets, Settings
-from notifications.stores.migrate import migrate
 from tests.job_workers import extension
+from tests.new_file import new_file
 from tests.postgres_server import migrated_database
 
 ADMIN_KEY = "an-admin-key-that-opens-everything-0001"
@@ -82,15 +80,6 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-@lru_cache
-def _migrated() -> bytes:
-    """A database of this release, made once: migrating takes most of the time of a start."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "hub.db"
-        migrate(path)
-        return path.read_bytes()
-
-
 STORES = ("sqlite", "postgresql")
 
 
@@ -106,7 +95,7 @@ async def hub_world(data: Path, **changes: Any) -> AsyncIterator[World]:
     settings = replace(SETTINGS, **changes)
     with own(data) as folder:
         if not folder.database.exists():
-            folder.database.write_bytes(_migrated())
+            new_file(folder.database)
         beside = extension(data / "schemas")
         async with open_local_hub(settings, SECRETS, folder, extension=beside) as hub:
             app = create_app(hub)

@@ -23,7 +23,7 @@ WITHIN_S = 60
 async def test_every_answered_event_is_delivered_though_the_hub_is_killed_three_times(
     tmp_path: Path, seed: int
 ) -> None:
-    """Three kill -9 under thousands of publishes lose no answered event, invent none, and audit clean."""
+    """Three kill -9 under load lose no answered event, invent none, and leave a clean audit."""
     dice = random.Random(seed)
     receiver = Receiver()
     runner, url = await receiver.start()
