@@ -96,7 +96,8 @@ async def furnish(world: World, tenant: str, *, url: str) -> Things:
         if operation.has_id and operation.answers("201", "202"):
             await _make(world, operation, headers, user=user, ids=things.ids, body=own)
     things = Things(tenant, user, *await _found(world, headers, user))
-    await until(lambda: _at_rest(world, things), f"all that {tenant} began")
+    # Not as often as it could be: each time all that there is of it is read.
+    await until(lambda: _at_rest(world, things), f"all that {tenant} began", every_s=0.1)
     return things
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import jsonschema_rs
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from notifications.api import create_app
 from notifications.bootstrap import LocalHub, open_local_hub
@@ -80,6 +81,8 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
+_made: dict[frozenset[tuple[str, ...]], "Promises"] = {}
+
 STORES = ("sqlite", "postgresql")
 
 
@@ -99,13 +102,23 @@ async def hub_world(data: Path, **changes: Any) -> AsyncIterator[World]:
         beside = extension(data / "schemas")
         async with open_local_hub(settings, SECRETS, folder, extension=beside) as hub:
             app = create_app(hub)
-            promises = Promises(app.openapi())
+            promises = _promises(app)
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(app),
                 base_url=BASE_URL,
                 event_hooks={"response": [promises.check]},
             ) as http:
                 yield World(hub=hub, app=app, http=http)
+
+
+def _promises(app: FastAPI) -> "Promises":
+    """Those of an application, made once for all with the same routes: it takes long."""
+    routes = frozenset(
+        (route.path, *sorted(route.methods)) for route in app.routes if isinstance(route, APIRoute)
+    )
+    if routes not in _made:
+        _made[routes] = Promises(app.openapi())
+    return _made[routes]
 
 
 class Promises:
@@ -170,11 +183,15 @@ def event(event_id: str = "event-1", **changes: Any) -> Event:
 
 
 async def until(
-    condition: Callable[[], Awaitable[Any]], what: str, *, within_s: float = 15.0
+    condition: Callable[[], Awaitable[Any]],
+    what: str,
+    *,
+    within_s: float = 15.0,
+    every_s: float = 0.01,
 ) -> Any:
     """Wait until a condition gives something true, and give that."""
     give_up = time.monotonic() + within_s
     while not (found := await condition()):
         assert time.monotonic() < give_up, f"waited {within_s} s for {what}"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(every_s)
     return found
