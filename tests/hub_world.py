@@ -126,10 +126,12 @@ class Promises:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
-        self._paths = {
+        paths = {
             re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(path))): operations
             for path, operations in document["paths"].items()
         }
+        self._paths = sorted(paths.items(), key=lambda each: each[0].pattern.count(".+"))
+        self._compiled: dict[int, jsonschema_rs.Validator] = {}
 
     async def check(self, response: httpx.Response) -> None:
         """An answer of a known operation is one of those it documents, in status and in form."""
@@ -148,15 +150,19 @@ class Promises:
         assert media_type in content, f"{where}: {media_type} is not documented"
         schema = content[media_type].get("schema")
         if schema and media_type.endswith("json"):
+            self._validator(schema).validate(response.json())
+
+    def _validator(self, schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
+        found = self._compiled.get(id(schema))  # it is a part of the document, and stays
+        if found is None:
             whole = {**schema, "components": self._document["components"]}
-            jsonschema_rs.validator_for(whole).validate(response.json())
+            found = self._compiled[id(schema)] = jsonschema_rs.validator_for(whole)
+        return found
 
     def _operation(self, request: httpx.Request) -> Mapping[str, Any] | None:
         fitting = (
             operations[request.method.lower()]
-            for path, operations in sorted(
-                self._paths.items(), key=lambda each: each[0].pattern.count(".+")
-            )
+            for path, operations in self._paths
             if path.fullmatch(request.url.path) and request.method.lower() in operations
         )
         return next(fitting, None)
