@@ -271,6 +271,7 @@ async def test_a_query_that_is_not_right_is_refused(world: World, row: Row) -> N
         ("DELETE", f"{ENDPOINTS}/{{}}"),
         ("DELETE", "/v1/api-keys/{}"),
         ("GET", "/v1/users/{}"),
+        ("GET", "/v1/tenants/{}"),
     ],
 )
 async def test_an_id_that_is_none_names_nothing(world: World, method: str, path: str) -> None:
