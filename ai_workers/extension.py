@@ -8,13 +8,17 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from ai_workers import http, http_figures
+from ai_workers.announcing import Announcing
 from ai_workers.answering import OpenAsking, open_asking
+from ai_workers.consequences import Consequences
 from ai_workers.figures import SqlFigures
 from ai_workers.job_types import JobTypes, Tables, configured, shipped_workers
 from ai_workers.ports import JobWorker
 from ai_workers.runner import Runner
 from ai_workers.services import JobServices
+from ai_workers.spending import SqlSpending
 from ai_workers.store import SqlJobs
+from ai_workers.tally import JobTally
 from ai_workers.upkeep import DeadJobs, SqlJobUpkeep
 from notifications.bus.topology import JOB_SUBSCRIPTIONS, JOBS_TOPIC
 from notifications.extensions import Parts, Running
@@ -59,12 +63,13 @@ class AiWorkers:
         settings = parts.settings
         tables = Tables(video=settings.retry_video, light=settings.retry_light)
         types = JobTypes.load(configured(self._workers, settings), self._schemas, tables)
+        announcing = Announcing(parts.catalogue, parts.ledger)
+        spending, tally = SqlSpending(parts.database, announcing), JobTally()
         store = SqlJobs(
             parts.database,
             types,
-            parts.catalogue,
-            ledger=parts.ledger,
-            outbox=parts.outbox,
+            Consequences(announcing, spending, tally, outbox=parts.outbox),
+            spending,
             numbers=parts.numbers,
             dice=parts.dice,
         )
@@ -98,6 +103,7 @@ class AiWorkers:
                 numbers=parts.numbers,
                 clock=parts.clock,
                 cancel=runner.cancel,
+                metrics=tally.metrics,
             )
             yield Running(
                 guards=guards,
@@ -105,6 +111,7 @@ class AiWorkers:
                     "jobsBuried": dead.bury,
                     "jobsExpired": upkeep.expire,
                     "jobsWoken": upkeep.wake,
+                    "budgetsTold": spending.tell,
                     "jobsForgotten": upkeep.forget,
                 },
                 mount=partial(_mount, services=services),
@@ -113,5 +120,6 @@ class AiWorkers:
 
 def _mount(app: FastAPI, services: JobServices) -> None:
     app.state.jobs = services
+    app.state.metrics.append(services.metrics)
     for router in ROUTERS:
         app.router.routes.extend(router.routes)

@@ -10,12 +10,12 @@ from notifications.http.forms import TenantOrAll, View
 from notifications.http.routing import KeyRoute
 from notifications.retries import DAY
 from notifications.stores.codes import day_of
+from notifications.tenants import NANO
 
 router = APIRouter(prefix="/v1/metrics", tags=["jobs"], route_class=KeyRoute)
 
 USUAL_DAYS = 30
 MOST_FIGURES = 5_000
-_NANO = 1_000_000_000
 
 Day = Annotated[
     str | None,
@@ -88,7 +88,7 @@ def _out(figure: Figure) -> FigureOut:
         failures=figure.failures,
         input_tokens=figure.input_tokens,
         output_tokens=figure.output_tokens,
-        cost_usd=figure.cost_nano_usd / _NANO,
+        cost_usd=figure.cost_nano_usd / NANO,
         queue_ms=_percentiles(figure.queue),
         run_ms=_percentiles(figure.run),
     )

@@ -68,6 +68,8 @@ def metrics_of(job: Job) -> dict[str, Any]:
         "queue_ms": job.queue_ms,
         "run_ms": job.run_ms,
         "finished_at": job.finished_at,
+        "look_at": job.finished_at,
+        "rolled": 0,
     }
 
 

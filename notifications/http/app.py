@@ -90,6 +90,7 @@ def build_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.gate = Gate(services)
     app.state.requests = requests
+    app.state.metrics = []  # what else the host counts, as `exposition.Metrics`
     app.state.sessions = Sessions(
         services.admin_keys, services.console.secrets, services.clock, services.dice
     )

@@ -81,7 +81,7 @@ def _tenant(row: Any) -> Tenant:
 
 
 _TENANT = sa.select(tables.tenants).where(tables.tenants.c.tenant_id == sa.bindparam("tenant"))
-_THERE: sa.Select[tuple[int]] = sa.select(sa.literal_column("1", sa.Integer)).where(
+_THERE: sa.Select[int] = sa.select(sa.literal_column("1", sa.Integer)).where(
     sa.or_(
         *(
             sa.exists().where(table.c.tenant_id == sa.bindparam("tenant"))
