@@ -10,7 +10,9 @@ from fastapi import FastAPI
 from ai_workers import http, http_figures
 from ai_workers.announcing import Announcing
 from ai_workers.answering import OpenAsking, open_asking
+from ai_workers.arrivals import SqlArrivals
 from ai_workers.consequences import Consequences
+from ai_workers.days import SqlDays
 from ai_workers.figures import SqlFigures
 from ai_workers.job_types import JobTypes, Tables, configured, shipped_workers
 from ai_workers.ports import JobWorker
@@ -77,6 +79,7 @@ class AiWorkers:
             await store.release()
         keep = settings.retention_days * DAY
         upkeep = SqlJobUpkeep(parts.database, store, keep=keep)
+        arrivals, days = SqlArrivals(parts.database), SqlDays(parts.database, parts.clock)
         dead = DeadJobs(parts.dead_letters, upkeep, types, [each.subscription for each in types])
         async with self._asking(parts) as asking:
             outage = Outage(parts.clock)
@@ -112,7 +115,10 @@ class AiWorkers:
                     "jobsExpired": upkeep.expire,
                     "jobsWoken": upkeep.wake,
                     "budgetsTold": spending.tell,
+                    "jobsLookedFor": arrivals.look,
+                    "jobDaysRolled": days.roll,
                     "jobsForgotten": upkeep.forget,
+                    "jobDaysForgotten": days.forget,
                 },
                 mount=partial(_mount, services=services),
             )

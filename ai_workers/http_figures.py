@@ -45,6 +45,7 @@ class FigureOut(View):
     cost_usd: float
     queue_ms: PercentilesOut
     run_ms: PercentilesOut
+    deliver_ms: PercentilesOut
 
 
 class FiguresOut(View):
@@ -61,7 +62,8 @@ async def job_metrics(
     until: Day = None,
     job_type: Annotated[str | None, Query(alias="jobType", max_length=64)] = None,
 ) -> FiguresOut:
-    """By day, type and model; of the last thirty days where none are named.
+    """By day, type and model; of the last thirty days where none are named. `deliverMs` is from a
+    job's end to the first toast or webhook that told of it, and known within minutes.
 
     With the admin's key and no tenant: everybody's. At most 5,000 figures; ask for fewer days
     where there are more.
@@ -91,6 +93,7 @@ def _out(figure: Figure) -> FigureOut:
         cost_usd=figure.cost_nano_usd / NANO,
         queue_ms=_percentiles(figure.queue),
         run_ms=_percentiles(figure.run),
+        deliver_ms=_percentiles(figure.deliver),
     )
 
 

@@ -138,6 +138,7 @@ class Figure:
         cost_nano_usd: Billionths of a US dollar.
         queue: From acceptance to the first run.
         run: Spent running.
+        deliver: From the end to the first toast or webhook that told of it.
     """
 
     tenant_id: str
@@ -151,6 +152,7 @@ class Figure:
     cost_nano_usd: int
     queue: Percentiles
     run: Percentiles
+    deliver: Percentiles
 
 
 class Figures(Protocol):

@@ -98,6 +98,11 @@ def progress_event(job: Job, number: int, step: str, *, now: int) -> Event:
     return event_of(job, f"progress.{job.run}.{number}", now, **told)
 
 
+def end_id(job_id: str) -> str:
+    """The id of the event that tells of a job's end."""
+    return f"{job_id}.end"
+
+
 def is_progress(event: Event) -> bool:
     """Whether it tells how far a run is, and of no other state."""
     return event.type == _PROGRESS
