@@ -61,7 +61,7 @@ def _row(job: Any, legs: Sequence[Any] | None, now: int) -> dict[str, Any]:
         "b_tenant": job.tenant_id,
         "b_id": job.job_id,
         "b_ms": None if arrived is None else max(arrived - job.finished_at, 0),
-        "b_at": now + max(age, MINUTE) if waits else None,
+        "b_at": min(now + max(age, MINUTE), job.finished_at + GIVEN_UP_MS) if waits else None,
     }
 
 

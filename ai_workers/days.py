@@ -55,7 +55,7 @@ class SqlDays:
             query["limit"] = min(TOGETHER, limit - rolled)
             found = await self._database.read(lambda c: c.execute(_OVER, query).all())
             for row in found:
-                of = {"tenant": row.tenant_id, "day": row.day}
+                of = {"b_tenant": row.tenant_id, "b_day": row.day}
                 await self._database.write(partial(_roll, of=of))
             rolled += len(found)
             if len(found) < query["limit"]:
@@ -123,11 +123,11 @@ _OVER = (
     )
     .limit(_b("limit"))
 )
-_OF = (_m.tenant_id == _b("tenant"), _m.day == _b("day"))
+_OF = (_m.tenant_id == _b("b_tenant"), _m.day == _b("b_day"))
 _MARK = sa.update(job_metrics).where(*_OF, _NOT_ROLLED).values(rolled=1)
 _FIGURES = adding_up(_OF)
 _CLEAR = sa.delete(job_days).where(
-    job_days.c.tenant_id == _b("tenant"), job_days.c.day == _b("day")
+    job_days.c.tenant_id == _b("b_tenant"), job_days.c.day == _b("b_day")
 )
 _FORGET_DAYS = _a_page(job_days, job_days.c.day < _b("oldest"))
 _FORGET_MONTHS = _a_page(job_spending, job_spending.c.month < _b("oldest"))
