@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ai_workers.arrivals import GIVEN_UP_MS
-from ai_workers.figures import SHARES, adding_up
+from ai_workers.figures import NOT_ROLLED, SHARES, adding_up
 from ai_workers.tables import job_days, job_metrics, job_spending
 from notifications.database import Database, Transaction
 from notifications.ports import Clock
@@ -99,32 +99,28 @@ def _a_page(table: sa.Table, before: sa.ColumnElement[bool]) -> Any:
     return sa.delete(table).where(sa.tuple_(*keys).in_(page)).returning(table.c.tenant_id)
 
 
-_m, _o = job_metrics.c, job_metrics.alias("other").c
-_b = sa.bindparam
-# Written out: a parameter would hide the partial indexes from the planner.
-_NOT_ROLLED = _m.rolled == sa.literal_column("0")
+_m, _b = job_metrics.c, sa.bindparam
 _past = (
     sa.select(_m.tenant_id, _m.day)
-    .where(_NOT_ROLLED, _m.day < _b("today"))
+    .where(NOT_ROLLED, _m.day < _b("today"))
     .distinct()
     .subquery("past")
 )
+# Read once, not for each day: without statistics SQLite would go through all that a tenant has.
+_sought = sa.select(_m.tenant_id, _m.day).where(_m.look_at > 0)
 _OVER = (
     sa.select(_past.c.tenant_id, _past.c.day)
     .where(
         sa.or_(
             _past.c.day < _b("late"),
-            ~sa.exists().where(
-                _o.tenant_id == _past.c.tenant_id,
-                _o.day == _past.c.day,
-                _o.look_at.is_not(None),
-            ),
+            sa.tuple_(_past.c.tenant_id, _past.c.day).not_in(_sought),
         )
     )
     .limit(_b("limit"))
 )
-_OF = (_m.tenant_id == _b("b_tenant"), _m.day == _b("b_day"))
-_MARK = sa.update(job_metrics).where(*_OF, _NOT_ROLLED).values(rolled=1)
+# A range of one day: to SQLite the tenant alone, by the primary key, looks as good as an equal day.
+_OF = (_m.tenant_id == _b("b_tenant"), _m.day.between(_b("b_day"), _b("b_day")))
+_MARK = sa.update(job_metrics).where(*_OF, NOT_ROLLED).values(rolled=1)
 _FIGURES = adding_up(_OF)
 _CLEAR = sa.delete(job_days).where(
     job_days.c.tenant_id == _b("b_tenant"), job_days.c.day == _b("b_day")

@@ -33,24 +33,26 @@ class SqlFigures:
     ) -> Sequence[Figure]:
         """See `keeping.Figures.by_day`."""
 
-        def wanted(table: sa.FromClause) -> list[sa.ColumnElement[bool]]:
+        def days(table: sa.FromClause) -> list[sa.ColumnElement[bool]]:
             found = [table.c.day >= since, table.c.day <= until]
-            if tenant_id is not None:
-                found.append(table.c.tenant_id == tenant_id)
-            if job_type is not None:
-                found.append(table.c.job_type == job_type)
-            return found
+            return found if tenant_id is None else [*found, table.c.tenant_id == tenant_id]
 
-        # Both by the same snapshot: a tenant's day is in one of the two.
-        open_days = sa.select(_m.tenant_id, _m.day).where(*wanted(job_metrics), _NOT_ROLLED)
-        of_rows = adding_up(wanted(job_metrics), open_days.distinct().subquery()).limit(limit)
+        def wanted(table: sa.FromClause) -> list[sa.ColumnElement[bool]]:
+            found = days(table)
+            return found if job_type is None else [*found, table.c.job_type == job_type]
+
+        # Of whatever type: a day that is not wholly in its figures is read from its rows.
+        still_open = sa.select(_m.tenant_id, _m.day).where(*days(job_metrics), NOT_ROLLED)
+        still_open = still_open.distinct()
+        of_rows = adding_up(wanted(job_metrics), still_open.subquery()).limit(limit)
         of_days = (
             sa.select(job_days)
-            .where(*wanted(job_days), ~_is_open)
+            .where(*wanted(job_days), sa.tuple_(_d.tenant_id, _d.day).not_in(still_open))
             .order_by(_d.day.desc(), _d.tenant_id, _d.job_type, _d.model)
             .limit(limit)
         )
 
+        # Both on the same snapshot: a tenant's day is in one of the two.
         def read(connection: sa.Connection) -> list[Figure]:
             return [_figure(row) for each in (of_rows, of_days) for row in connection.execute(each)]
 
@@ -136,12 +138,6 @@ def _figure(row: sa.Row[Any]) -> Figure:
 
 
 _m, _d = job_metrics.c, job_days.c
-_others = job_metrics.alias("others").c
 # Written out: a parameter would hide the partial index from the planner.
-_NOT_ROLLED = _m.rolled == sa.literal_column("0")
-_is_open = sa.exists().where(
-    _others.tenant_id == _d.tenant_id,
-    _others.day == _d.day,
-    _others.rolled == sa.literal_column("0"),
-)
-"""Whether something of a tenant's day is not in the day's own figures."""
+NOT_ROLLED = _m.rolled == sa.literal_column("0")
+"""What is not in its day's figures."""

@@ -15,7 +15,7 @@ from notifications.records import Route
 from notifications.retries import DAY, HOUR, MINUTE
 from notifications.routing import event_message
 from tests.heart_world import STORES
-from tests.job_workers import COST, usage
+from tests.job_workers import CHAT, COST, VIDEO, usage
 from tests.job_world import TENANT, JobWorld, document, job_world, order
 
 _ARRIVED = (
@@ -173,7 +173,7 @@ async def test_a_day_that_is_over_reads_the_same_from_its_figures(world: JobWorl
     assert both[1].cost_nano_usd == 3 * COST
     assert both[1].deliver.p99 == 0
     assert await figures(world, until="2026-03-01") == both[1:]
-    assert await figures(world, job_type="video.analysis") == []
+    assert await figures(world, job_type=VIDEO) == []
 
 
 async def test_what_is_spent_later_is_in_its_days_figures(world: JobWorld) -> None:
@@ -183,10 +183,10 @@ async def test_what_is_spent_later_is_in_its_days_figures(world: JobWorld) -> No
     await world.submit()
     late = await world.store.take(order())
     assert late is not None
-    await world.store.submit(order("job-2"))
-    world.heart.clock.ms += 11 * MINUTE
+    await world.store.submit(order("job-2", job_type=VIDEO))
+    world.heart.clock.ms += 31 * MINUTE
     await world.sweep.sweep()
-    assert world.state() == "expired"
+    assert (world.state(), world.state("job-2")) == ("expired", "expired")
     await world.heart.until(lambda: len(world.heart.channels[Channel.WEBHOOK].tries) == 5)
     world.heart.clock.ms += 3 * DAY
     await world.sweep.sweep()
@@ -194,10 +194,11 @@ async def test_what_is_spent_later_is_in_its_days_figures(world: JobWorld) -> No
 
     await world.store.finish(late, Succeeded({"summary": "late", "words": 0}), [usage()])
     costs = [each.cost_nano_usd for each in await figures(world)]
+    assert [each.count for each in await figures(world, job_type=VIDEO)] == [1]
     assert (await world.sweep.sweep())["jobDaysRolled"] == 1
     assert sum(costs) == COST
     assert [each.cost_nano_usd for each in await figures(world)] == costs
-    assert [(each.model, each.count) for each in await figures(world)] == [
-        (None, 1),
-        ("counting-1", 1),
+    assert [(each.job_type, each.model, each.count) for each in await figures(world)] == [
+        (CHAT, "counting-1", 1),
+        (VIDEO, None, 1),
     ]
