@@ -28,6 +28,7 @@ from notifications.outage import Outage
 from notifications.retries import DAY
 from notifications.settings import Settings
 from notifications.shipped import SCHEMAS
+from notifications.stores.tenants import SqlTenants
 from notifications.worker import Appetite, Guard
 
 ROUTERS = (http.router, http_figures.router)
@@ -88,6 +89,7 @@ class AiWorkers:
                 store,
                 asking,
                 parts.directory,
+                SqlTenants(parts.database),
                 clock=parts.clock,
                 concurrency=settings.ai_concurrency,
                 outage=outage,

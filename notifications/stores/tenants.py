@@ -22,7 +22,7 @@ class SqlTenants:
         changed: Called once something was saved: what hangs on it may be due now.
     """
 
-    def __init__(self, database: Database, changed: Callable[[], None]) -> None:
+    def __init__(self, database: Database, changed: Callable[[], None] = lambda: None) -> None:
         self._database = database
         self._changed = changed
 
