@@ -11,7 +11,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ai_workers.jobs import LOST_MS
 from ai_workers.tables import job_metrics
 from ai_workers.telling import end_id
 from notifications.database import Database, Transaction
@@ -23,7 +22,7 @@ from notifications.stores import codes, tables
 CHANNELS = (Channel.REALTIME, Channel.WEBHOOK)
 """What reaches somebody by itself: a mail waits until it is fetched."""
 
-GIVEN_UP_MS = DAY + LOST_MS
+GIVEN_UP_MS = DAY + 5 * MINUTE
 """So long after its end, no delivery of a job is tried any more, save those that parked."""
 
 _Name = tuple[str, str]

@@ -1,4 +1,4 @@
-"""What hangs on a job's row: its events, its figures, its wake-up, its money. Implements nothing.
+"""What hangs on a job's row: its events, its figures, its wake-up, its money.
 
 Within a transaction it is left for the end: units that share it write theirs with one statement.
 """

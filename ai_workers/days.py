@@ -76,7 +76,8 @@ class SqlDays:
 
 def _roll(tx: Transaction, of: dict[str, str]) -> None:
     write_marks(tx, {_ROLLING: tx.now})
-    tx.connection.execute(_MARK, of)
+    if not tx.connection.execute(_MARK, of).rowcount:
+        return  # another did it, and the rows may be gone by now
     rows = [_row(found) for found in tx.connection.execute(_FIGURES, of)]
     tx.connection.execute(_CLEAR, of)
     if rows:

@@ -175,6 +175,11 @@ async def test_a_day_that_is_over_reads_the_same_from_its_figures(world: JobWorl
     assert await figures(world, until="2026-03-01") == both[1:]
     assert await figures(world, job_type=VIDEO) == []
 
+    world.heart.clock.ms += 10 * 366 * DAY
+    await world.sweep.sweep()
+    assert await figures(world) == []
+    assert world.heart.one("SELECT count(*) FROM job_spending") == 0
+
 
 async def test_what_is_spent_later_is_in_its_days_figures(world: JobWorld) -> None:
     """A run that lost its claim and comes back after the day was added up: it is added up anew."""
