@@ -27,6 +27,13 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield world
 
 
+@pytest.fixture
+async def on_file(tmp_path: Path) -> AsyncIterator[JobWorld]:
+    """The same on a file alone, for what no database decides."""
+    async with job_world(tmp_path, working=False) as world:
+        yield world
+
+
 async def budget(world: JobWorld, asks: float, *, refuse: int = 0, tenant: str = TENANT) -> None:
     """Give a tenant a budget of so many asks."""
     nano = int(asks * COST) // BUDGET_STEP * BUDGET_STEP
@@ -94,33 +101,33 @@ async def test_of_many_runs_that_end_at_once_one_tells(world: JobWorld) -> None:
     assert world.heart.one("SELECT sum(cost_nano_usd) FROM job_metrics") == 30 * COST
 
 
-async def test_money_counts_however_a_run_ends(world: JobWorld) -> None:
+async def test_money_counts_however_a_run_ends(on_file: JobWorld) -> None:
     """Failed, retried, cancelled, while it goes on, and after its claim was lost."""
-    await budget(world, 100)
-    await spend(world, "job-failed", 1, BROKEN)
-    await spend(world, "job-retried", 2, LATER)
-    await spend(world, "job-cancelled", 4, Cancelled())
+    await budget(on_file, 100)
+    await spend(on_file, "job-failed", 1, BROKEN)
+    await spend(on_file, "job-retried", 2, LATER)
+    await spend(on_file, "job-cancelled", 4, Cancelled())
     asked = order("job-slow")
-    await world.store.submit(asked)
-    first = await world.store.take(asked)
+    await on_file.store.submit(asked)
+    first = await on_file.store.take(asked)
     assert first is not None
-    await world.store.beat(first, [usage()] * 8)
-    await world.heart.pass_time(61 * SECOND)
-    assert await world.store.take(asked) is not None
-    await world.store.finish(first, DONE, [usage()] * 16)
-    assert spent(world) == [(31 * COST, 0)]
+    await on_file.store.beat(first, [usage()] * 8)
+    await on_file.heart.pass_time(61 * SECOND)
+    assert await on_file.store.take(asked) is not None
+    await on_file.store.finish(first, DONE, [usage()] * 16)
+    assert spent(on_file) == [(31 * COST, 0)]
 
 
-async def test_a_share_is_not_told_of_again_once_the_budget_was_raised(world: JobWorld) -> None:
+async def test_a_share_is_not_told_of_again_once_the_budget_was_raised(on_file: JobWorld) -> None:
     """Even where the event itself is long forgotten."""
-    await budget(world, 10)
-    await spend(world, "job-1", 6)
-    await world.heart.write("DELETE FROM events WHERE type = 'budget.threshold'")
-    await budget(world, 100)
-    await spend(world, "job-2", 60)
-    assert told(world) == []
-    await spend(world, "job-3", 20)
-    assert told(world) == ["budget.2026-03.80"]
+    await budget(on_file, 10)
+    await spend(on_file, "job-1", 6)
+    await on_file.heart.write("DELETE FROM events WHERE type = 'budget.threshold'")
+    await budget(on_file, 100)
+    await spend(on_file, "job-2", 60)
+    assert told(on_file) == []
+    await spend(on_file, "job-3", 20)
+    assert told(on_file) == ["budget.2026-03.80"]
 
 
 async def test_a_budget_that_is_set_below_what_is_spent_is_told_of_by_the_sweep(
@@ -151,42 +158,42 @@ async def test_what_is_not_written_is_not_told(world: JobWorld) -> None:
     assert len(told(world)) == 3
 
 
-async def test_who_refuses_over_the_budget_takes_no_new_jobs(world: JobWorld) -> None:
+async def test_who_refuses_over_the_budget_takes_no_new_jobs(on_file: JobWorld) -> None:
     """What was taken before runs on, the same order is still the same job, and others are not
     concerned; with more budget, or in the next month, new ones are taken."""
-    await budget(world, 3, refuse=1)
+    await budget(on_file, 3, refuse=1)
     accepted = order("job-1", idempotency_key="k")
-    await world.store.submit(accepted)
-    await spend(world, "job-2", 3)
+    await on_file.store.submit(accepted)
+    await spend(on_file, "job-2", 3)
     with pytest.raises(OverLimit, match="is spent") as refused:
-        await world.store.submit(order("job-3"))
+        await on_file.store.submit(order("job-3"))
     assert refused.value.retry_after == 3_600
-    assert world.job("job-3") == {}
-    _, duplicate = await world.store.submit(order("job-4", idempotency_key="k"))
+    assert on_file.job("job-3") == {}
+    _, duplicate = await on_file.store.submit(order("job-4", idempotency_key="k"))
     assert duplicate
-    assert await world.store.take(accepted) is not None
-    await world.store.submit(order("job-5", tenant_id="beside"))
+    assert await on_file.store.take(accepted) is not None
+    await on_file.store.submit(order("job-5", tenant_id="beside"))
 
-    await budget(world, 4, refuse=1)
-    await spend(world, "job-6", 1)
+    await budget(on_file, 4, refuse=1)
+    await spend(on_file, "job-6", 1)
     with pytest.raises(OverLimit):
-        await world.store.submit(order("job-7"))
-    await world.heart.pass_time(31 * DAY)
-    await world.store.submit(order("job-7"))
+        await on_file.store.submit(order("job-7"))
+    await on_file.heart.pass_time(31 * DAY)
+    await on_file.store.submit(order("job-7"))
 
 
-async def test_a_message_for_a_job_over_the_budget_is_a_failed_job(world: JobWorld) -> None:
+async def test_a_message_for_a_job_over_the_budget_is_a_failed_job(on_file: JobWorld) -> None:
     """Its producer hears the reason, and no worker runs."""
-    await budget(world, 3, refuse=1)
-    await spend(world, "job-1", 3)
-    for worker in world.workers.values():
+    await budget(on_file, 3, refuse=1)
+    await spend(on_file, "job-1", 3)
+    for worker in on_file.workers.values():
         worker.start()
-    await world.put(document("theirs"))
-    await world.until_state("failed", "theirs")
-    job = await world.store.get(TENANT, "theirs")
+    await on_file.put(document("theirs"))
+    await on_file.until_state("failed", "theirs")
+    job = await on_file.store.get(TENANT, "theirs")
     assert job is not None
     assert job.error is not None
     assert job.error.code == "over-budget"
     assert "no new jobs are taken" in job.error.message
-    assert world.events("theirs") == ["queued", "end"]
-    assert world.chat.runs == []
+    assert on_file.events("theirs") == ["queued", "end"]
+    assert on_file.chat.runs == []
