@@ -1,8 +1,11 @@
 """What jobs took, over HTTP."""
 
+from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from ai_workers.keeping import Figure, Percentiles
 from ai_workers.services import services_of
@@ -17,9 +20,22 @@ router = APIRouter(prefix="/v1/metrics", tags=["jobs"], route_class=KeyRoute)
 USUAL_DAYS = 30
 MOST_FIGURES = 5_000
 
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise PydanticCustomError("day", "must be a day such as 2026-03-01") from None
+
+
 Day = Annotated[
-    str | None,
-    Query(pattern=r"^[12][0-9]{3}-[01][0-9]-[0-3][0-9]$", description="A UTC day, `2026-03-01`."),
+    Annotated[
+        str,
+        Field(pattern=r"^[12][0-9]{3}-[01][0-9]-[0-3][0-9]$"),
+        AfterValidator(_day),
+    ]
+    | None,
+    Query(description="A UTC day, `2026-03-01`."),
 ]
 
 
