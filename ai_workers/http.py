@@ -119,10 +119,13 @@ class JobPage(View):
     "",
     status_code=202,
     summary="Ask for a job",
-    responses=problem_responses(409),
+    responses=problem_responses(409, 429),
 )
 async def submit_job(request: Request, body: JobIn) -> JobAccepted:
-    """Answers once the job is kept; a worker does it, and events tell how far it is."""
+    """Answers once the job is kept; a worker does it, and events tell how far it is.
+
+    429 where the tenant's budget for this month is spent and it refuses new jobs then.
+    """
     tenant = principal_of(request).tenant(body.tenant_id, place="/tenantId")
     services = services_of(request)
     services.types.get(body.job_type).check(body.input)

@@ -50,8 +50,9 @@ class Runs(Protocol):
     async def take(self, order: Order, failure: Failure | None = None) -> Job | None:
         """Begin a run of a job that a message tells of; None where nothing is to be done now.
 
-        A job that is not known is taken in first; with `failure` as one that failed. What must
-        not run any more is ended.
+        A job that is not known is taken in first; with `failure` as one that failed, and likewise
+        where its tenant's budget is spent and takes no new ones. What must not run any more is
+        ended.
 
         Raises:
             Conflict: Its id or its idempotency key is another job's.
@@ -84,6 +85,7 @@ class Desk(Protocol):
 
         Raises:
             Conflict: Its idempotency key belongs to another content.
+            OverLimit: It would be a new one, and its tenant's budget is spent and takes none.
         """
         ...
 
@@ -138,6 +140,7 @@ class Figure:
         cost_nano_usd: Billionths of a US dollar.
         queue: From acceptance to the first run.
         run: Spent running.
+        deliver: From the end to the first toast or webhook that told of it.
     """
 
     tenant_id: str
@@ -151,6 +154,7 @@ class Figure:
     cost_nano_usd: int
     queue: Percentiles
     run: Percentiles
+    deliver: Percentiles
 
 
 class Figures(Protocol):

@@ -8,6 +8,7 @@ from fastapi import Request
 
 from ai_workers.job_types import JobTypes
 from ai_workers.keeping import Desk, Figures
+from notifications.http.exposition import Metrics
 from notifications.ports import Clock
 from notifications.timing import Numbers
 
@@ -22,6 +23,7 @@ class JobServices:
         types: What may be asked for.
         numbers: Name new jobs.
         clock: Says what day it is.
+        metrics: What is counted for `/metrics`.
         cancel: Tells a run in this process that its job was cancelled: tenant and job id.
     """
 
@@ -30,6 +32,7 @@ class JobServices:
     types: JobTypes
     numbers: Numbers
     clock: Clock
+    metrics: Metrics
     cancel: Callable[[str, str], None]
 
 
