@@ -205,7 +205,7 @@ def _step(told: Told, job_type: str, looks: Looks) -> Step:
             text = told.type
     if isinstance(error := data.get("error"), Mapping):
         failure = Failure(code=str(error.get("code")), message=str(error.get("message")))
-        text = f"{text}: {understood(failure, job_type, looks.language)}"
+        text = f"{text} · {understood(failure, job_type, looks.language)}"
     return Step(told=told, state=_MARKS.get(word, ""), text=text)
 
 
