@@ -183,7 +183,7 @@ def lines(
 ) -> Plot:
     """A line for each series of time spans, ms, with a gap where a day has none."""
     most = max((each.get(at, 0) for _, each in series for at in days), default=0)
-    frame = _frame(days, most, iter(_TIMES), day, value)
+    frame = _frame(days, most, _times(), day, value)
     stretches, dots = [], []
     for number, (name, values) in enumerate(series):
         run: list[str] = []
@@ -227,9 +227,14 @@ def _frame(
     return _Frame(days, top, step, day, value)
 
 
-def _decimal() -> Iterator[int]:
-    """1, 2, 5, 10, 20, 50, …"""
-    ten = 1
+def _times() -> Iterator[int]:
+    """Milliseconds in the steps that people count time in; from weeks on in tens."""
+    yield from _TIMES
+    yield from _decimal(_TIMES[-1])
+
+
+def _decimal(ten: int = 1) -> Iterator[int]:
+    """1, 2, 5, 10, 20, 50, … of something."""
     while True:
         yield from (ten, 2 * ten, 5 * ten)
         ten *= 10
