@@ -138,6 +138,7 @@ async def test_a_job_is_shown_with_what_it_took_and_what_was_told(
     for link in links:
         event = await admin.get(link.replace("&amp;", "&"))
         assert event.status_code == 200
+        assert f'href="/console/job?tenant=acme&amp;id={name}"' in event.text  # and back
     assert "data-from" not in text  # nothing changes any more: nobody asks again
 
 

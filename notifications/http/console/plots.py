@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 WIDTH, HEIGHT = 4_200, 2_100
-_LEFT, _RIGHT, _TOP, _BOTTOM = 640, 80, 120, 330
+_LEFT, _RIGHT, _TOP, _BOTTOM = 760, 80, 120, 330
 _STEPS = 4
 _FULL = HEIGHT - _TOP - _BOTTOM
 _MOST_DATES = 5
