@@ -170,6 +170,8 @@ async def test_the_list_is_narrowed_down_and_goes_on(
     assert set(seen) == names
     other = (await admin.get("/console/jobs?tenant=acme&user=pager&state=failed")).text
     assert "There is no such job." in other
+    gone = (await admin.get("/console/jobs?tenant=acme&type=gone.type")).text
+    assert '<option value="gone.type" selected>' in gone  # what is chosen shows
 
 
 async def test_a_running_job_has_a_bar_and_is_cancelled_by_its_form(

@@ -79,7 +79,8 @@ function keepLive() {
 
 function replaceKeepingFocus(part, fresh) {
   const active = part.contains(document.activeElement) ? document.activeElement : null;
-  const bars = new Map(Array.from(part.querySelectorAll("progress"), (bar) => [bar.dataset.key, bar.value]));
+  const bars = new Map();
+  for (const bar of part.querySelectorAll("progress")) bars.set(bar.dataset.key, bar.value);
   const known = new Set(Array.from(part.querySelectorAll("tbody a"), (link) => link.href));
   const adopted = document.adoptNode(fresh);
   for (const row of adopted.querySelectorAll("tbody tr")) {
@@ -97,8 +98,12 @@ function replaceKeepingFocus(part, fresh) {
   requestAnimationFrame(() => requestAnimationFrame(() => {
     for (const [bar, value] of moved) bar.value = value;
   }));
-  if (active?.href) focusFirst(adopted.querySelectorAll("a"), (each) => each.href === active.href);
-  else if (active?.form) focusFirst(adopted.querySelectorAll("button"), (each) => each.form?.action === active.form.action);
+  if (active?.href) {
+    focusFirst(adopted.querySelectorAll("a"), (each) => each.href === active.href);
+  } else if (active?.form) {
+    const same = (each) => each.form?.action === active.form.action;
+    focusFirst(adopted.querySelectorAll("button"), same);
+  }
 }
 
 function focusFirst(all, fits) {
