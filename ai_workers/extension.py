@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from ai_workers import http, http_figures
+from ai_workers import console, http, http_figures
 from ai_workers.announcing import Announcing
 from ai_workers.answering import OpenAsking, open_asking
 from ai_workers.arrivals import SqlArrivals
@@ -15,6 +15,7 @@ from ai_workers.consequences import Consequences
 from ai_workers.days import SqlDays
 from ai_workers.figures import SqlFigures
 from ai_workers.job_types import JobTypes, Tables, configured, shipped_workers
+from ai_workers.past import SqlPast
 from ai_workers.ports import JobWorker
 from ai_workers.runner import Runner
 from ai_workers.services import JobServices
@@ -24,6 +25,7 @@ from ai_workers.tally import JobTally
 from ai_workers.upkeep import DeadJobs, SqlJobUpkeep
 from notifications.bus.topology import JOB_SUBSCRIPTIONS, JOBS_TOPIC
 from notifications.extensions import Parts, Running
+from notifications.http.console.joining import join
 from notifications.outage import Outage
 from notifications.retries import DAY
 from notifications.settings import Settings
@@ -103,6 +105,7 @@ class AiWorkers:
             }
             services = JobServices(
                 desk=store,
+                past=SqlPast(parts.database),
                 figures=SqlFigures(parts.database),
                 types=types,
                 numbers=parts.numbers,
@@ -131,3 +134,4 @@ def _mount(app: FastAPI, services: JobServices) -> None:
     app.state.metrics.append(services.metrics)
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
+    join(app, console.section)

@@ -174,11 +174,7 @@ async def get_job(request: Request, tenant: Tenant, name: PathId) -> JobOut:
 @router.post("/{id}/cancel", summary="Cancel a job")
 async def cancel_job(request: Request, tenant: ActingTenant, name: PathId) -> JobOut:
     """One that is over is left as it is. One that runs is told to stop, and ends soon after."""
-    services = services_of(request)
-    job = await services.desk.cancel(tenant, name)
-    if job is not None and job.cancelling and not job.ended:
-        services.cancel(tenant, name)
-    return _out(job)
+    return _out(await services_of(request).stop(tenant, name))
 
 
 def _out(job: Job | None) -> JobOut:

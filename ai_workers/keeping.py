@@ -4,9 +4,9 @@ Every write is one transaction: the job's new state, what it spent, the event th
 the message that wakes a worker. Times are milliseconds since the epoch by the ledger's clock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ai_workers.jobs import End, Failure, Job, Order, State
 from ai_workers.ports import Usage
@@ -164,6 +164,37 @@ class Figures(Protocol):
         self, tenant_id: str | None, *, since: str, until: str, job_type: str | None, limit: int
     ) -> Sequence[Figure]:
         """A tenant's figures, or everybody's, of these days, both included; the newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An event that told of a job.
+
+    Attributes:
+        id: The event's, by which the hub shows it.
+        type: e.g. `job.progress`.
+        run: The run that it tells of; 0 before the first.
+        at: When.
+        data: The event's.
+    """
+
+    id: str
+    type: str
+    run: int
+    at: int
+    data: Mapping[str, Any]
+
+
+class Past(Protocol):
+    """What was told of a job."""
+
+    async def told(self, tenant_id: str, job_id: str, *, limit: int) -> Sequence[Told]:
+        """The last events that told of it, oldest first; none where there is no such job.
+
+        Raises:
+            StoreUnavailable: Nothing is known.
+        """
         ...
 
 

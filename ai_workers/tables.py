@@ -55,6 +55,10 @@ jobs = sa.Table(
         postgresql_where=_NAMED,
     ),
     sa.Index("jobs_by_tenant", "tenant_id", "number"),
+    # The filters of lists: one narrows down by index, another one goes through what is left.
+    sa.Index("jobs_by_state", "tenant_id", "state", "number"),
+    sa.Index("jobs_by_type", "tenant_id", "job_type", "number"),
+    sa.Index("jobs_by_user", "tenant_id", "user_id", "number"),
     sa.Index("jobs_by_wake", "wake_at", sqlite_where=_OPEN, postgresql_where=_OPEN),
     sa.Index("jobs_by_deadline", "deadline", sqlite_where=_OPEN, postgresql_where=_OPEN),
     sa.Index("jobs_by_end", "finished_at"),
