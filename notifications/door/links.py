@@ -3,19 +3,17 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from notifications.door import frames as say
 from notifications.door import performatives as kind
+from notifications.door.assembling import Assembly, Sent
 from notifications.door.faults import (
     MESSAGE_SIZE,
     NOT_ALLOWED,
-    NOT_IMPLEMENTED,
     Fault,
     LinkFault,
 )
-from notifications.door.outcomes import is_transactional
 
 if TYPE_CHECKING:
     from notifications.door.session import Session
@@ -67,22 +65,6 @@ class Link:
         self.is_over = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
-    """A message as a client sent it, whole.
-
-    Attributes:
-        number: The delivery's.
-        format: What its bytes are: 0 is a message.
-        settled: The client does not want to hear what becomes of it.
-    """
-
-    number: int
-    payload: bytes
-    format: int
-    settled: bool
-
-
 Deal = Callable[[Sequence[Sent]], Awaitable[Sequence[Fault | None]]]
 """Deals with messages, in order: for each what was wrong, or None."""
 
@@ -95,9 +77,8 @@ class Incoming(Link):
     ) -> None:
         super().__init__(session, asked, needs)
         self._deal = deal
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._first: kind.Transfer | None = None
+        connection = session.connection
+        self._assembly = Assembly(session.world.limits.message_bytes, connection.gathered)
         self._queue: deque[Sent] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._count = asked.initial_delivery_count
@@ -116,62 +97,47 @@ class Incoming(Link):
         """Take a message, or a part of one.
 
         Raises:
-            LinkFault: It is too large, or belongs to a transaction.
+            LinkFault: It is none that could be taken.
         """
-        first = self._first or transfer
-        if self._first is None and transfer.delivery_id is None:
-            raise LinkFault(NOT_ALLOWED, "A transfer begins with a delivery-id.")
-        if is_transactional(transfer.state):
-            raise LinkFault(NOT_IMPLEMENTED, "Transactions are not supported.")
-        connection, limits = self.session.connection, self.session.world.limits
-        if self._size + len(payload) > limits.message_bytes:
-            raise LinkFault(
-                MESSAGE_SIZE,
-                f"The message exceeds the limit ({limits.message_bytes} bytes) currently allowed"
-                " on the link.",
-            )
+        sent = self._assembly.add(transfer, payload)
         if transfer.more and not transfer.aborted:
-            self._first = first
-            self._parts.append(payload)
-            self._size += len(payload)
-            connection.gathered(len(payload))
             return
-        whole = b"".join([*self._parts, payload]) if self._parts else payload
-        self._drop_parts()
         self._count += 1
         self._granted -= 1
-        if transfer.aborted:
+        if sent is None:
             self._top_up()
             return
-        assert first.delivery_id is not None
-        connection.took(len(whole))
-        self._queue.append(
-            Sent(
-                number=first.delivery_id,
-                payload=whole,
-                format=first.message_format or 0,
-                settled=first.settled or transfer.settled,
-            )
-        )
+        self.session.connection.took(len(sent.payload))
+        self._queue.append(sent)
         if self._worker is None:
             self._worker = self.session.world.spawn(self._work())
 
     def close(self) -> None:
         """It is over; what was sent is still dealt with."""
         super().close()
-        self._drop_parts()
+        self._assembly.drop()
 
     async def _work(self) -> None:
         while self._queue:
             some = [self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))]
             try:
-                faults = await self._deal(some)
+                faults = await self._outcomes(some)
             finally:
                 self.session.connection.took(-sum(len(sent.payload) for sent in some))
             if not self.is_over:
                 self._acknowledge(some, faults)
                 self._top_up()
         self._worker = None
+
+    async def _outcomes(self, some: Sequence[Sent]) -> Sequence[Fault | None]:
+        fitting = [sent for sent in some if not sent.is_too_large]
+        faults = iter(await self._deal(fitting) if fitting else ())
+        most = self.session.world.limits.message_bytes
+        too_large = Fault(
+            MESSAGE_SIZE,
+            f"The message exceeds the limit ({most} bytes) currently allowed on the link.",
+        )
+        return [too_large if sent.is_too_large else next(faults) for sent in some]
 
     def _acknowledge(self, some: Sequence[Sent], faults: Sequence[Fault | None]) -> None:
         """One disposition for a run of messages that went well, one for each that did not."""
@@ -189,11 +155,6 @@ class Incoming(Link):
                 self.session.settle(sent.number, sent.number, say.rejected(fault))
         if begun is not None:
             self.session.settle(begun, last, say.ACCEPTED)
-
-    def _drop_parts(self) -> None:
-        if self._first is not None:
-            self.session.connection.gathered(-self._size)
-        self._parts, self._size, self._first = [], 0, None
 
     def _top_up(self) -> None:
         if self._granted * 2 <= self.session.world.limits.credit:

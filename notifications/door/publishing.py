@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from notifications.broker import Inlet
 from notifications.door import sections
+from notifications.door.assembling import Sent
 from notifications.door.faults import NOT_IMPLEMENTED, Fault, of
-from notifications.door.links import Sent
 from notifications.door.world import World
 from notifications.errors import InvalidInput
 from notifications.messages import Message

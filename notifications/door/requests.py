@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from notifications.door import encoding as put
 from notifications.door import sections
+from notifications.door.assembling import Sent
 from notifications.door.decoding import decode, elements
 from notifications.door.faults import DECODE_ERROR, NOT_FOUND, Fault, of
-from notifications.door.links import Link, Sent
+from notifications.door.links import Link
 from notifications.door.receiving import Replies
 
 if TYPE_CHECKING:
