@@ -311,7 +311,7 @@ async def wrong_keys(there: There) -> None:
     wrong = there.connection.replace("SAS_KEY_VALUE", "another")
     async with ServiceBusClient.from_connection_string(wrong, retry_total=0) as client:
         sender = client.get_topic_sender(there.topic)
-        with pytest.raises(ServiceBusError, match="signature is not that of a policy"):
+        with pytest.raises(ServiceBusError, match="amqp:client-error"):
             await sender.send_messages(ServiceBusMessage("x"))
 
 
@@ -379,4 +379,5 @@ async def outcomes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ma
 @pytest.mark.parametrize("name", CASES)
 async def test_python(outcomes: Mapping[str, str], name: str) -> None:
     """What the case's name says holds, as the SDK sees it."""
-    assert outcomes[name] == ""
+    if outcomes[name]:
+        pytest.fail(outcomes[name])
