@@ -94,7 +94,8 @@ def rule(name: str, found: Element) -> NamedRule:
     if kind == "FalseFilter":
         return NamedRule(name=name, sql="1=0")
     if kind == "SqlFilter":
-        if wanted.child("Parameters") is not None and wanted.child("Parameters").children:
+        parameters = wanted.child("Parameters")
+        if parameters is not None and parameters.children:
             raise _invalid("/Filter/Parameters", "the door's SQL filters have no parameters")
         return NamedRule(name=name, sql=wanted.value("SqlExpression") or "")
     if kind == "CorrelationFilter":

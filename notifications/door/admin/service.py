@@ -1,9 +1,9 @@
 """The management API's requests and what they are answered."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -25,7 +25,7 @@ from notifications.errors import (
 )
 from notifications.ports import Clock
 
-log = logging.getLogger("huntaze")
+T = TypeVar("T")
 
 _PAGE = 100
 """Entries of a page at most, and where nothing is said of it."""
@@ -122,7 +122,7 @@ class Administration:
         page, more = _page(request, self._shown.topics())
         entries = [
             self._entry_xml(
-                request, each.entity.name, await self._topic_xml(each), each.entity.name
+                request, each.entity.name, await self._topic_xml(each), each.entity.path
             )
             for each in page
         ]
@@ -288,7 +288,7 @@ def _bounds(request: Request) -> tuple[int, int]:
     return found[0], min(found[1], _PAGE)
 
 
-def _page[T](request: Request, items: Sequence[T]) -> tuple[Sequence[T], bool]:
+def _page(request: Request, items: Sequence[T]) -> tuple[Sequence[T], bool]:
     skip, top = _bounds(request)
     return items[skip : skip + top], len(items) > skip + top
 

@@ -132,7 +132,8 @@ def feed_xml(url: str, title: str, entries: Iterable[str], at: int, following: s
     """A page of entries; `following` leads to the next one."""
     more = f'<link rel="next" href={_quoted(following)}/>' if following else ""
     return (
-        f'<feed xmlns="{_ATOM}"><title type="text">{_escaped(title)}</title><id>{_escaped(url)}</id>'
+        f'<feed xmlns="{_ATOM}"><title type="text">{_escaped(title)}</title>'
+        f"<id>{_escaped(url)}</id>"
         f'<updated>{_time(at)}</updated><link rel="self" href={_quoted(url)}/>{more}'
         f"{''.join(entries)}</feed>"
     )
