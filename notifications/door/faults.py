@@ -6,6 +6,7 @@ from notifications.errors import (
     Conflict,
     HuntazeError,
     InvalidInput,
+    NotAllowed,
     NotFound,
     OverLimit,
     Unavailable,
@@ -73,6 +74,7 @@ _CONDITIONS: tuple[tuple[type[HuntazeError], str], ...] = (
     (NotFound, NOT_FOUND),
     (Conflict, ALREADY_EXISTS),
     (InvalidInput, ARGUMENT),
+    (NotAllowed, NOT_ALLOWED),
     (OverLimit, RESOURCE_LIMIT),
     (Unavailable, SERVER_BUSY),
 )
