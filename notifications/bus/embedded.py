@@ -35,10 +35,14 @@ _TICK_MS = 1_000
 
 
 class EmbeddedBus:
-    """Implements `ports.Bus`; `put` and `complete` do the same within somebody's transaction."""
+    """Implements `ports.Bus`; `put` and `complete` do the same within somebody's transaction.
+
+    Attributes:
+        database: Holds it.
+    """
 
     def __init__(self, database: Database, topology: Sequence[Topic], clock: Clock) -> None:
-        self._database = database
+        self.database = database
         self._topology = topology
         self._clock = clock
         self._queues: dict[str, Queue] = {}
@@ -59,7 +63,7 @@ class EmbeddedBus:
             consuming: The subscriptions that will be received from.
         """
         names = frozenset(consuming)
-        found = await self._database.write(lambda tx: recover(tx, self._topology, names))
+        found = await self.database.write(lambda tx: recover(tx, self._topology, names))
         self._publishing.next_seq = found.next_seq
         for subscription, bit, counts in found.subscriptions:
             queue = Queue(subscription, subscription.rule.filter, bit, counts)
@@ -92,7 +96,7 @@ class EmbeddedBus:
         queues = self._queues.values()
         try:
             next_seq = self._publishing.next_seq
-            await self._database.write(lambda tx: leave(tx, queues, self._suspects, next_seq))
+            await self.database.write(lambda tx: leave(tx, queues, self._suspects, next_seq))
         except Unavailable as error:
             log.warning("bus.close_failed", extra={"detail": str(error)})
 
@@ -105,7 +109,7 @@ class EmbeddedBus:
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
         """See `ports.Bus.publish`."""
-        await self._database.write(lambda tx: self.put(tx, topic, messages))
+        await self.database.write(lambda tx: self.put(tx, topic, messages))
 
     async def receive(self, subscription: str, *, limit: int) -> Sequence[Received]:
         """See `ports.Bus.receive`."""
@@ -142,11 +146,11 @@ class EmbeddedBus:
             return
         settling = self.settling
         if isinstance(settlement, Complete):
-            await self._database.write(lambda tx: settling.complete(tx, [(queue, token)]))
+            await self.database.write(lambda tx: settling.complete(tx, [(queue, token)]))
         elif isinstance(settlement, DeadLetter):
-            await self._database.write(lambda tx: settling.reject(tx, queue, token, settlement))
+            await self.database.write(lambda tx: settling.reject(tx, queue, token, settlement))
         else:
-            await self._database.write(lambda tx: settling.give_back(tx, queue, token))
+            await self.database.write(lambda tx: settling.give_back(tx, queue, token))
 
     async def renew(self, received: Received) -> None:
         """See `ports.Bus.renew`."""
@@ -161,7 +165,7 @@ class EmbeddedBus:
         """See `dead_letters.Peek.peek`."""
         queue = self.queue(subscription)
         topic, mask = queue.subscription.topic, queue.mask
-        entries = await self._database.read(
+        entries = await self.database.read(
             lambda connection: journal.waiting(connection, topic, mask, after=after, limit=limit)
         )
         return [
@@ -277,7 +281,7 @@ class EmbeddedBus:
         while True:
             await self._alarm.ring()
             try:
-                next_due = await self._database.write(self._publishing.activate_due)
+                next_due = await self.database.write(self._publishing.activate_due)
             except Exception as error:
                 log.exception("bus.activation_failed", extra={"detail": str(error)})
                 next_due = self._clock.now() + _TICK_MS
@@ -291,7 +295,7 @@ class EmbeddedBus:
             if queue.starves():
                 async with queue.loading:
                     if queue.starves():  # nobody else loaded meanwhile
-                        await self._database.write(lambda tx: self._reading.load(tx, queue))
+                        await self.database.write(lambda tx: self._reading.load(tx, queue))
             taken = queue.take(limit, self._clock.now(), self.tokens)
             if taken or not queue.behind:
                 return taken
@@ -308,7 +312,7 @@ class EmbeddedBus:
                 self._wake_all()
                 return []
             if self._suspects.marked is None:
-                await self._database.write(lambda tx: self._mark(tx, queue, entry))
+                await self.database.write(lambda tx: self._mark(tx, queue, entry))
             now = self._clock.now()
             received = queue.lock(entry, now, self.tokens)
             self._suspects.hand_out(received.token, now + queue.subscription.lock_ms)
@@ -349,7 +353,7 @@ class EmbeddedBus:
             while queue.overdue or queue.expired_locks(now):
                 await self._tidy_queue(queue, now)
             if not queue.active and queue.look_at <= now:
-                await self._database.write(partial(self._reading.look_through, queue=queue))
+                await self.database.write(partial(self._reading.look_through, queue=queue))
 
     async def _tidy_queue(self, queue: Queue, now: int) -> None:
         tokens = queue.expired_locks(now)[:PAGE]
@@ -363,7 +367,7 @@ class EmbeddedBus:
             for entry in overdue:
                 self.settling.expire(tx, queue, entry)
 
-        await self._database.write(tidy)
+        await self.database.write(tidy)
         del queue.overdue[: len(overdue)]
 
 
