@@ -21,7 +21,6 @@ class Client:
         world: What it came to.
         max_frame: The largest frame that it takes.
         paused: It does not keep up with reading: hand nothing out.
-        stuck_since: Since when, ms.
         spoke: When it was sent something, ms.
         links: How many it has.
     """
@@ -30,12 +29,12 @@ class Client:
         self.world = world
         self.max_frame = kind.MIN_FRAME_BYTES
         self.paused = False
-        self.stuck_since: int | None = None
         self.spoke = world.clock.now()
         self.links = 0
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
         self._flushing = False
+        self._stuck_since = self._unread = 0
         self._holds: set[str] = set()
         self._waiting = self._partial = 0
         self._grants: dict[str, float] = {}
@@ -65,13 +64,23 @@ class Client:
     def pause(self) -> None:
         """It does not keep up with reading."""
         self.paused = True
-        self.stuck_since = self.world.clock.now()
+        self._stuck_since = self.world.clock.now()
+        self._unread = 0
 
     def resume(self) -> None:
         """It does again."""
         self.paused = False
-        self.stuck_since = None
         self.release("unread")
+
+    def stuck_for(self, now: int) -> int:
+        """How long it has read nothing though something waits, ms."""
+        if not self.paused or self._transport is None:
+            return 0
+        unread = self._transport.get_write_buffer_size()
+        if unread < self._unread:
+            self._stuck_since = now
+        self._unread = unread
+        return now - self._stuck_since
 
     def close(self) -> None:
         """Close when it has taken what was sent."""
