@@ -16,12 +16,12 @@ from functools import partial
 
 from notifications.bus import door_journal, journal, recovery
 from notifications.bus.filters import Filter
-from notifications.bus.journal import PAGE
 from notifications.bus.publishing import Publishing
 from notifications.bus.queues import Entry, Queue, Tokens
 from notifications.bus.reading import Reading
 from notifications.bus.recovery import Suspects, leave, recover
 from notifications.bus.settling import Settling
+from notifications.bus.tidying import tidy
 from notifications.bus.topology import Subscription, Topic
 from notifications.database import Database, Transaction
 from notifications.errors import NotFound, Unavailable
@@ -37,12 +37,19 @@ _TICK_MS = 1_000
 class EmbeddedBus:
     """Implements `ports.Bus`; `put` and `complete` do the same within somebody's transaction.
 
-    Attributes:
+    Args:
         database: Holds it.
+        topology: Its topics and subscriptions.
+        clock: Says when locks run out and messages are due.
+        wary: Whether those who receive are in this process, so that a crash may be the doing of
+            what they had in hand; else it says nothing of any message.
     """
 
-    def __init__(self, database: Database, topology: Sequence[Topic], clock: Clock) -> None:
+    def __init__(
+        self, database: Database, topology: Sequence[Topic], clock: Clock, *, wary: bool = True
+    ) -> None:
         self.database = database
+        self._wary = wary
         self._topology = topology
         self._clock = clock
         self._queues: dict[str, Queue] = {}
@@ -63,10 +70,12 @@ class EmbeddedBus:
             consuming: The subscriptions that will be received from.
         """
         names = frozenset(consuming)
-        found = await self.database.write(lambda tx: recover(tx, self._topology, names))
+        found = await self.database.write(
+            lambda tx: recover(tx, self._topology, names, wary=self._wary)
+        )
         self._publishing.next_seq = found.next_seq
         for subscription, bit, counts in found.subscriptions:
-            queue = Queue(subscription, subscription.rule.filter, bit, counts)
+            queue = self._queue(subscription, subscription.rule.filter, bit, counts)
             queue.apart = frozenset(
                 row[journal.SEQ] for name, row in found.suspects if name == subscription.name
             )
@@ -83,6 +92,11 @@ class EmbeddedBus:
             asyncio.create_task(self._activate_scheduled(), name="bus-scheduled"),
             asyncio.create_task(self._tick(), name="bus-tick"),
         ]
+
+    def _queue(
+        self, subscription: Subscription, rule: Filter, bit: int, counts: dict[int, int]
+    ) -> Queue:
+        return Queue(subscription, rule, bit, counts, wary=self._wary)
 
     async def close(self) -> None:
         """Stop; what is locked comes again after the next start."""
@@ -249,7 +263,7 @@ class EmbeddedBus:
         Raises:
             OverLimit: Its topic has as many as it can have.
         """
-        queue = Queue(subscription, rule, recovery.add(tx, subscription), {})
+        queue = self._queue(subscription, rule, recovery.add(tx, subscription), {})
         queue.loaded, queue.behind = self._publishing.next_seq - 1, False
         self.detach(subscription.name)  # of a transaction that was tried before
         self.attach(queue)
@@ -351,24 +365,9 @@ class EmbeddedBus:
         for queue in list(self._queues.values()):  # some may come or go meanwhile
             queue.shed(now)
             while queue.overdue or queue.expired_locks(now):
-                await self._tidy_queue(queue, now)
+                await tidy(self.database, self.settling, queue, now)
             if not queue.active and queue.look_at <= now:
                 await self.database.write(partial(self._reading.look_through, queue=queue))
-
-    async def _tidy_queue(self, queue: Queue, now: int) -> None:
-        tokens = queue.expired_locks(now)[:PAGE]
-        overdue = queue.overdue[:PAGE]
-
-        def tidy(tx: Transaction) -> None:
-            for token in tokens:
-                lock = queue.locks.get(token)
-                if lock is not None and lock.until <= now:  # nobody renewed it meanwhile
-                    self.settling.give_back(tx, queue, token)
-            for entry in overdue:
-                self.settling.expire(tx, queue, entry)
-
-        await self.database.write(tidy)
-        del queue.overdue[: len(overdue)]
 
 
 class EventsOutbox:

@@ -126,7 +126,9 @@ class TestSending:
                     client.send(transfer(1, 0, number, message()))
                     number += 1
                 told = (await client.until(kind.FLOW)).fields
-                credit, window = told[5] + told[6], told[0] + told[1]
+                window = told[0] + told[1]
+                if told[4] is not None:
+                    credit = told[5] + told[6]
             await until(lambda: len(broker.outlet(ONE).ready) == 50)
 
     async def test_a_transaction(self, client: Raw) -> None:
