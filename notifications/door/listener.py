@@ -99,6 +99,8 @@ class Door:
             await asyncio.wait(tasks, timeout=_LEAVE_S)
         for task in tasks:
             task.cancel()
+        for connection in list(self._connections):
+            connection.abort()
         for server in self._servers:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(server.wait_closed(), _LEAVE_S)
@@ -117,7 +119,7 @@ class Door:
 
     def _connection(self) -> asyncio.Protocol:
         if len(self._connections) >= self._limits.connections:
-            log.warning("the door has %d clients and takes no more", self._limits.connections)
+            log.warning("door.full", extra={"connections": self._limits.connections})
             return _Turned()
         assert self._world
         connection = Connection(self._world, self._connections.discard)

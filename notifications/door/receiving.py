@@ -123,6 +123,7 @@ class Replies(Link):
 
     Attributes:
         node: The node's address, case-folded.
+        name: The client's name for the link.
         address: Where the client has its answers sent: its end of the link; or None.
     """
 
@@ -131,6 +132,7 @@ class Replies(Link):
     ) -> None:
         super().__init__(channel, asked, needs)
         self.node = node
+        self.name = asked.name
         self.address = asked.target.address if asked.target else None
         self._waiting: deque[bytes] = deque()
         self._size = 0
