@@ -33,7 +33,7 @@ class Client:
         self.links = 0
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
-        self._flushing = False
+        self._flushing = self._is_closed = False
         self._stuck_since = self._unread = 0
         self._holds: set[str] = set()
         self._waiting = self._partial = 0
@@ -49,6 +49,7 @@ class Client:
     def left(self) -> None:
         """It is gone."""
         self._transport = None
+        self._is_closed = True
         self._out.clear()
 
     @property
@@ -83,10 +84,11 @@ class Client:
         return now - self._stuck_since
 
     def close(self) -> None:
-        """Close when it has taken what was sent."""
+        """Close when it has taken what was sent; what is sent afterwards goes nowhere."""
         self.flush()
         if self._transport is not None:
             self._transport.close()
+        self._is_closed = True
 
     def abort(self) -> None:
         """Close at once."""
@@ -97,6 +99,8 @@ class Client:
 
     def send(self, data: bytes) -> None:
         """Send it with what else is sent in this turn of the loop."""
+        if self._is_closed:
+            return
         self._out.append(data)
         if not self._flushing:
             self._flushing = True

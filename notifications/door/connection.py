@@ -49,7 +49,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is there."""
-        # Not by its class: uvloop's is none of asyncio's.
+        # uvloop's transports are such, but do not say so.
         self._client.came(cast("asyncio.Transport", transport))
 
     def connection_lost(self, _exc: Exception | None) -> None:
