@@ -44,6 +44,8 @@ from tests.door_worlds import LOCK_MS, ONE, durable, open_door
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 PATIENCE_S = 60
+TIMED = "unknown_entities"
+"""The one case that others must not hold up."""
 WAIT_S = 10
 
 
@@ -298,7 +300,7 @@ async def unknown_entities(there: There) -> None:
     receiver = there.client.get_subscription_receiver(there.topic, "nobody")
     found = await asyncio.gather(
         sender.send_messages(ServiceBusMessage("x")),
-        receiver.receive_messages(1, max_wait_time=1),
+        receiver.receive_messages(1, max_wait_time=WAIT_S),
         return_exceptions=True,
     )
     assert time.monotonic() - begun < 3
@@ -372,7 +374,9 @@ async def outcomes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ma
     async with durable(folder, topics.values()) as alone, open_door(alone.broker) as there:
         connection = there.connection()
         async with ServiceBusClient.from_connection_string(connection) as client:
-            await asyncio.gather(*[run(name, client, connection) for name in CASES])
+            others = [name for name in CASES if name != TIMED]
+            await run(TIMED, client, connection)
+            await asyncio.gather(*[run(name, client, connection) for name in others])
     yield found
 
 
