@@ -35,7 +35,7 @@ async def run(command: Sequence[str], folder: Path) -> str:
 
 async def test_python(tmp_path: Path) -> None:
     """The program for Python sends a message, gets it and completes it."""
-    [program] = blocks(PAGE, "python")
+    program, *_ = blocks(PAGE, "python")
     assert await run([sys.executable, "-c", program], tmp_path) == "one\n"
 
 
@@ -43,6 +43,6 @@ async def test_python(tmp_path: Path) -> None:
 async def test_javascript() -> None:
     """The program for JavaScript sends a message, gets it and completes it."""
     install()
-    [program] = blocks(PAGE, "js")
+    program, *_ = blocks(PAGE, "js")
     command = ["node", "--input-type=module", "--eval", program]
     assert await run(command, FOLDER) == "{ order: 1 }\n"
