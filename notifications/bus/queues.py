@@ -82,6 +82,7 @@ class Queue:
         self.loaded = 0  # every message up to here is in memory, or done
         self.behind = True  # the database may hold more, beyond `loaded`
         self.active = False  # somebody receives from it
+        self.gone = False  # its subscription was deleted: its bit may be another's by now
         self.apart: frozenset[int] = frozenset()  # seqs that come by another way than loading
         self.overdue: list[Entry] = []  # outlived their time, not yet in the dead letters
         self.loading = asyncio.Lock()
