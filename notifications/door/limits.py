@@ -40,7 +40,7 @@ class Limits:
     frame_bytes: int = 64 * 1024
     first_frame_bytes: int = 8 * 1024
     opening_ms: int = 15_000
-    idle_ms: int = 120_000
+    idle_ms: int = 300_000
     stuck_ms: int = 60_000
     heartbeat_ms: int = 30_000
     sessions: int = 512

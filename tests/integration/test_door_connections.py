@@ -199,7 +199,7 @@ class TestFaults:
             client.send(begin(2), said)
             ended = await client.until(kind.END)
             assert (ended.channel, ended.condition) == (1, condition)
-            client.send(performative(2, kind.END))
+            client.send(performative(1, kind.END), performative(2, kind.END))
             assert (await client.until(kind.END)).channel == 2
 
     @pytest.mark.parametrize(
