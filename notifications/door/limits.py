@@ -54,7 +54,7 @@ class Limits:
     frames_per_turn: int = 128
     credit: int = 1_000
     incoming_frames: int = 5_000
-    hand_out: int = 64
+    hand_out: int = 100
     unsettled: int = 10_000
     peeked: int = 250
     peeked_bytes: int = 256 * 1024
