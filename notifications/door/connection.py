@@ -241,8 +241,9 @@ class Connection(asyncio.Protocol):
             return  # clients speak on into sessions that they ended
         elif descriptor == kind.END:
             del self._sessions[channel]
-            session.close()
-            self._client.send(say.ended(channel))
+            if not session.is_over:
+                session.close()
+                self._client.send(say.ended(channel))
         else:
             session.take(descriptor, fields, body, end)
 

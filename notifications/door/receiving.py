@@ -96,6 +96,7 @@ class Outgoing(Link):
     async def _some(self, *, wait: bool) -> bool:
         limit = self._asked_for = min(self._credit, self._channel.world.limits.hand_out)
         items = await self._outlet.receive(limit=limit, wait=wait, lock=self._lock)
+        self._asked_for = 0
         for item in items:
             self._count = (self._count + 1) % NUMBERS
             self._credit -= 1

@@ -37,6 +37,11 @@ class Session:
 
     # ----------------------------------------------------------------- for the connection
 
+    @property
+    def is_over(self) -> bool:
+        """Whether we ended it."""
+        return self._channel.is_over
+
     def take(self, descriptor: int, fields: Sequence[Any], body: bytes, end: int) -> None:
         """Deal with a performative; `end` is where its list ends in `body`, or an attach's begins.
 

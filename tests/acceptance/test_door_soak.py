@@ -15,6 +15,7 @@ from notifications.door import encoding as put
 from notifications.door import frames as say
 from notifications.door import performatives as kind
 from tests.amqp_client import Raw, attach, disposition, flow, message, raw, transfer
+from tests.door_worlds import memory_kb
 from tests.hub_process import ROOT, environment, huntaze
 
 MESSAGES = int(os.environ.get("DOOR_MESSAGES", "2000"))
@@ -52,12 +53,6 @@ def door(folder: Path) -> Iterator[tuple[int, int]]:
             yield process.pid, int(address.rpartition(":")[2])
         finally:
             process.kill()
-
-
-def memory_kb(pid: int) -> int:
-    """What a process has in memory."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 class Progress:
