@@ -11,7 +11,7 @@ import click
 from notifications.cli.access import read_settings
 from notifications.cli.doors import PORT, Ports, open_doors
 from notifications.cli.logs import set_up_logging
-from notifications.cli.serving import run, stop_signals
+from notifications.cli.running import run, stop_signals
 from notifications.door.admin.listener import AdminDoor
 from notifications.door.config_apply import apply
 from notifications.door.config_file import MAX_BYTES, Configured, read
