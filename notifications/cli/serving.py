@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import gc
 import logging
 import os
 import socket
@@ -19,6 +18,7 @@ from notifications.api import create_app
 from notifications.bootstrap import LocalHub, open_local_hub
 from notifications.channels.realtime.connection import Limits
 from notifications.cli.protocol import Patience, patient_protocol
+from notifications.cli.running import calm_the_collector
 from notifications.errors import ConfigurationError, HuntazeError
 from notifications.extensions import Extension
 from notifications.owner import DataFolder
@@ -83,7 +83,7 @@ async def serve_local_hub(
     patience = patience or Patience()
     with _listening(place) as listener:
         url = url_of(place.host, listener.getsockname()[1])
-        _calm_the_collector()
+        calm_the_collector()
         async with (
             open_local_hub(settings, secrets, folder, extension=extension) as hub,
             _answering(
@@ -124,16 +124,6 @@ async def first_of(event: asyncio.Event, serving: "asyncio.Task[None]") -> None:
     if not event.is_set():
         cause = None if serving.cancelled() else serving.exception()
         raise HuntazeError(f"the server ended by itself: {cause}") from cause
-
-
-def _calm_the_collector() -> None:
-    """Look for garbage cycles as seldom as suits a process that holds thousands of messages.
-
-    Python's default looks through everything that is alive far too often for that: a webhook cost
-    a third less processor time with these (docs/decisions/0007).
-    """
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
 
 
 def url_of(host: str, port: int) -> str:
