@@ -33,7 +33,7 @@ async def test_the_sdk_finds_it_again(tmp_path: Path) -> None:
         port = await first.start("127.0.0.1", 0)
         connection = OpenDoor(door=first, port=port).connection()
         async with (
-            ServiceBusClient.from_connection_string(connection) as client,
+            ServiceBusClient.from_connection_string(connection, retry_backoff_factor=0.1) as client,
             client.get_topic_sender("t") as sender,
             client.get_subscription_receiver("t", ONE) as receiver,
         ):
