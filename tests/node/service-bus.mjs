@@ -130,9 +130,13 @@ const cases = {
     }, { maxAutoLockRenewalDurationInMs: 0 }),
   "schedule and cancel": () =>
     on("js-schedule", async (sender, receiver) => {
-      const at = new Date(Date.now() + 1500);
-      const numbers = await sender.scheduleMessages([{ body: "a" }, { body: "b" }], at);
+      const numbers = await sender.scheduleMessages(
+        [{ body: "never" }, { body: "neither" }],
+        new Date(Date.now() + 3600_000),
+      );
       assert.equal(numbers.length, 2);
+      const at = new Date(Date.now() + 1500);
+      await sender.scheduleMessages({ body: "b" }, at);
       await sender.cancelScheduledMessages(numbers[0]);
       assert.equal(await code(sender.cancelScheduledMessages(numbers[0])), "MessageNotFound");
       const [message] = await take(receiver);
