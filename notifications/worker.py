@@ -191,8 +191,9 @@ class Worker:
     async def _handle(self, messages: Sequence[Received]) -> None:
         try:
             settlements = await self._guard(messages)
-            for message, settlement in zip(messages, settlements, strict=True):
-                await self._settle(message, settlement)
+            # Together: over a wire each takes a round trip.
+            ends = zip(messages, settlements, strict=True)
+            await asyncio.gather(*(self._settle(message, end) for message, end in ends))
         finally:
             for message in messages:
                 self._in_hand.pop(message.sequence_number, None)
@@ -208,5 +209,4 @@ class Worker:
     async def _renew(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + _RENEW_MS)
-            for message in list(self._in_hand.values()):
-                await self._bus.renew(message)
+            await asyncio.gather(*(self._bus.renew(each) for each in self._in_hand.values()))

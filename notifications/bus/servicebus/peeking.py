@@ -1,0 +1,147 @@
+"""Looking at a subscription or at its dead letters, and taking chosen dead letters out."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+
+from azure.servicebus import (
+    ServiceBusMessageState,
+    ServiceBusReceivedMessage,
+    ServiceBusSubQueue,
+)
+from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
+
+from notifications.bus.servicebus import wire
+from notifications.bus.topology import Subscription
+from notifications.errors import Unavailable
+from notifications.messages import Received
+
+AT_ONCE = 250
+"""Messages that Service Bus shows at once."""
+
+LOCKED_TOGETHER = 100
+"""Dead letters that are locked at once."""
+
+GAP_S = 1.0
+"""When nothing came for so long, the dead letters are at their end."""
+
+
+class Peeker:
+    """One receiver of the SDK that only looks, and one at a time."""
+
+    def __init__(
+        self,
+        client: ServiceBusClient,
+        subscription: Subscription,
+        failed: Callable[[BaseException], Unavailable],
+        *,
+        dead: bool,
+    ) -> None:
+        self._client = client
+        self._subscription = subscription
+        self._failed = failed
+        self._dead = dead
+        self._turn = asyncio.Lock()
+        self._receiver: ServiceBusReceiver | None = None
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            with contextlib.suppress(Exception):
+                await receiver.close()
+
+    async def page(self, *, after: int, limit: int) -> Sequence[ServiceBusReceivedMessage]:
+        """Up to `limit` messages with numbers above `after`, in order; few are not the last.
+
+        Raises:
+            Unavailable: The bus is away.
+        """
+        async with self._turn:
+            try:
+                return await self._get().peek_messages(
+                    min(limit, AT_ONCE), sequence_number=after + 1
+                )
+            except Exception as error:
+                raise self._failed(error) from error
+
+    async def waiting(self, *, after: int, limit: int) -> Sequence[Received]:
+        """See `dead_letters.Peek.peek`."""
+        found: list[Received] = []
+        while len(found) < limit:
+            page = await self.page(after=after, limit=limit - len(found))
+            if not page:
+                break
+            after = page[-1].sequence_number or after
+            active = [one for one in page if one.state is ServiceBusMessageState.ACTIVE]
+            found += [wire.received(one, self._subscription.name) for one in active]
+        return found
+
+    @asynccontextmanager
+    async def taken(
+        self, numbers: Collection[int], *, most: int
+    ) -> AsyncIterator[Sequence[ServiceBusReceivedMessage]]:
+        """Lock the dead letters with these numbers, past at most `most` others, for the block.
+
+        Only from the front can dead letters be taken: what is not meant is given back at the end.
+        Those that are not there any more, or that somebody else holds, are left out.
+
+        Raises:
+            Unavailable: The bus is away.
+        """
+        async with self._turn:
+            held: list[ServiceBusReceivedMessage] = []
+            try:
+                held = await self._lock(numbers, most)
+                yield [one for one in held if one.sequence_number in numbers]
+            finally:
+                receiver = self._get()
+                with contextlib.suppress(Exception):  # else their locks run out
+                    left = [one for one in held if one.lock_token is not None]
+                    await _in_lots(receiver.abandon_message, left)
+
+    async def complete(self, letters: Sequence[ServiceBusReceivedMessage]) -> None:
+        """Remove dead letters that are taken.
+
+        Raises:
+            Unavailable: The bus is away; some may be gone.
+        """
+        try:
+            await _in_lots(self._get().complete_message, letters)
+        except Exception as error:
+            raise self._failed(error) from error
+
+    async def _lock(self, numbers: Collection[int], most: int) -> list[ServiceBusReceivedMessage]:
+        held: list[ServiceBusReceivedMessage] = []
+        missing = set(numbers)
+        receiver = self._get()
+        try:
+            await receiver.__aenter__()
+            while missing and len(held) < most + len(numbers):
+                page = await receiver.receive_messages(LOCKED_TOGETHER, max_wait_time=GAP_S)
+                if not page:
+                    break
+                held += page
+                missing -= {one.sequence_number or 0 for one in page}
+        except Exception as error:
+            raise self._failed(error) from error
+        return held
+
+    def _get(self) -> ServiceBusReceiver:
+        if self._receiver is None:
+            found = self._subscription
+            queue = ServiceBusSubQueue.DEAD_LETTER if self._dead else None
+            self._receiver = self._client.get_subscription_receiver(
+                found.topic, found.name, sub_queue=queue
+            )
+        return self._receiver
+
+
+async def _in_lots(
+    end: Callable[[ServiceBusReceivedMessage], Awaitable[None]],
+    letters: Sequence[ServiceBusReceivedMessage],
+) -> None:
+    for start in range(0, len(letters), LOCKED_TOGETHER):
+        lot = letters[start : start + LOCKED_TOGETHER]
+        await asyncio.gather(*(end(one) for one in lot))
