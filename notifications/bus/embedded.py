@@ -14,14 +14,15 @@ import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from notifications.bus import journal
+from notifications.bus import door_journal, journal, recovery
+from notifications.bus.filters import Filter
 from notifications.bus.journal import PAGE
 from notifications.bus.publishing import Publishing
 from notifications.bus.queues import Entry, Queue, Tokens
-from notifications.bus.reading import EXPIRED, Reading
+from notifications.bus.reading import Reading
 from notifications.bus.recovery import Suspects, leave, recover
 from notifications.bus.settling import Settling
-from notifications.bus.topology import Topic
+from notifications.bus.topology import Subscription, Topic
 from notifications.database import Database, Transaction
 from notifications.errors import NotFound, Unavailable
 from notifications.messages import Complete, DeadLetter, Message, Received, Settlement
@@ -42,14 +43,14 @@ class EmbeddedBus:
         self._clock = clock
         self._queues: dict[str, Queue] = {}
         self._by_topic: dict[str, list[Queue]] = {topic.name: [] for topic in topology}
-        self._tokens = Tokens()
+        self.tokens = Tokens()
         self._suspects = Suspects()
-        self._settling = Settling(self._ended)
-        self._reading = Reading(self._settling)
-        self._publishing = Publishing(self._by_topic, self._settling, self._reading)
+        self.settling = Settling(self._ended)
+        self._reading = Reading(self.settling)
+        self._publishing = Publishing(self._by_topic, self.settling, self._reading)
         self._alarm = Alarm(clock)
         self._tasks: list[asyncio.Task[None]] = []
-        self._open = False
+        self._started = self._open = False
 
     async def start(self, consuming: Iterable[str] = ()) -> None:
         """Take up where the last run ended.
@@ -73,7 +74,7 @@ class EmbeddedBus:
             log.warning("bus.crashed_before", extra={"suspects": len(found.suspects)})
         if found.next_due is not None:
             self._alarm.set(found.next_due)
-        self._open = True
+        self._started = self._open = True
         self._tasks = [
             asyncio.create_task(self._activate_scheduled(), name="bus-scheduled"),
             asyncio.create_task(self._tick(), name="bus-tick"),
@@ -108,19 +109,27 @@ class EmbeddedBus:
 
     async def receive(self, subscription: str, *, limit: int) -> Sequence[Received]:
         """See `ports.Bus.receive`."""
-        queue = self._queues[subscription]
         while True:
-            if not self._open:
-                raise Unavailable("the bus is closed")
-            queue.active = True
-            queue.changed.clear()
-            if self._suspects:
-                taken = await self._take_suspect(queue)
-            else:
-                taken = await self._take(queue, limit)
+            taken = await self.at_once(subscription, limit=limit)
             if taken:
                 return taken
-            await queue.changed.wait()
+            await self._queues[subscription].changed.wait()
+
+    async def at_once(self, subscription: str, *, limit: int) -> Sequence[Received]:
+        """Lock what there is without waiting for more to come, up to `limit`; maybe nothing.
+
+        Raises:
+            Unavailable: The bus is closed.
+            NotFound: There is no such subscription any more.
+        """
+        if not self._open:
+            raise Unavailable("the bus is closed")
+        queue = self.queue(subscription)
+        queue.active = True
+        queue.changed.clear()
+        if self._suspects:
+            return await self._take_suspect(queue)
+        return await self._take(queue, limit)
 
     async def settle(self, received: Received, settlement: Settlement) -> None:
         """See `ports.Bus.settle`.
@@ -131,7 +140,7 @@ class EmbeddedBus:
         queue, token = self._queues[received.subscription], received.token
         if token is None or token not in queue.locks:
             return
-        settling = self._settling
+        settling = self.settling
         if isinstance(settlement, Complete):
             await self._database.write(lambda tx: settling.complete(tx, [(queue, token)]))
         elif isinstance(settlement, DeadLetter):
@@ -176,33 +185,35 @@ class EmbeddedBus:
             Unavailable: The bus has not started.
             NotFound: There is no such subscription.
         """
-        if not self._queues:
+        if not self._started:
             raise Unavailable("the bus has not started")
         if subscription not in self._queues:
             there = ", ".join(self._queues)
             raise NotFound(f"no subscription {subscription!r}; there are {there}")
         return self._queues[subscription]
 
-    def put(self, tx: Transaction, topic: str, messages: Sequence[Message]) -> None:
-        """Put messages on a topic within `tx`.
+    def put(self, tx: Transaction, topic: str, messages: Sequence[Message]) -> Sequence[int]:
+        """Put messages on a topic within `tx`; their sequence numbers.
 
         Raises:
             Unavailable: The bus has not started.
             NotFound: There is no such topic.
             InvalidInput: A property is a number that is none.
         """
-        if not self._queues:
+        if not self._started:
             raise Unavailable("the bus has not started")
         if topic not in self._by_topic:
             raise NotFound(f"there is no topic {topic!r}")
         later = [m for m in messages if m.due_at is not None and m.due_at > tx.now]
-        if later:
-            self._publishing.schedule(tx, topic, later)
-            first = min(message.due_at or 0 for message in later)
-            tx.after_commit(lambda: self._alarm.set(first))
+        if not later:
+            return self._publishing.enqueue(tx, topic, messages)
+        scheduled = iter(self._publishing.schedule(tx, topic, later))
+        first = min(message.due_at or 0 for message in later)
+        tx.after_commit(lambda: self._alarm.set(first))
         at_once = [m for m in messages if m.due_at is None or m.due_at <= tx.now]
-        if at_once:
-            self._publishing.enqueue(tx, topic, at_once)
+        enqueued = iter(self._publishing.enqueue(tx, topic, at_once))
+        late = {id(message) for message in later}
+        return [next(scheduled if id(message) in late else enqueued) for message in messages]
 
     def put_to(self, tx: Transaction, subscription: str, messages: Sequence[Message]) -> None:
         """Put messages on one subscription alone within `tx`, past the rules.
@@ -216,7 +227,46 @@ class EmbeddedBus:
     def complete(self, tx: Transaction, received: Sequence[Received]) -> None:
         """Complete messages within `tx`; those whose lock is lost stay."""
         held = [(self._queues[r.subscription], r.token) for r in received if r.token is not None]
-        self._settling.complete(tx, held)
+        self.settling.complete(tx, held)
+
+    # ---------------------------------------------------------------- a topology that changes
+
+    def open_topic(self, topic: str) -> None:
+        """Take messages for a topic from now on."""
+        self._by_topic.setdefault(topic, [])
+
+    def close_topic(self, topic: str) -> None:
+        """Take none any more; its subscriptions are removed before."""
+        self._by_topic.pop(topic, None)
+
+    def add(self, tx: Transaction, subscription: Subscription, rule: Filter) -> None:
+        """Add a subscription within `tx`; what is sent from now on is for it, too.
+
+        Raises:
+            OverLimit: Its topic has as many as it can have.
+        """
+        queue = Queue(subscription, rule, recovery.add(tx, subscription), {})
+        queue.loaded, queue.behind = self._publishing.next_seq - 1, False
+        self.forget(subscription.name)  # of a transaction that was tried before
+        self._queues[subscription.name] = queue
+        self._by_topic[subscription.topic].append(queue)
+
+    def remove(self, tx: Transaction, queue: Queue) -> None:
+        """Remove a subscription and its messages within `tx`."""
+        name, topic = queue.subscription.name, queue.subscription.topic
+        for seq in door_journal.seqs(tx, topic, queue.mask):
+            self._reading.forget(seq, queue.mask)
+        recovery.remove(tx, topic, name, queue.mask)
+        self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """Let go of a subscription that is not in the file."""
+        queue = self._queues.pop(name, None)
+        if queue is not None:
+            topic = queue.subscription.topic
+            self._by_topic[topic] = [one for one in self._by_topic[topic] if one is not queue]
+            queue.locks.clear()
+            queue.changed.set()
 
     # ---------------------------------------------------------------- scheduled messages
 
@@ -239,7 +289,7 @@ class EmbeddedBus:
                 async with queue.loading:
                     if queue.starves():  # nobody else loaded meanwhile
                         await self._database.write(lambda tx: self._reading.load(tx, queue))
-            taken = queue.take(limit, self._clock.now(), self._tokens)
+            taken = queue.take(limit, self._clock.now(), self.tokens)
             if taken or not queue.behind:
                 return taken
 
@@ -257,7 +307,7 @@ class EmbeddedBus:
             if self._suspects.marked is None:
                 await self._database.write(lambda tx: self._mark(tx, queue, entry))
             now = self._clock.now()
-            received = queue.lock(entry, now, self._tokens)
+            received = queue.lock(entry, now, self.tokens)
             self._suspects.hand_out(received.token, now + queue.subscription.lock_ms)
             return [received]
 
@@ -291,7 +341,7 @@ class EmbeddedBus:
         now = self._clock.now()
         if self._suspects.survived(now):
             self._wake_all()
-        for queue in self._queues.values():
+        for queue in list(self._queues.values()):  # some may come or go meanwhile
             queue.shed(now)
             while queue.overdue or queue.expired_locks(now):
                 await self._tidy_queue(queue, now)
@@ -306,9 +356,9 @@ class EmbeddedBus:
             for token in tokens:
                 lock = queue.locks.get(token)
                 if lock is not None and lock.until <= now:  # nobody renewed it meanwhile
-                    self._settling.give_back(tx, queue, token)
+                    self.settling.give_back(tx, queue, token)
             for entry in overdue:
-                self._settling.bury(tx, queue, entry, EXPIRED)
+                self.settling.expire(tx, queue, entry)
 
         await self._database.write(tidy)
         del queue.overdue[: len(overdue)]

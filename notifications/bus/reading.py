@@ -8,9 +8,6 @@ from notifications.bus.journal import SEQ, MessageRow
 from notifications.bus.queues import Entry, Queue
 from notifications.bus.settling import Settling
 from notifications.database import Transaction
-from notifications.messages import DeadLetter
-
-EXPIRED = DeadLetter("TTLExpiredException", "The message expired and was dead lettered.")
 
 
 class Reading:
@@ -27,6 +24,12 @@ class Reading:
     def __len__(self) -> int:
         """How many messages are in memory."""
         return len(self._entries)
+
+    def forget(self, seq: int, mask: int) -> None:
+        """A subscription is gone: nobody waits for a message on its behalf any more."""
+        entry = self._entries.get(seq)
+        if entry is not None:
+            entry.pending &= ~mask
 
     def remember(self, entry: Entry) -> None:
         """Share a message that did not come from the database."""
@@ -51,7 +54,7 @@ class Reading:
         entries = [self.entry(row) for row in page.rows if row[SEQ] not in queue.apart]
         old = len(list(takewhile(lambda entry: queue.outlived(entry, tx.now), entries)))
         for entry in entries[:old]:
-            self._settling.bury(tx, queue, entry, EXPIRED)
+            self._settling.expire(tx, queue, entry)
         fresh = entries[old:]
         journal.write_loaded(tx, [(name, entry.seq) for entry in fresh[-1:]])
         tx.after_commit(lambda: queue.caught_up(fresh, page.upto, more=page.more))
@@ -67,5 +70,5 @@ class Reading:
             if not queue.outlived(entry, tx.now):
                 upto, look_at = entry.seq - 1, entry.enqueued_at + ttl
                 break
-            self._settling.bury(tx, queue, entry, EXPIRED)
+            self._settling.expire(tx, queue, entry)
         tx.after_commit(lambda: queue.looked_through(upto, look_at))

@@ -25,6 +25,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.replays",
         "notifications.messages",
         "notifications.broker",
+        "notifications.entities",
         "notifications.records",
         "notifications.ports",
         "notifications.dead_letters",
@@ -293,7 +294,13 @@ def test_logic_is_given_time_and_chance() -> None:
     assert callers == []
 
 
-PORTS = ("notifications.ports", "notifications.dead_letters", "notifications.browsing")
+PORTS = (
+    "notifications.ports",
+    "notifications.dead_letters",
+    "notifications.browsing",
+    "notifications.broker",
+    "notifications.entities",
+)
 
 
 def ports() -> dict[str, list[str]]:

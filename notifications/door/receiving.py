@@ -1,0 +1,166 @@
+"""Links through which a client receives: from a subscription, or the answers to its requests."""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from notifications.broker import Item, Outlet
+from notifications.door import performatives as kind
+from notifications.door import sections
+from notifications.door.faults import RESOURCE_LIMIT, Fault, of
+from notifications.door.links import Link
+
+if TYPE_CHECKING:
+    from notifications.door.session import Session
+
+_NUMBERS = 2**32
+
+
+class Outgoing(Link):
+    """A client receives: messages are handed out as its credit allows, oldest first.
+
+    While there is credit one task waits at the broker; it is cancelled when the credit falls below
+    what it asked for, since cancelling takes nothing.
+    """
+
+    def __init__(
+        self, session: "Session", asked: kind.Attach, needs: str, outlet: Outlet, *, lock: bool
+    ) -> None:
+        super().__init__(session, asked, needs)
+        self._outlet = outlet
+        self._lock = lock
+        self._count = 0
+        self._credit = 0
+        self._task: asyncio.Task[None] | None = None
+        self._asked_for = 0
+        self._is_draining = False
+
+    def flowed(self, flow: kind.Flow) -> None:
+        """The client told its credit, or wants what there is and then none."""
+        if flow.credit is not None:
+            sent = (self._count - (flow.delivery_count or 0)) % _NUMBERS
+            self._credit = max(flow.credit - sent, 0) if sent < _NUMBERS // 2 else flow.credit
+        if flow.drain:
+            self._stop()
+            self._is_draining = True
+            self._task = self.session.world.spawn(self._drain())
+            return
+        if self._is_draining or self._credit < self._asked_for:
+            self._stop()
+        if flow.echo:
+            self.session.flow(self, count=self._count, credit=self._credit)
+        self.kick()
+
+    def kick(self) -> None:
+        """Wait at the broker, where that makes sense and nobody does."""
+        if self._task is None and self._may:
+            self._task = self.session.world.spawn(self._hand_out())
+
+    def close(self) -> None:
+        """It is over."""
+        super().close()
+        self._stop()
+
+    @property
+    def _may(self) -> bool:
+        return self._credit > 0 and not self.is_over and not self.session.blocked
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._asked_for = 0
+        self._is_draining = False
+
+    async def _hand_out(self) -> None:
+        me = asyncio.current_task()
+        try:
+            while self._may:
+                await self._some(wait=True)
+        except Exception as error:  # noqa: BLE001 - `of` logs what nobody foresaw
+            self.session.detach(self, of(error))
+        finally:
+            if self._task is me:
+                self._task = None
+                self._asked_for = 0
+
+    async def _drain(self) -> None:
+        """Hand out what there is, then say that the rest of the credit is used up."""
+        try:
+            while self._may and await self._some(wait=False):
+                pass
+        except Exception as error:  # noqa: BLE001 - `of` logs what nobody foresaw
+            self.session.detach(self, of(error))
+            return
+        self._count = (self._count + self._credit) % _NUMBERS
+        self._credit = 0
+        self._task = None
+        self._is_draining = False
+        self.session.flow(self, count=self._count, credit=0, drain=True)
+
+    async def _some(self, *, wait: bool) -> bool:
+        limit = self._asked_for = min(self._credit, self.session.world.limits.hand_out)
+        items = await self._outlet.receive(limit=limit, wait=wait, lock=self._lock)
+        for item in items:
+            self._count = (self._count + 1) % _NUMBERS
+            self._credit -= 1
+            self._send(item)
+        return bool(items)
+
+    def _send(self, item: Item) -> None:
+        if item.token is None:
+            tag, lock = item.sequence_number.to_bytes(16), None
+        else:
+            tag = item.token.bytes_le
+            lock = (self._outlet, item.token, item.locked_until or 0)
+        self.session.hand_out(self, tag, sections.write(item), lock)
+
+
+class Replies(Link):
+    """A client receives the answers to its requests to a node.
+
+    Attributes:
+        node: The node's address, case-folded.
+        address: Where the client has its answers sent: its end of the link; or None.
+    """
+
+    def __init__(
+        self, session: "Session", asked: kind.Attach, needs: str | None, *, node: str
+    ) -> None:
+        super().__init__(session, asked, needs)
+        self.node = node
+        self.address = asked.target.address if asked.target else None
+        self._waiting: deque[bytes] = deque()
+        self._count = 0
+        self._credit = 0
+
+    def answer(self, payload: bytes) -> None:
+        """Send an answer, as soon as there is credit for it."""
+        if len(self._waiting) >= self.session.world.limits.requests:
+            self.session.detach(self, Fault(RESOURCE_LIMIT, "Answers are not taken."))
+            return
+        self._waiting.append(payload)
+        self.kick()
+
+    def flowed(self, flow: kind.Flow) -> None:
+        """The client told its credit."""
+        if flow.credit is not None:
+            sent = (self._count - (flow.delivery_count or 0)) % _NUMBERS
+            self._credit = max(flow.credit - sent, 0)
+        self.kick()
+        if flow.drain:
+            self._count, self._credit = (self._count + self._credit) % _NUMBERS, 0
+        if flow.echo or flow.drain:
+            self.session.flow(self, count=self._count, credit=self._credit, drain=flow.drain)
+
+    def kick(self) -> None:
+        """Send what waits."""
+        while self._waiting and self._credit > 0 and not self.is_over and not self.session.blocked:
+            self._count = (self._count + 1) % _NUMBERS
+            self._credit -= 1
+            self.session.hand_out(self, self._count.to_bytes(4), self._waiting.popleft())
+
+    def close(self) -> None:
+        """It is over."""
+        super().close()
+        self._waiting.clear()
