@@ -84,11 +84,16 @@ class Features:
         durable: What it was given is there when it is opened again.
         by_hand: Time passes only when the test lets it.
         refuses: A message it cannot carry, or None where it carries all.
+        one_commit: What moves between dead letters and bus does so in one commit, past the rules,
+            and what it is told of them is all there is.
+        backlog: How many messages are many to it, in a test.
     """
 
     durable: bool
     by_hand: bool
     refuses: Message | None
+    one_commit: bool
+    backlog: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +282,8 @@ EMBEDDED = Features(
     durable=True,
     by_hand=True,
     refuses=Message(id="refused", body=b"", properties={"size": float("nan")}),
+    one_commit=True,
+    backlog=20_000,
 )
 
 
@@ -285,9 +292,10 @@ async def embedded_world(
     folder: Path,
     topology: Sequence[Topic] = SAMPLE,
     consuming: Sequence[str] = (ALL, BRIEF, BIG),
+    clock: ManualClock | None = None,
 ) -> AsyncIterator[EmbeddedWorld]:
     """The embedded bus, open on a new file."""
-    world = EmbeddedWorld(folder, topology, consuming, EMBEDDED)
+    world = EmbeddedWorld(folder, topology, consuming, EMBEDDED, clock or ManualClock())
     await world.open()
     try:
         yield world
@@ -297,7 +305,17 @@ async def embedded_world(
 
 OpenWorld = Callable[..., AbstractAsyncContextManager[BusWorld]]
 
-WORLDS = [pytest.param(embedded_world, id="embedded")]
+
+def _service_bus_world(*args: Any, **named: Any) -> AbstractAsyncContextManager[BusWorld]:
+    from tests.service_bus_world import service_bus_world  # it is made of what is here
+
+    return service_bus_world(*args, **named)
+
+
+WORLDS = [
+    pytest.param(embedded_world, id="embedded"),
+    pytest.param(_service_bus_world, id="servicebus"),
+]
 """The adapters of `ports.Bus`."""
 
 

@@ -13,7 +13,7 @@ from azure.servicebus.aio import ServiceBusClient
 
 from notifications.bus.servicebus.connection import open_client, unavailable
 from notifications.bus.servicebus.peeking import Peeker
-from notifications.bus.servicebus.receiving import Reception
+from notifications.bus.servicebus.receiving import PATIENCE_S, Reception
 from notifications.bus.servicebus.sending import TopicSender
 from notifications.bus.topology import Subscription, Topic
 from notifications.errors import NotFound, Unavailable
@@ -29,6 +29,7 @@ async def open_service_bus(
     clock: Clock,
     *,
     sending: ServiceBusAddress | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> AsyncIterator["ServiceBus"]:
     """The bus, until the block ends.
 
@@ -39,6 +40,7 @@ async def open_service_bus(
         topology: What is there; `huntaze topology apply` makes it.
         clock: For locks.
         sending: The same namespace with what may send; None where `address` sends too.
+        patience_s: How often a receiver without messages is looked after.
 
     Raises:
         ConfigurationError: The machine's identity cannot be asked for.
@@ -48,7 +50,14 @@ async def open_service_bus(
         sender = client
         if sending is not None:
             sender = await stack.enter_async_context(open_client(sending))
-        bus = ServiceBus(client, address, topology, clock, sender=(sender, sending or address))
+        bus = ServiceBus(
+            client,
+            address,
+            topology,
+            clock,
+            sender=(sender, sending or address),
+            patience_s=patience_s,
+        )
         bus.start()
         stack.push_async_callback(bus.close)
         yield bus
@@ -65,10 +74,12 @@ class ServiceBus:
         clock: Clock,
         *,
         sender: tuple[ServiceBusClient, ServiceBusAddress],
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._client = client
         self._address = address
         self._clock = clock
+        self._patience_s = patience_s
         self._subscriptions = {
             each.name: each for topic in topology for each in topic.subscriptions
         }
@@ -160,7 +171,9 @@ class ServiceBus:
             found = self._named(subscription)
             receiver = self._client.get_subscription_receiver(found.topic, found.name)
             failed = partial(unavailable, address=self._address, what=_path(found))
-            reception = Reception(receiver, found.name, failed, self._clock)
+            reception = Reception(
+                receiver, found.name, failed, self._clock, patience_s=self._patience_s
+            )
             reception.start()
             self._receptions[subscription] = reception
         return self._receptions[subscription]

@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusReceiver
@@ -30,8 +31,8 @@ log = logging.getLogger("huntaze")
 SLICE_S = 0.05
 """How long more messages are waited for while others are in hand and may be settled."""
 
-PATIENCE_S = 30.0
-"""The same, where nothing is in hand."""
+PATIENCE_S = 1.0
+"""The same, where nothing is in hand: then it is looked whether anybody still waits."""
 
 TOGETHER = 100
 """Locks that are ended at once."""
@@ -60,12 +61,19 @@ class Reception:
     """One subscription's messages, and the locks that this process holds on them."""
 
     def __init__(
-        self, receiver: ServiceBusReceiver, subscription: str, failed: Failed, clock: Clock
+        self,
+        receiver: ServiceBusReceiver,
+        subscription: str,
+        failed: Failed,
+        clock: Clock,
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._receiver = receiver
         self._subscription = subscription
         self._failed = failed
         self._clock = clock
+        self._patience_s = patience_s
         self._looked_at = 0
         self._held: dict[int, ServiceBusReceivedMessage] = {}
         self._last_token = 0
@@ -74,6 +82,7 @@ class Reception:
         self._orders: deque[_Order] = deque()
         self._came = asyncio.Event()
         self._greedy = True
+        self._asked = 0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -163,7 +172,10 @@ class Reception:
                 await self._end_some()
             elif self._wants:
                 await self._pull()
+            elif self._asked:
+                await self._let_go()
             else:
+                self._greedy = True  # whoever comes now has not waited for the first one
                 self._came.clear()
                 await self._came.wait()
 
@@ -186,11 +198,12 @@ class Reception:
         The SDK waits a while for the rest of what it is asked for; the first message after a
         silence shall not wait for that.
         """
-        wanted = sum(want.limit for want in self._wants)
+        wanted = sum(want.limit for want in self._wants if not want.got.done())
         if self._greedy:
             count, wait = wanted, SLICE_S
         else:
-            count, wait = 1, SLICE_S if self._held else PATIENCE_S
+            count, wait = 1, SLICE_S if self._held else self._patience_s
+        self._asked = count
         try:
             await self._receiver.__aenter__()  # opens what is not open; a slice is too short for it
             found = await self._receiver.receive_messages(count, max_wait_time=wait)
@@ -198,7 +211,19 @@ class Reception:
             self._refuse(self._failed(error))
             return
         self._greedy = bool(found)
+        self._asked -= len(found)
         self._spare.extend(self._hold(one) for one in found)
+
+    async def _let_go(self) -> None:
+        """Take back what was asked for and did not come: nobody waits for it any more.
+
+        The SDK does that only when a receiver is closed, with what is called here. If it went,
+        a message that comes now would be handed to the next one who asks.
+        """
+        self._asked = 0
+        receiver: Any = self._receiver
+        with contextlib.suppress(Exception):
+            await receiver._amqp_transport.drain_and_release_messages_async(receiver._handler)
 
     def _hold(self, found: ServiceBusReceivedMessage) -> Received:
         self._forget_lost()
@@ -207,6 +232,8 @@ class Reception:
         return wire.received(found, self._subscription, token=self._last_token)
 
     def _serve_spare(self) -> None:
+        while self._wants and self._wants[0].got.done():
+            self._wants.popleft()  # it was cancelled
         while self._spare and self._wants:
             want = self._wants.popleft()
             if want.got.done():

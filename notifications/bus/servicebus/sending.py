@@ -66,6 +66,7 @@ class TopicSender:
         self._address = address
         self._topic = topic
         self._waiting: list[_Parcel] = []
+        self._count = 0
         self._came = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -92,11 +93,12 @@ class TopicSender:
             return
         if self._task is None:
             raise Unavailable("the bus is closed")
-        if sum(len(parcel.messages) for parcel in self._waiting) > MOST_WAITING:
+        if self._count > MOST_WAITING:
             raise Unavailable(f"too much waits to be sent to {self._topic}")
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         size = sum(_about(message) for message in messages)
         self._waiting.append(_Parcel([outgoing(message) for message in messages], size, sent))
+        self._count += len(messages)
         self._came.set()
         await sent
 
@@ -124,6 +126,7 @@ class TopicSender:
             if size >= _TOGETHER:
                 break
         parcels, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        self._count -= size
         return [parcel for parcel in parcels if not parcel.sent.done()]
 
     async def _deliver(self, sender: ServiceBusSender, parcels: Sequence[_Parcel]) -> None:
@@ -142,16 +145,16 @@ class TopicSender:
     async def _pack(self, sender: ServiceBusSender, parcels: Sequence[_Parcel]) -> list[_Load]:
         """Fill batches; parcels with a message that is too large are refused, and left out."""
         loads: list[_Load] = []
+        room = most = (await sender.create_message_batch()).max_size_in_bytes
         for parcel in parcels:
-            empty = await sender.create_message_batch()
-            room = loads[-1].batch.max_size_in_bytes - loads[-1].batch.size_in_bytes if loads else 0
-            if parcel.size > empty.max_size_in_bytes // 2 and not await _fits(sender, parcel):
+            if parcel.size > most // 2 and not await _fits(sender, parcel):
                 too_large = FieldError("", "a message is larger than the namespace carries")
                 self._fail([parcel], InvalidInput([too_large]))
                 continue
-            if parcel.size > room:
-                loads.append(_Load(empty))
+            if not loads or parcel.size > room:
+                loads.append(_Load(await sender.create_message_batch()))
             await self._fill(sender, loads, parcel)
+            room = most - loads[-1].batch.size_in_bytes
         return loads
 
     async def _fill(self, sender: ServiceBusSender, loads: list[_Load], parcel: _Parcel) -> None:
