@@ -4,7 +4,7 @@ What a management client may read and change of the bus behind the door. Paths a
 without case: `huntaze-jobs`, `huntaze-jobs/subscriptions/video-analysis`. Times are milliseconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -27,6 +27,18 @@ MAX_RULES = 1_000
 
 DEFAULT_LOCK_MS = MINUTE
 DEFAULT_DELIVERIES = 10
+
+CORRELATION = (
+    "CorrelationId",
+    "MessageId",
+    "To",
+    "ReplyTo",
+    "Label",
+    "SessionId",
+    "ReplyToSessionId",
+    "ContentType",
+)
+"""The system properties that a correlation may ask for."""
 
 _LOCK_MS = (5 * SECOND, 5 * MINUTE)
 _DELIVERIES = (1, 2_000)
@@ -232,18 +244,3 @@ def _check_range(
 ) -> None:
     if not least <= value <= most:
         errors.append(FieldError(pointer, f"from {least:,} to {most:,} {unit}, not {value:,}"))
-
-
-def correlation_fields() -> Mapping[str, str]:
-    """The system properties that a correlation may ask for, by their names in lower case."""
-    names = (
-        "ContentType",
-        "CorrelationId",
-        "Label",
-        "MessageId",
-        "ReplyTo",
-        "ReplyToSessionId",
-        "SessionId",
-        "To",
-    )
-    return {name.casefold(): name for name in names}

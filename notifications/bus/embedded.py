@@ -247,26 +247,29 @@ class EmbeddedBus:
         """
         queue = Queue(subscription, rule, recovery.add(tx, subscription), {})
         queue.loaded, queue.behind = self._publishing.next_seq - 1, False
-        self.forget(subscription.name)  # of a transaction that was tried before
-        self._queues[subscription.name] = queue
-        self._by_topic[subscription.topic].append(queue)
+        self.detach(subscription.name)  # of a transaction that was tried before
+        self.attach(queue)
 
-    def remove(self, tx: Transaction, queue: Queue) -> None:
-        """Remove a subscription and its messages within `tx`."""
-        name, topic = queue.subscription.name, queue.subscription.topic
-        for seq in door_journal.seqs(tx, topic, queue.mask):
-            self._reading.forget(seq, queue.mask)
-        recovery.remove(tx, topic, name, queue.mask)
-        self.forget(name)
+    def attach(self, queue: Queue) -> None:
+        """Let a subscription take messages."""
+        self._queues[queue.subscription.name] = queue
+        self._by_topic[queue.subscription.topic].append(queue)
 
-    def forget(self, name: str) -> None:
-        """Let go of a subscription that is not in the file."""
+    def detach(self, name: str) -> None:
+        """Let a subscription take no more messages, and hand out none."""
         queue = self._queues.pop(name, None)
         if queue is not None:
             topic = queue.subscription.topic
             self._by_topic[topic] = [one for one in self._by_topic[topic] if one is not queue]
-            queue.locks.clear()
             queue.changed.set()
+            self.settling.buried(name)  # who waits for its dead letters learns of it
+
+    def remove(self, tx: Transaction, queue: Queue) -> None:
+        """Remove what a detached subscription has not dealt with, within `tx`."""
+        name, topic, mask = queue.subscription.name, queue.subscription.topic, queue.mask
+        known = self._reading.among(door_journal.seqs(tx, topic, mask))
+        recovery.remove(tx, topic, name, mask)
+        tx.after_commit(lambda: self._reading.forget(known, mask))
 
     # ---------------------------------------------------------------- scheduled messages
 

@@ -80,7 +80,8 @@ class SubscriptionOutlet:
         if self._aside.holds(token):
             return await self._around.database.write(lambda tx: self._end_aside(tx, token, end))
         number = self._around.lock_number(token)
-        if number not in self._queue.locks:
+        lock = self._queue.locks.get(number)
+        if lock is None or lock.until <= self._around.clock.now():  # it ran out, unswept as yet
             return False
         return await self._around.database.write(lambda tx: self._end(tx, number, end))
 

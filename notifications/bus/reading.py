@@ -1,5 +1,6 @@
 """Bringing messages from the database into memory, within a transaction, a page at a time."""
 
+from collections.abc import Iterable
 from itertools import takewhile
 from weakref import WeakValueDictionary
 
@@ -25,10 +26,14 @@ class Reading:
         """How many messages are in memory."""
         return len(self._entries)
 
-    def forget(self, seq: int, mask: int) -> None:
-        """A subscription is gone: nobody waits for a message on its behalf any more."""
-        entry = self._entries.get(seq)
-        if entry is not None:
+    def among(self, seqs: Iterable[int]) -> list[Entry]:
+        """Those of these numbers that are in memory."""
+        found = (self._entries.get(seq) for seq in seqs)
+        return [entry for entry in found if entry is not None]
+
+    def forget(self, entries: Iterable[Entry], mask: int) -> None:
+        """A subscription is gone: these messages do not wait on its behalf any more."""
+        for entry in entries:
             entry.pending &= ~mask
 
     def remember(self, entry: Entry) -> None:

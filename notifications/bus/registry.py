@@ -3,7 +3,7 @@
 A hub's are those of its release. A door that runs alone begins with those in its file.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from notifications.broker import NamedRule
@@ -46,7 +46,7 @@ class Listed:
 
     standing: Standing[SubscriptionEntity]
     queue: str
-    rules: dict[str, NamedRule]
+    rules: Mapping[str, NamedRule]
 
 
 class Registry:

@@ -15,7 +15,7 @@ from notifications.bus.filters import (
     TrueFilter,
 )
 from notifications.bus.topology import DEFAULT_RULE, Rule
-from notifications.entities import check_rule_name, correlation_fields
+from notifications.entities import CORRELATION, check_rule_name
 from notifications.errors import FieldError, InvalidInput
 
 EVERYTHING, NOTHING = "1=1", "1=0"
@@ -23,7 +23,7 @@ EVERYTHING, NOTHING = "1=1", "1=0"
 TAKES_ALL = NamedRule(name=DEFAULT_RULE, sql=EVERYTHING)
 """What a subscription has until it is given a rule."""
 
-_FIELDS = correlation_fields()
+_FIELDS = {name.casefold(): name for name in CORRELATION}
 
 _ATTRIBUTES = {
     "ContentType": "content_type",

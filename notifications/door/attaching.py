@@ -1,9 +1,10 @@
 """Which link a client gets for what it asks for."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from notifications.door import performatives as kind
 from notifications.door.authorizing import Authorizer
+from notifications.door.channel import Channel
 from notifications.door.faults import (
     INVALID_FIELD,
     NOT_ALLOWED,
@@ -18,17 +19,14 @@ from notifications.door.receiving import Outgoing, Replies
 from notifications.door.requests import Requests
 from notifications.door.sas import path_of, plain_path
 
-if TYPE_CHECKING:
-    from notifications.door.session import Session
-
 CBS = "$cbs"
 _MANAGEMENT = "/$management"
 _SESSION_FILTER = "com.microsoft:session-filter"
 _SETTLED = 1
 
 
-def attach(session: "Session", asked: kind.Attach) -> Link:
-    """The link that a client asks for.
+def attach(channel: Channel, asked: kind.Attach, links: Mapping[int, Link]) -> Link:
+    """The link that a client asks for, in a session that has others.
 
     Raises:
         Fault: It does not get it: why.
@@ -42,26 +40,26 @@ def attach(session: "Session", asked: kind.Attach) -> Link:
         raise Fault(INVALID_FIELD, "The address is no URI.") from None
     if needs == CBS:
         if asked.receiver:
-            return Replies(session, asked, None, node=CBS)
-        return Incoming(session, asked, None, Requests(session, CBS, Authorizer(session)).deal)
-    if not session.connection.allows(needs):
+            return Replies(channel, asked, None, node=CBS)
+        return Incoming(channel, asked, None, Requests(links, CBS, Authorizer(channel.client)).deal)
+    if not channel.client.allows(needs):
         raise Fault(
             UNAUTHORIZED,
             f"Unauthorized access to '{path}': no token for it was put to $cbs on this connection.",
         )
     if needs.endswith(_MANAGEMENT):
-        return _management(session, asked, path[: -len(_MANAGEMENT)], needs)
+        return _management(channel, asked, path[: -len(_MANAGEMENT)], needs, links)
     if not asked.receiver:
-        inlet = session.world.broker.inlet(path)
-        return Incoming(session, asked, needs, Publisher(session.world, inlet).deal)
+        inlet = channel.world.broker.inlet(path)
+        return Incoming(channel, asked, needs, Publisher(channel.world, inlet).deal)
     if any(_SESSION_FILTER in str(name) for name in ours.filters):
         raise Fault(
             NOT_ALLOWED,
             "It is not possible for an entity that doesn't require sessions to create a sessionful"
             " message receiver: sessions are not supported here.",
         )
-    outlet = session.world.broker.outlet(path)
-    return Outgoing(session, asked, needs, outlet, lock=asked.sender_settles != _SETTLED)
+    outlet = channel.world.broker.outlet(path)
+    return Outgoing(channel, asked, needs, outlet, lock=asked.sender_settles != _SETTLED)
 
 
 def _ends(asked: kind.Attach) -> kind.Terminus:
@@ -78,9 +76,11 @@ def _ends(asked: kind.Attach) -> kind.Terminus:
     return ours
 
 
-def _management(session: "Session", asked: kind.Attach, entity: str, needs: str) -> Link:
-    session.world.broker.peekable(entity)  # raises where there is nothing
+def _management(
+    channel: Channel, asked: kind.Attach, entity: str, needs: str, links: Mapping[int, Link]
+) -> Link:
+    channel.world.broker.peekable(entity)  # raises where there is nothing
     if asked.receiver:
-        return Replies(session, asked, needs, node=needs)
-    manager = Manager(session.world, entity)
-    return Incoming(session, asked, needs, Requests(session, needs, manager).deal)
+        return Replies(channel, asked, needs, node=needs)
+    manager = Manager(channel.world, entity)
+    return Incoming(channel, asked, needs, Requests(links, needs, manager).deal)

@@ -1,15 +1,12 @@
 """The node `$cbs`: clients show their tokens there."""
 
 import logging
-from typing import TYPE_CHECKING
 
 from notifications.door import encoding as put
+from notifications.door.client import Client
 from notifications.door.faults import Fault
 from notifications.door.requests import Answer, Request
 from notifications.door.sas import Refused, check, path_of
-
-if TYPE_CHECKING:
-    from notifications.door.session import Session
 
 log = logging.getLogger("huntaze")
 
@@ -23,12 +20,12 @@ class Authorizer:
     calls every token a JWT.
     """
 
-    def __init__(self, session: "Session") -> None:
-        self._session = session
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     async def answer(self, request: Request) -> Answer:
         """Take a token, or say why not."""
-        world, connection = self._session.world, self._session.connection
+        world = self._client.world
         if request.text("operation") != "put-token":
             return _said(_BAD_REQUEST, "The operation has to be put-token.")
         if not isinstance(request.body, str):
@@ -36,7 +33,7 @@ class Authorizer:
         try:
             path = path_of(request.text("name"))
             grant = check(request.body, world.keys, world.clock.wall().timestamp(), path=path)
-            connection.grant(path, grant)
+            self._client.grant(path, grant)
         except (Refused, ValueError) as error:
             log.info("the door refuses a token: %s", error)
             return _said(_UNAUTHORIZED, f"InvalidSignature: {error}.")

@@ -6,6 +6,7 @@ from notifications.errors import (
     Conflict,
     HuntazeError,
     InvalidInput,
+    NotAllowed,
     NotFound,
     OverLimit,
     Unavailable,
@@ -39,6 +40,7 @@ LOCK_IS_LOST = (
 )
 
 _MAX_DESCRIPTION = 1024
+_MISSING = "The messaging entity"
 
 
 class Fault(HuntazeError):
@@ -72,6 +74,7 @@ _CONDITIONS: tuple[tuple[type[HuntazeError], str], ...] = (
     (NotFound, NOT_FOUND),
     (Conflict, ALREADY_EXISTS),
     (InvalidInput, ARGUMENT),
+    (NotAllowed, NOT_ALLOWED),
     (OverLimit, RESOURCE_LIMIT),
     (Unavailable, SERVER_BUSY),
 )
@@ -83,6 +86,14 @@ def of(error: Exception) -> Fault:
         return error
     for kind, condition in _CONDITIONS:
         if isinstance(error, kind):
-            return Fault(condition, str(error))
+            return Fault(condition, _said(error))
     log.error("the door failed at a request", exc_info=error)
     return Fault(INTERNAL_ERROR, "The service was unable to process the request; please retry.")
+
+
+def _said(error: HuntazeError) -> str:
+    """In the words by which the SDKs tell an entity that is missing from a lost connection."""
+    text = str(error)
+    if isinstance(error, NotFound) and not text.startswith(_MISSING):
+        return f"{_MISSING} asked for could not be found: {text}"
+    return text

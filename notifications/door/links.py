@@ -3,20 +3,17 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
 
 from notifications.door import frames as say
 from notifications.door import performatives as kind
 from notifications.door.assembling import Assembly, Sent
+from notifications.door.channel import NUMBERS, Channel
 from notifications.door.faults import (
     MESSAGE_SIZE,
     NOT_ALLOWED,
     Fault,
     LinkFault,
 )
-
-if TYPE_CHECKING:
-    from notifications.door.session import Session
 
 _AT_ONCE = 256
 """Messages of one link that are dealt with together."""
@@ -32,14 +29,12 @@ class Link:
         is_over: It has ended, as far as we are concerned.
     """
 
-    def __init__(
-        self, session: "Session", asked: kind.Attach, needs: str | None, *, is_over: bool = False
-    ) -> None:
-        self.session = session
+    def __init__(self, channel: Channel, asked: kind.Attach, needs: str | None) -> None:
         self.handle = asked.handle
         self.name = asked.name
         self.needs = needs
-        self.is_over = is_over
+        self.is_over = False
+        self._channel = channel
 
     def begin(self) -> None:
         """The client has been told that it is there."""
@@ -50,7 +45,7 @@ class Link:
     def flowed(self, flow: kind.Flow) -> None:
         """The client told its side's credit."""
         if flow.echo:
-            self.session.flow()
+            self._channel.flow()
 
     def transferred(self, _transfer: kind.Transfer, _payload: bytes) -> None:
         """The client sent a message, or a part of one.
@@ -64,6 +59,12 @@ class Link:
         """It is over; nothing more is sent on it."""
         self.is_over = True
 
+    def detach(self, fault: Fault | None = None) -> None:
+        """End it, and tell the client, unless that happened before."""
+        if not self.is_over:
+            self.close()
+            self._channel.detached(self.handle, fault)
+
 
 Deal = Callable[[Sequence[Sent]], Awaitable[Sequence[Fault | None]]]
 """Deals with messages, in order: for each what was wrong, or None."""
@@ -72,13 +73,10 @@ Deal = Callable[[Sequence[Sent]], Awaitable[Sequence[Fault | None]]]
 class Incoming(Link):
     """A client sends: messages are put together, dealt with in order, and acknowledged."""
 
-    def __init__(
-        self, session: "Session", asked: kind.Attach, needs: str | None, deal: Deal
-    ) -> None:
-        super().__init__(session, asked, needs)
+    def __init__(self, channel: Channel, asked: kind.Attach, needs: str | None, deal: Deal) -> None:
+        super().__init__(channel, asked, needs)
         self._deal = deal
-        connection = session.connection
-        self._assembly = Assembly(session.world.limits.message_bytes, connection.gathered)
+        self._assembly = Assembly(channel.world.limits.message_bytes, channel.client.gathered)
         self._queue: deque[Sent] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._count = asked.initial_delivery_count
@@ -107,10 +105,10 @@ class Incoming(Link):
         if sent is None:
             self._top_up()
             return
-        self.session.connection.took(len(sent.payload))
+        self._channel.client.took(len(sent.payload))
         self._queue.append(sent)
         if self._worker is None:
-            self._worker = self.session.world.spawn(self._work())
+            self._worker = self._channel.world.spawn(self._work())
 
     def close(self) -> None:
         """It is over; what was sent is still dealt with."""
@@ -123,7 +121,7 @@ class Incoming(Link):
             try:
                 faults = await self._outcomes(some)
             finally:
-                self.session.connection.took(-sum(len(sent.payload) for sent in some))
+                self._channel.client.took(-sum(len(sent.payload) for sent in some))
             if not self.is_over:
                 self._acknowledge(some, faults)
                 self._top_up()
@@ -132,7 +130,7 @@ class Incoming(Link):
     async def _outcomes(self, some: Sequence[Sent]) -> Sequence[Fault | None]:
         fitting = [sent for sent in some if not sent.is_too_large]
         faults = iter(await self._deal(fitting) if fitting else ())
-        most = self.session.world.limits.message_bytes
+        most = self._channel.world.limits.message_bytes
         too_large = Fault(
             MESSAGE_SIZE,
             f"The message exceeds the limit ({most} bytes) currently allowed on the link.",
@@ -146,20 +144,20 @@ class Incoming(Link):
         for sent, fault in zip(some, faults, strict=True):
             fine = fault is None and not sent.settled
             if begun is not None and (not fine or sent.number != last + 1):
-                self.session.settle(begun, last, say.ACCEPTED)
+                self._channel.settle(begun, last, say.ACCEPTED)
                 begun = None
             if fine:
                 begun = sent.number if begun is None else begun
                 last = sent.number
             elif fault is not None and not sent.settled:
-                self.session.settle(sent.number, sent.number, say.rejected(fault))
+                self._channel.settle(sent.number, sent.number, say.rejected(fault))
         if begun is not None:
-            self.session.settle(begun, last, say.ACCEPTED)
+            self._channel.settle(begun, last, say.ACCEPTED)
 
     def _top_up(self) -> None:
-        if self._granted * 2 <= self.session.world.limits.credit:
+        if self._granted * 2 <= self._channel.world.limits.credit:
             self._grant()
 
     def _grant(self) -> None:
-        self._granted = self.session.world.limits.credit
-        self.session.flow(self, count=self._count % 2**32, credit=self._granted)
+        self._granted = self._channel.world.limits.credit
+        self._channel.flow(self.handle, count=self._count % NUMBERS, credit=self._granted)

@@ -2,18 +2,13 @@
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
 
 from notifications.broker import Item, Outlet
 from notifications.door import performatives as kind
 from notifications.door import sections
+from notifications.door.channel import NUMBERS, Channel, Lent
 from notifications.door.faults import RESOURCE_LIMIT, Fault, of
 from notifications.door.links import Link
-
-if TYPE_CHECKING:
-    from notifications.door.session import Session
-
-_NUMBERS = 2**32
 
 
 class Outgoing(Link):
@@ -24,9 +19,9 @@ class Outgoing(Link):
     """
 
     def __init__(
-        self, session: "Session", asked: kind.Attach, needs: str, outlet: Outlet, *, lock: bool
+        self, channel: Channel, asked: kind.Attach, needs: str, outlet: Outlet, *, lock: bool
     ) -> None:
-        super().__init__(session, asked, needs)
+        super().__init__(channel, asked, needs)
         self._outlet = outlet
         self._lock = lock
         self._count = 0
@@ -38,23 +33,23 @@ class Outgoing(Link):
     def flowed(self, flow: kind.Flow) -> None:
         """The client told its credit, or wants what there is and then none."""
         if flow.credit is not None:
-            sent = (self._count - (flow.delivery_count or 0)) % _NUMBERS
-            self._credit = max(flow.credit - sent, 0) if sent < _NUMBERS // 2 else flow.credit
+            sent = (self._count - (flow.delivery_count or 0)) % NUMBERS
+            self._credit = max(flow.credit - sent, 0) if sent < NUMBERS // 2 else flow.credit
         if flow.drain:
             self._stop()
             self._is_draining = True
-            self._task = self.session.world.spawn(self._drain())
+            self._task = self._channel.world.spawn(self._drain())
             return
         if self._is_draining or self._credit < self._asked_for:
             self._stop()
         if flow.echo:
-            self.session.flow(self, count=self._count, credit=self._credit)
+            self._channel.flow(self.handle, count=self._count, credit=self._credit)
         self.kick()
 
     def kick(self) -> None:
         """Wait at the broker, where that makes sense and nobody does."""
         if self._task is None and self._may:
-            self._task = self.session.world.spawn(self._hand_out())
+            self._task = self._channel.world.spawn(self._hand_out())
 
     def close(self) -> None:
         """It is over."""
@@ -63,7 +58,7 @@ class Outgoing(Link):
 
     @property
     def _may(self) -> bool:
-        return self._credit > 0 and not self.is_over and not self.session.blocked
+        return self._credit > 0 and not self.is_over and not self._channel.blocked
 
     def _stop(self) -> None:
         if self._task is not None:
@@ -78,7 +73,7 @@ class Outgoing(Link):
             while self._may:
                 await self._some(wait=True)
         except Exception as error:  # noqa: BLE001 - `of` logs what nobody foresaw
-            self.session.detach(self, of(error))
+            self.detach(of(error))
         finally:
             if self._task is me:
                 self._task = None
@@ -90,30 +85,35 @@ class Outgoing(Link):
             while self._may and await self._some(wait=False):
                 pass
         except Exception as error:  # noqa: BLE001 - `of` logs what nobody foresaw
-            self.session.detach(self, of(error))
+            self.detach(of(error))
             return
-        self._count = (self._count + self._credit) % _NUMBERS
+        self._count = (self._count + self._credit) % NUMBERS
         self._credit = 0
         self._task = None
         self._is_draining = False
-        self.session.flow(self, count=self._count, credit=0, drain=True)
+        self._channel.flow(self.handle, count=self._count, credit=0, drain=True)
 
     async def _some(self, *, wait: bool) -> bool:
-        limit = self._asked_for = min(self._credit, self.session.world.limits.hand_out)
+        limit = self._asked_for = min(self._credit, self._channel.world.limits.hand_out)
         items = await self._outlet.receive(limit=limit, wait=wait, lock=self._lock)
         for item in items:
-            self._count = (self._count + 1) % _NUMBERS
+            self._count = (self._count + 1) % NUMBERS
             self._credit -= 1
             self._send(item)
         return bool(items)
 
     def _send(self, item: Item) -> None:
         if item.token is None:
-            tag, lock = item.sequence_number.to_bytes(16), None
+            tag, lent = item.sequence_number.to_bytes(16), None
         else:
             tag = item.token.bytes_le
-            lock = (self._outlet, item.token, item.locked_until or 0)
-        self.session.hand_out(self, tag, sections.write(item), lock)
+            lent = Lent(
+                handle=self.handle,
+                outlet=self._outlet,
+                token=item.token,
+                until=item.locked_until or 0,
+            )
+        self._channel.hand_out(self.handle, tag, sections.write(item), lent)
 
 
 class Replies(Link):
@@ -125,9 +125,9 @@ class Replies(Link):
     """
 
     def __init__(
-        self, session: "Session", asked: kind.Attach, needs: str | None, *, node: str
+        self, channel: Channel, asked: kind.Attach, needs: str | None, *, node: str
     ) -> None:
-        super().__init__(session, asked, needs)
+        super().__init__(channel, asked, needs)
         self.node = node
         self.address = asked.target.address if asked.target else None
         self._waiting: deque[bytes] = deque()
@@ -136,8 +136,8 @@ class Replies(Link):
 
     def answer(self, payload: bytes) -> None:
         """Send an answer, as soon as there is credit for it."""
-        if len(self._waiting) >= self.session.world.limits.requests:
-            self.session.detach(self, Fault(RESOURCE_LIMIT, "Answers are not taken."))
+        if len(self._waiting) >= self._channel.world.limits.requests:
+            self.detach(Fault(RESOURCE_LIMIT, "Answers are not taken."))
             return
         self._waiting.append(payload)
         self.kick()
@@ -145,20 +145,22 @@ class Replies(Link):
     def flowed(self, flow: kind.Flow) -> None:
         """The client told its credit."""
         if flow.credit is not None:
-            sent = (self._count - (flow.delivery_count or 0)) % _NUMBERS
+            sent = (self._count - (flow.delivery_count or 0)) % NUMBERS
             self._credit = max(flow.credit - sent, 0)
         self.kick()
         if flow.drain:
-            self._count, self._credit = (self._count + self._credit) % _NUMBERS, 0
+            self._count, self._credit = (self._count + self._credit) % NUMBERS, 0
         if flow.echo or flow.drain:
-            self.session.flow(self, count=self._count, credit=self._credit, drain=flow.drain)
+            self._channel.flow(
+                self.handle, count=self._count, credit=self._credit, drain=flow.drain
+            )
 
     def kick(self) -> None:
         """Send what waits."""
-        while self._waiting and self._credit > 0 and not self.is_over and not self.session.blocked:
-            self._count = (self._count + 1) % _NUMBERS
+        while self._waiting and self._credit > 0 and not self.is_over and not self._channel.blocked:
+            self._count = (self._count + 1) % NUMBERS
             self._credit -= 1
-            self.session.hand_out(self, self._count.to_bytes(4), self._waiting.popleft())
+            self._channel.hand_out(self.handle, self._count.to_bytes(4), self._waiting.popleft())
 
     def close(self) -> None:
         """It is over."""

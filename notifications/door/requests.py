@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from notifications.door import encoding as put
 from notifications.door import sections
@@ -11,9 +11,6 @@ from notifications.door.decoding import decode, elements
 from notifications.door.faults import DECODE_ERROR, NOT_FOUND, Fault, of
 from notifications.door.links import Link
 from notifications.door.receiving import Replies
-
-if TYPE_CHECKING:
-    from notifications.door.session import Session
 
 _MESSAGE_ID, _REPLY_TO = 0, 4
 
@@ -62,10 +59,16 @@ class Node(Protocol):
 
 
 class Requests:
-    """Has a node answer what is sent on a link, one after the other."""
+    """Has a node answer what is sent on a link, one after the other.
 
-    def __init__(self, session: "Session", address: str, node: Node) -> None:
-        self._session = session
+    Args:
+        links: Those of the link's session, by handle: the answer goes out on one of them.
+        address: The node's, case-folded.
+        node: Answers.
+    """
+
+    def __init__(self, links: Mapping[int, Link], address: str, node: Node) -> None:
+        self._links = links
         self._address = address
         self._node = node
 
@@ -89,17 +92,17 @@ class Requests:
 
     def _reply_link(self, reply_to: str | None) -> Replies | None:
         """The link for an answer: as its client says, which the SDKs do in three ways."""
-        links = [link for link in self._session.links.values() if self._is_mine(link)]
-        found = [link for link in links if isinstance(link, Replies)]
+        found = [
+            link
+            for link in self._links.values()
+            if isinstance(link, Replies) and not link.is_over and link.node == self._address
+        ]
         if reply_to is not None:
             for named in ("address", "name"):
                 for link in found:
                     if getattr(link, named) == reply_to:
                         return link
         return found[-1] if found else None
-
-    def _is_mine(self, link: Link) -> bool:
-        return isinstance(link, Replies) and not link.is_over and link.node == self._address
 
 
 def read(data: bytes) -> Request:

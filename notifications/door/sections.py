@@ -104,12 +104,12 @@ def read(data: bytes, *, new_id: str, own_bus: bool) -> Message:
     """
     sections = split(data)
     found = {section.code: section.value for section in sections}
-    fields, _ = elements(found.get(PROPERTIES, put.EMPTY_LIST), 0)
+    fields = _list(found.get(PROPERTIES))
     id_ = _text(_field(fields, 0))
     if id_ is None:
         id_ = new_id
-        fields = [put.string(id_), *fields[1:]]
-        sections = _with(sections, PROPERTIES, put.sequence(fields))
+        others = elements(found.get(PROPERTIES, put.EMPTY_LIST), 0)[0][1:]
+        sections = _with(sections, PROPERTIES, put.sequence([put.string(id_), *others]))
     if len(id_) > MAX_ID:
         raise Fault(ARGUMENT, f"A message id has at most {MAX_ID} characters.")
     annotations = _map(found.get(ANNOTATIONS))
@@ -137,8 +137,17 @@ def _with(sections: Sequence[Section], code: int, value: bytes) -> Sequence[Sect
     return sorted([*others, Section(code, value)], key=lambda section: section.code)
 
 
-def _field(fields: Sequence[bytes], index: int) -> Any:
-    return decode(fields[index])[0] if index < len(fields) else None
+def _list(encoded: bytes | None) -> Sequence[Any]:
+    if encoded is None:
+        return ()
+    value, _ = decode(encoded)
+    if not isinstance(value, list | tuple):
+        raise malformed("a message's header or properties are no list")
+    return value
+
+
+def _field(fields: Sequence[Any], index: int) -> Any:
+    return fields[index] if index < len(fields) else None
 
 
 def _text(value: Any) -> str | None:
@@ -177,7 +186,7 @@ def _application(found: Mapping[Any, Any], *, own_bus: bool) -> Mapping[str, Pro
 
 
 def _system(
-    fields: Sequence[bytes], annotations: Mapping[Any, Any], header: bytes | None
+    fields: Sequence[Any], annotations: Mapping[Any, Any], header: bytes | None
 ) -> dict[str, PropertyValue]:
     found: dict[str, PropertyValue] = {}
     for index, name in _SYSTEM.items():
@@ -186,10 +195,9 @@ def _system(
             found[name] = text
     if isinstance(partition := annotations.get(_PARTITION), str):
         found["PartitionKey"] = str(partition)
-    if header is not None:
-        ttl = _field(elements(header, 0)[0], 2)
-        if type(ttl) is int:
-            found["TimeToLive"] = ttl
+    ttl = _field(_list(header), 2)
+    if type(ttl) is int:
+        found["TimeToLive"] = ttl
     return found
 
 

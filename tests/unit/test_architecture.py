@@ -88,6 +88,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.bootstrap",
         "notifications.policies",
         "notifications.storage",
+        "notifications.door_alone",
         "notifications.auditing",
         "notifications.api",
         "notifications.stores.migrations.*",  # Alembic's entry: knows every table there is
