@@ -87,6 +87,7 @@ class Features:
         one_commit: What moves between dead letters and bus does so in one commit, past the rules,
             and what it is told of them is all there is.
         backlog: How many messages are many to it, in a test.
+        ordered: A backlog comes in the order it was published.
     """
 
     durable: bool
@@ -94,6 +95,7 @@ class Features:
     refuses: Message | None
     one_commit: bool
     backlog: int
+    ordered: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +286,7 @@ EMBEDDED = Features(
     refuses=Message(id="refused", body=b"", properties={"size": float("nan")}),
     one_commit=True,
     backlog=20_000,
+    ordered=True,
 )
 
 

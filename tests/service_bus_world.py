@@ -45,13 +45,11 @@ from tests.bus_worlds import (
 )
 
 AHEAD_MS = 600_000
-NOTHING_S = 0.25
+NOTHING_S = 0.2
 """How long to wait for what shall not come."""
 
-PATIENCE_S = 0.1
-REST_S = 0.35
-"""After so long receivers that nobody waits at have let go of what they asked for."""
-
+PATIENCE_S = 0.05
+REST_WITHIN_S = 10.0
 OPEN_S = 2.0
 
 BETWEEN_TESTS_MS = 600_000
@@ -62,6 +60,7 @@ SERVICE_BUS = Features(
     refuses=Message(id="refused", body=b"", properties={"size": 2**31}),
     one_commit=False,
     backlog=2_000,
+    ordered=False,
 )
 
 
@@ -179,7 +178,11 @@ class There:
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         method = getattr(self._target, name)
-        return lambda *args, **named: self._thread.run(method(*args, **named))
+
+        async def call(*args: Any, **named: Any) -> Any:
+            return await self._thread.run(method(*args, **named))
+
+        return call
 
 
 class Standing:
@@ -220,6 +223,15 @@ class Standing:
     async def stop(self) -> None:
         """Close both."""
         await self._stack.aclose()
+
+
+async def rest(door: Standing, *subscriptions: str) -> None:
+    """Return when receivers that nobody waits at have let go of what they asked for."""
+    assert door.bus
+    async with asyncio.timeout(REST_WITHIN_S):
+        for name in subscriptions or door.bus.subscriptions:
+            while not door.bus.at_rest(name):
+                await asyncio.sleep(0.005)
 
 
 _standing: dict[tuple[str, ...], Standing] = {}
@@ -282,7 +294,7 @@ class ServiceBusWorld:
         await self._door.thread.run(self._reopen())
 
     async def _reopen(self) -> None:
-        await asyncio.sleep(REST_S)
+        await rest(self._door)
         self._door.broker.swap(None)
         await self._embedded.reopen()
         self.open()
@@ -297,6 +309,7 @@ class ServiceBusWorld:
             return receiving.result()
         receiving.cancel()
         await asyncio.wait({receiving})
+        await self._door.thread.run(rest(self._door, subscription))
         return [] if receiving.cancelled() else receiving.result()
 
     async def dead_letters(self, subscription: str) -> Sequence[Dead]:
@@ -321,7 +334,7 @@ async def service_bus_world(
         return world
 
     async def end() -> None:
-        await asyncio.sleep(REST_S)
+        await rest(door)
         door.broker.swap(None)
         await stack.aclose()
         await door.clock.advance(BETWEEN_TESTS_MS)  # whatever is still held has lost its lock

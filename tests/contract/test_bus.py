@@ -599,7 +599,8 @@ class TestBacklog:
             found += ids(page)
             await settle(world, page)
 
-        assert found == [str(number) for number in range(many)]
+        assert found == [str(number) for number in range(many)] or not world.features.ordered
+        assert Counter(found) == Counter(str(number) for number in range(many))
         assert await world.at_once(ALL) == []
 
     async def test_beside_publishing(self, world: BusWorld) -> None:

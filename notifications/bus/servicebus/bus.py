@@ -11,7 +11,7 @@ from functools import partial
 
 from azure.servicebus.aio import ServiceBusClient
 
-from notifications.bus.servicebus.connection import open_client, unavailable
+from notifications.bus.servicebus.connection import READ_S, open_client, unavailable
 from notifications.bus.servicebus.peeking import Peeker
 from notifications.bus.servicebus.receiving import PATIENCE_S, Reception
 from notifications.bus.servicebus.sending import TopicSender
@@ -108,6 +108,10 @@ class ServiceBus:
         """Every subscription by its name."""
         return self._subscriptions
 
+    def at_rest(self, subscription: str) -> bool:
+        """Whether nobody waits for its messages, and none are on their way here."""
+        return subscription not in self._receptions or self._receptions[subscription].at_rest
+
     # ---------------------------------------------------------------- ports.Bus
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
@@ -169,7 +173,9 @@ class ServiceBus:
     def _reception(self, subscription: str) -> Reception:
         if subscription not in self._receptions:
             found = self._named(subscription)
-            receiver = self._client.get_subscription_receiver(found.topic, found.name)
+            receiver = self._client.get_subscription_receiver(
+                found.topic, found.name, socket_timeout=READ_S
+            )
             failed = partial(unavailable, address=self._address, what=_path(found))
             reception = Reception(
                 receiver, found.name, failed, self._clock, patience_s=self._patience_s

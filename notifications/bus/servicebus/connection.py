@@ -41,7 +41,7 @@ async def open_client(address: ServiceBusAddress) -> AsyncIterator[ServiceBusCli
     Raises:
         ConfigurationError: The identity of this machine cannot be asked for.
     """
-    limits: dict[str, Any] = {"try_timeout": ATTEMPT_S, "socket_timeout": READ_S}
+    limits: dict[str, Any] = {"try_timeout": ATTEMPT_S}
     if address.connection_string is not None:
         async with ServiceBusClient.from_connection_string(
             address.connection_string, **limits

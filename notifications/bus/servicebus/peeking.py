@@ -13,6 +13,7 @@ from azure.servicebus import (
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
 from notifications.bus.servicebus import wire
+from notifications.bus.servicebus.connection import READ_S
 from notifications.bus.topology import Subscription
 from notifications.errors import Unavailable
 from notifications.messages import Received
@@ -133,7 +134,7 @@ class Peeker:
             found = self._subscription
             queue = ServiceBusSubQueue.DEAD_LETTER if self._dead else None
             self._receiver = self._client.get_subscription_receiver(
-                found.topic, found.name, sub_queue=queue
+                found.topic, found.name, sub_queue=queue, socket_timeout=READ_S
             )
         return self._receiver
 

@@ -37,6 +37,9 @@ PATIENCE_S = 1.0
 TOGETHER = 100
 """Locks that are ended at once."""
 
+FIRST, SLOWEST = 32, 8
+"""Messages that are asked for at once: at first, and at the least."""
+
 Failed = Callable[[BaseException], Unavailable]
 """What an error of the SDK means."""
 
@@ -82,7 +85,8 @@ class Reception:
         self._orders: deque[_Order] = deque()
         self._came = asyncio.Event()
         self._greedy = True
-        self._asked = 0
+        self._left = False
+        self._pace = FIRST
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -100,11 +104,14 @@ class Reception:
         for order in self._orders:
             if not order.done.done():
                 order.done.set_exception(closed)
-        given_back = [self._held[one.token or 0] for one in self._spare]
-        with contextlib.suppress(Exception):  # it may be away: locks run out by themselves
-            await asyncio.gather(*(self._receiver.abandon_message(one) for one in given_back))
-        with contextlib.suppress(Exception):
+        await self._let_go()
+        with contextlib.suppress(Exception):  # it may be away
             await self._receiver.close()
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nobody waits, and nothing is asked for that nobody waits for."""
+        return not (self._wants or self._orders or self._left)
 
     async def receive(self, limit: int) -> Sequence[Received]:
         """See `ports.Bus.receive`.
@@ -120,6 +127,8 @@ class Reception:
         try:
             return await want.got
         except asyncio.CancelledError:
+            self._left = True
+            self._came.set()
             if want.got.done() and not want.got.cancelled() and want.got.exception() is None:
                 self._spare.extendleft(reversed(want.got.result()))  # it came a moment too late
             raise
@@ -172,7 +181,7 @@ class Reception:
                 await self._end_some()
             elif self._wants:
                 await self._pull()
-            elif self._asked:
+            elif self._left:
                 await self._let_go()
             else:
                 self._greedy = True  # whoever comes now has not waited for the first one
@@ -200,30 +209,38 @@ class Reception:
         """
         wanted = sum(want.limit for want in self._wants if not want.got.done())
         if self._greedy:
-            count, wait = wanted, SLICE_S
+            count, wait = min(wanted, self._pace), SLICE_S
         else:
             count, wait = 1, SLICE_S if self._held else self._patience_s
-        self._asked = count
         try:
             await self._receiver.__aenter__()  # opens what is not open; a slice is too short for it
             found = await self._receiver.receive_messages(count, max_wait_time=wait)
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises
             self._refuse(self._failed(error))
             return
+        # What was asked for and comes after the slice is given back unseen, and comes once more.
+        self._pace = 2 * count if len(found) == count else max(len(found), SLOWEST)
         self._greedy = bool(found)
-        self._asked -= len(found)
         self._spare.extend(self._hold(one) for one in found)
 
     async def _let_go(self) -> None:
-        """Take back what was asked for and did not come: nobody waits for it any more.
+        """Give back what was asked for, come or not: nobody waits for it any more.
 
-        The SDK does that only when a receiver is closed, with what is called here. If it went,
-        a message that comes now would be handed to the next one who asks.
+        The SDK does that only while it closes a receiver, and offers none of it: what is called
+        here is what it calls then. Should that go, locks run out by themselves.
         """
-        self._asked = 0
+        self._left = False
+        spare = [self._held.pop(one.token or 0, None) for one in self._spare]
+        self._spare.clear()
         receiver: Any = self._receiver
+        handler = receiver._handler
         with contextlib.suppress(Exception):
-            await receiver._amqp_transport.drain_and_release_messages_async(receiver._handler)
+            for each in spare:
+                if each is not None:
+                    found: Any = each
+                    tag = found._delivery_tag
+                    await handler.settle_messages_async(found._delivery_id, tag, "released")
+            await receiver._amqp_transport.drain_and_release_messages_async(handler)
 
     def _hold(self, found: ServiceBusReceivedMessage) -> Received:
         self._forget_lost()

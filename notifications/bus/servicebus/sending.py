@@ -13,7 +13,7 @@ from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 from azure.servicebus.exceptions import MessageSizeExceededError
 
-from notifications.bus.servicebus.connection import unavailable
+from notifications.bus.servicebus.connection import READ_S, unavailable
 from notifications.bus.servicebus.wire import outgoing
 from notifications.errors import FieldError, InvalidInput, Unavailable
 from notifications.messages import Message
@@ -103,7 +103,7 @@ class TopicSender:
         await sent
 
     async def _run(self) -> None:
-        sender = self._client.get_topic_sender(self._topic)
+        sender = self._client.get_topic_sender(self._topic, socket_timeout=READ_S)
         under_way: list[_Parcel] = []
         try:
             while True:
