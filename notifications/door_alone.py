@@ -42,9 +42,8 @@ async def open_alone(path: Path, clock: Clock, dice: Dice) -> AsyncIterator[Alon
     database.start()
     try:
         registry = await database.read(entity_rows.load)
-        bus = EmbeddedBus(database, registry.topology(), clock)
-        # Those who receive are other processes: none of their messages can be what a crash of
-        # this one came from, so that nobody is under suspicion.
+        # Those who receive are other processes: what they had in hand is not what this one died of.
+        bus = EmbeddedBus(database, registry.topology(), clock, wary=False)
         await bus.start()
         topology = LiveTopology(database, bus, registry, clock)
         topology.begin()

@@ -50,6 +50,7 @@ class Settings:
         bus: What carries the messages.
         service_bus: The namespace that does, where `bus` is `servicebus`.
         service_bus_send: The same with what it is sent with, where that is another policy.
+        servicebus_keys: Policies of the Service Bus door and their keys, beside the emulator's.
         realtime: What pushes to browsers.
         realtime_hub: The name under which clients reach it.
         email: What carries the mails.
@@ -90,6 +91,7 @@ class Settings:
     bus: str = "embedded"
     service_bus: ServiceBusAddress | None = None
     service_bus_send: ServiceBusAddress | None = None
+    servicebus_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     realtime: str = "local"
     realtime_hub: str = "huntaze"
     email: str = "folder"
@@ -194,6 +196,11 @@ VARIABLES: Sequence[Variable] = (
             (service_bus.CONNECTION_SEND, "service_bus_send"),
         )
         for name, form in service_bus.variables(own)
+    ),
+    Variable(
+        "HUNTAZE_SERVICEBUS_KEYS",
+        ("servicebus_keys",),
+        forms.each_of(forms.policy_key, secret=True),
     ),
     Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local")),
     Variable("HUNTAZE_REALTIME_HUB", ("realtime_hub",), forms.hub_name),

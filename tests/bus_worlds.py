@@ -84,8 +84,8 @@ class Features:
         durable: What it was given is there when it is opened again.
         by_hand: Time passes only when the test lets it.
         refuses: A message it cannot carry, or None where it carries all.
-        one_commit: What moves between dead letters and bus does so in one commit, past the rules,
-            and what it is told of them is all there is.
+        one_commit: The bus is the hub's own file: dead letters move in one commit, past the rules,
+            and everything is known of every message.
         backlog: How many messages are many to it, in a test.
         ordered: A backlog comes in the order it was published.
     """

@@ -59,7 +59,8 @@ class Queue:
             soonest = min((kept.item.locked_until or 0 for kept in self.locked.values()), default=0)
             timeout = max(soonest - _now(), 1) / 1000 if soonest else None
             try:
-                await asyncio.wait_for(self.came.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    await self.came.wait()
             except TimeoutError:
                 continue
         # The order is kept by number; only what came back can be out of it.

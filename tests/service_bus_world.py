@@ -48,6 +48,9 @@ AHEAD_MS = 600_000
 NOTHING_S = 0.2
 """How long to wait for what shall not come."""
 
+MORE_S = 0.08
+"""How long to wait for more of what came."""
+
 PATIENCE_S = 0.05
 REST_WITHIN_S = 10.0
 OPEN_S = 2.0
@@ -185,6 +188,35 @@ class There:
         return call
 
 
+class Gathering:
+    """The bus to a test that waits for all there is: the port promises one message at least."""
+
+    def __init__(self, bus: There) -> None:
+        self._bus = bus
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
+
+    async def receive(self, subscription: str, *, limit: int) -> Sequence[Received]:
+        found = list(await self._bus.receive(subscription, limit=limit))
+        while len(found) < limit:
+            more = await self.more(subscription, limit - len(found))
+            if not more:
+                break
+            found += more
+        return found
+
+    async def more(self, subscription: str, limit: int) -> Sequence[Received]:
+        """What comes within a moment."""
+        receiving = asyncio.create_task(self._bus.receive(subscription, limit=limit))
+        try:
+            await asyncio.wait({receiving}, timeout=MORE_S)
+        finally:
+            receiving.cancel()
+            await asyncio.wait({receiving})
+        return [] if receiving.cancelled() else receiving.result()
+
+
 class Standing:
     """A door with the SDK before it, on a topology, for all tests of the process."""
 
@@ -270,8 +302,8 @@ class ServiceBusWorld:
         self._embedded = embedded
         self._dice = SeededDice()
         self.clock = door.clock
-        self.bus = There(door.thread, door.bus)
-        self.peek = self.bus
+        self.peek = There(door.thread, door.bus)
+        self.bus = Gathering(self.peek)
         names = {f"of-{name}": name for name in (ALL, BRIEF, BIG)}
         keeping = Keeping(ledger=embedded.database, given_up=embedded, consumers=names)
         letters = ServiceBusDeadLetters(door.bus, keeping, self._dice, self.clock, keep=DAY)

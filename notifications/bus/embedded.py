@@ -16,12 +16,12 @@ from functools import partial
 
 from notifications.bus import door_journal, journal, recovery
 from notifications.bus.filters import Filter
-from notifications.bus.journal import PAGE
 from notifications.bus.publishing import Publishing
 from notifications.bus.queues import Entry, Queue, Tokens
 from notifications.bus.reading import Reading
 from notifications.bus.recovery import Suspects, leave, recover
 from notifications.bus.settling import Settling
+from notifications.bus.tidying import tidy
 from notifications.bus.topology import Subscription, Topic
 from notifications.database import Database, Transaction
 from notifications.errors import NotFound, Unavailable
@@ -35,10 +35,21 @@ _TICK_MS = 1_000
 
 
 class EmbeddedBus:
-    """Implements `ports.Bus`; `put` and `complete` do the same within somebody's transaction."""
+    """Implements `ports.Bus`; `put` and `complete` do the same within somebody's transaction.
 
-    def __init__(self, database: Database, topology: Sequence[Topic], clock: Clock) -> None:
-        self._database = database
+    Args:
+        database: Holds it.
+        topology: Its topics and subscriptions.
+        clock: Says when locks run out and messages are due.
+        wary: Whether those who receive are in this process, so that a crash may be the doing of
+            what they had in hand; else it says nothing of any message.
+    """
+
+    def __init__(
+        self, database: Database, topology: Sequence[Topic], clock: Clock, *, wary: bool = True
+    ) -> None:
+        self.database = database
+        self._wary = wary
         self._topology = topology
         self._clock = clock
         self._queues: dict[str, Queue] = {}
@@ -59,10 +70,12 @@ class EmbeddedBus:
             consuming: The subscriptions that will be received from.
         """
         names = frozenset(consuming)
-        found = await self._database.write(lambda tx: recover(tx, self._topology, names))
+        found = await self.database.write(
+            lambda tx: recover(tx, self._topology, names, wary=self._wary)
+        )
         self._publishing.next_seq = found.next_seq
         for subscription, bit, counts in found.subscriptions:
-            queue = Queue(subscription, subscription.rule.filter, bit, counts)
+            queue = self._queue(subscription, subscription.rule.filter, bit, counts)
             queue.apart = frozenset(
                 row[journal.SEQ] for name, row in found.suspects if name == subscription.name
             )
@@ -80,6 +93,11 @@ class EmbeddedBus:
             asyncio.create_task(self._tick(), name="bus-tick"),
         ]
 
+    def _queue(
+        self, subscription: Subscription, rule: Filter, bit: int, counts: dict[int, int]
+    ) -> Queue:
+        return Queue(subscription, rule, bit, counts, wary=self._wary)
+
     async def close(self) -> None:
         """Stop; what is locked comes again after the next start."""
         for task in self._tasks:
@@ -92,7 +110,7 @@ class EmbeddedBus:
         queues = self._queues.values()
         try:
             next_seq = self._publishing.next_seq
-            await self._database.write(lambda tx: leave(tx, queues, self._suspects, next_seq))
+            await self.database.write(lambda tx: leave(tx, queues, self._suspects, next_seq))
         except Unavailable as error:
             log.warning("bus.close_failed", extra={"detail": str(error)})
 
@@ -105,7 +123,7 @@ class EmbeddedBus:
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
         """See `ports.Bus.publish`."""
-        await self._database.write(lambda tx: self.put(tx, topic, messages))
+        await self.database.write(lambda tx: self.put(tx, topic, messages))
 
     async def receive(self, subscription: str, *, limit: int) -> Sequence[Received]:
         """See `ports.Bus.receive`."""
@@ -142,11 +160,11 @@ class EmbeddedBus:
             return
         settling = self.settling
         if isinstance(settlement, Complete):
-            await self._database.write(lambda tx: settling.complete(tx, [(queue, token)]))
+            await self.database.write(lambda tx: settling.complete(tx, [(queue, token)]))
         elif isinstance(settlement, DeadLetter):
-            await self._database.write(lambda tx: settling.reject(tx, queue, token, settlement))
+            await self.database.write(lambda tx: settling.reject(tx, queue, token, settlement))
         else:
-            await self._database.write(lambda tx: settling.give_back(tx, queue, token))
+            await self.database.write(lambda tx: settling.give_back(tx, queue, token))
 
     async def renew(self, received: Received) -> None:
         """See `ports.Bus.renew`."""
@@ -161,7 +179,7 @@ class EmbeddedBus:
         """See `dead_letters.Peek.peek`."""
         queue = self.queue(subscription)
         topic, mask = queue.subscription.topic, queue.mask
-        entries = await self._database.read(
+        entries = await self.database.read(
             lambda connection: journal.waiting(connection, topic, mask, after=after, limit=limit)
         )
         return [
@@ -245,7 +263,7 @@ class EmbeddedBus:
         Raises:
             OverLimit: Its topic has as many as it can have.
         """
-        queue = Queue(subscription, rule, recovery.add(tx, subscription), {})
+        queue = self._queue(subscription, rule, recovery.add(tx, subscription), {})
         queue.loaded, queue.behind = self._publishing.next_seq - 1, False
         self.detach(subscription.name)  # of a transaction that was tried before
         self.attach(queue)
@@ -277,7 +295,7 @@ class EmbeddedBus:
         while True:
             await self._alarm.ring()
             try:
-                next_due = await self._database.write(self._publishing.activate_due)
+                next_due = await self.database.write(self._publishing.activate_due)
             except Exception as error:
                 log.exception("bus.activation_failed", extra={"detail": str(error)})
                 next_due = self._clock.now() + _TICK_MS
@@ -291,7 +309,7 @@ class EmbeddedBus:
             if queue.starves():
                 async with queue.loading:
                     if queue.starves():  # nobody else loaded meanwhile
-                        await self._database.write(lambda tx: self._reading.load(tx, queue))
+                        await self.database.write(lambda tx: self._reading.load(tx, queue))
             taken = queue.take(limit, self._clock.now(), self.tokens)
             if taken or not queue.behind:
                 return taken
@@ -308,7 +326,7 @@ class EmbeddedBus:
                 self._wake_all()
                 return []
             if self._suspects.marked is None:
-                await self._database.write(lambda tx: self._mark(tx, queue, entry))
+                await self.database.write(lambda tx: self._mark(tx, queue, entry))
             now = self._clock.now()
             received = queue.lock(entry, now, self.tokens)
             self._suspects.hand_out(received.token, now + queue.subscription.lock_ms)
@@ -347,24 +365,9 @@ class EmbeddedBus:
         for queue in list(self._queues.values()):  # some may come or go meanwhile
             queue.shed(now)
             while queue.overdue or queue.expired_locks(now):
-                await self._tidy_queue(queue, now)
+                await tidy(self.database, self.settling, queue, now)
             if not queue.active and queue.look_at <= now:
-                await self._database.write(partial(self._reading.look_through, queue=queue))
-
-    async def _tidy_queue(self, queue: Queue, now: int) -> None:
-        tokens = queue.expired_locks(now)[:PAGE]
-        overdue = queue.overdue[:PAGE]
-
-        def tidy(tx: Transaction) -> None:
-            for token in tokens:
-                lock = queue.locks.get(token)
-                if lock is not None and lock.until <= now:  # nobody renewed it meanwhile
-                    self.settling.give_back(tx, queue, token)
-            for entry in overdue:
-                self.settling.expire(tx, queue, entry)
-
-        await self._database.write(tidy)
-        del queue.overdue[: len(overdue)]
+                await self.database.write(partial(self._reading.look_through, queue=queue))
 
 
 class EventsOutbox:

@@ -67,9 +67,16 @@ class Queue:
     """
 
     def __init__(
-        self, subscription: Subscription, rule: Filter, bit: int, counts: dict[int, int]
+        self,
+        subscription: Subscription,
+        rule: Filter,
+        bit: int,
+        counts: dict[int, int],
+        *,
+        wary: bool = True,
     ) -> None:
         self.rule = rule
+        self._wary = wary
         self.mask = 1 << bit  # this subscription's bit in `pending`
         self.counts = counts  # deliveries that came to nothing, by seq
         self.loaded = 0  # every message up to here is in memory, or done
@@ -91,6 +98,8 @@ class Queue:
         self.subscription = subscription
         self._crowds: list[int] = [
             min(_CROWD ** max(subscription.max_delivery_count - 2 - count, 0), HOT_LIMIT)
+            if self._wary
+            else HOT_LIMIT
             for count in range(subscription.max_delivery_count + 1)
         ]
 

@@ -46,7 +46,9 @@ class Recovered:
     next_due: int | None
 
 
-def recover(tx: Transaction, topology: Sequence[Topic], consuming: frozenset[str]) -> Recovered:
+def recover(
+    tx: Transaction, topology: Sequence[Topic], consuming: frozenset[str], *, wary: bool = True
+) -> Recovered:
     """Count what a crashed run had in memory as delivered once, and find what needs care.
 
     The count goes up to one below the last only: whoever gets there is a suspect and is handed
@@ -62,7 +64,7 @@ def recover(tx: Transaction, topology: Sequence[Topic], consuming: frozenset[str
         for subscription in topic.subscriptions:
             bit, loaded = bits[subscription.name]
             counts = _counts(tx, subscription, 1 << bit)
-            if not clean:
+            if wary and not clean:
                 _bury_killers(tx, subscription, bit, counts)
                 _count_interrupted(tx, subscription, bit, loaded, counts)
                 if subscription.name in consuming:

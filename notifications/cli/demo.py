@@ -32,6 +32,7 @@ from notifications.cli.demo_story import (
     toasts_page,
 )
 from notifications.cli.demo_targets import Receiver, browser, mailboxes
+from notifications.cli.doors import PORT
 from notifications.cli.host import host_of
 from notifications.cli.logs import set_up_logging
 from notifications.cli.looks import terminal
@@ -43,7 +44,6 @@ from notifications.cli.serving import (
     stop_signals,
     until_stopped,
 )
-from notifications.cli.up import PORT
 from notifications.extensions import Extension
 from notifications.owner import DataFolder, own
 from notifications.retries import DAY, SECOND, RetryTable

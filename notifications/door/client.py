@@ -21,7 +21,6 @@ class Client:
         world: What it came to.
         max_frame: The largest frame that it takes.
         paused: It does not keep up with reading: hand nothing out.
-        stuck_since: Since when, ms.
         spoke: When it was sent something, ms.
         links: How many it has.
     """
@@ -30,12 +29,12 @@ class Client:
         self.world = world
         self.max_frame = kind.MIN_FRAME_BYTES
         self.paused = False
-        self.stuck_since: int | None = None
         self.spoke = world.clock.now()
         self.links = 0
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
-        self._flushing = False
+        self._flushing = self._is_closed = False
+        self._stuck_since = self._unread = 0
         self._holds: set[str] = set()
         self._waiting = self._partial = 0
         self._grants: dict[str, float] = {}
@@ -50,6 +49,7 @@ class Client:
     def left(self) -> None:
         """It is gone."""
         self._transport = None
+        self._is_closed = True
         self._out.clear()
 
     @property
@@ -65,19 +65,30 @@ class Client:
     def pause(self) -> None:
         """It does not keep up with reading."""
         self.paused = True
-        self.stuck_since = self.world.clock.now()
+        self._stuck_since = self.world.clock.now()
+        self._unread = 0
 
     def resume(self) -> None:
         """It does again."""
         self.paused = False
-        self.stuck_since = None
         self.release("unread")
 
+    def stuck_for(self, now: int) -> int:
+        """How long it has read nothing though something waits, ms."""
+        if not self.paused or self._transport is None:
+            return 0
+        unread = self._transport.get_write_buffer_size()
+        if unread < self._unread:
+            self._stuck_since = now
+        self._unread = unread
+        return now - self._stuck_since
+
     def close(self) -> None:
-        """Close when it has taken what was sent."""
+        """Close when it has taken what was sent; what is sent afterwards goes nowhere."""
         self.flush()
         if self._transport is not None:
             self._transport.close()
+        self._is_closed = True
 
     def abort(self) -> None:
         """Close at once."""
@@ -88,6 +99,8 @@ class Client:
 
     def send(self, data: bytes) -> None:
         """Send it with what else is sent in this turn of the loop."""
+        if self._is_closed:
+            return
         self._out.append(data)
         if not self._flushing:
             self._flushing = True

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from notifications.door import frames as say
 from notifications.door import performatives as kind
@@ -49,8 +49,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is there."""
-        assert isinstance(transport, asyncio.Transport)
-        self._client.came(transport)
+        # uvloop's transports are such, but do not say so.
+        self._client.came(cast("asyncio.Transport", transport))
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """It is gone, whoever ended it."""
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
                 client.abort()
         elif not self._is_open and now - self._began >= limits.opening_ms:
             self.fail(Fault(FORCED, "The connection was not opened in time."))
-        elif client.stuck_since is not None and now - client.stuck_since >= limits.stuck_ms:
+        elif client.stuck_for(now) >= limits.stuck_ms:
             log.info("the door closes a client that does not read")
             client.abort()
         elif not client.is_held and now - self._heard >= 2 * limits.idle_ms:
@@ -103,9 +103,13 @@ class Connection(asyncio.Protocol):
         if self._closing_since is not None or not self._client.is_there:
             return
         log.info("the door closes a connection: %s", fault)
-        if self._step in (self._sasl_header, self._sasl_init):
+        if self._step == self._sasl_header:
             self._client.send(say.SASL_HEADER)
+        elif self._step == self._sasl_init:
+            self._client.send(say.outcome(say.SASL_SYSTEM))
         else:
+            if self._step == self._amqp_header:
+                self._client.send(say.AMQP_HEADER)
             if not self._is_open:
                 self._introduce()
             self._client.send(say.closed(fault))

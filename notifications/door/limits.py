@@ -31,7 +31,9 @@ class Limits:
         hand_out: Messages that are taken from the broker at once, for one receiver.
         unsettled: Messages under lock that are remembered for one session.
         peeked: Messages that one request may look at, or ask for by their numbers.
-        requests: To one management node that wait to be answered.
+        peeked_bytes: One answer shows no further message once it has so many.
+        answers: That wait for one link's credit.
+        answer_bytes: Of those.
     """
 
     connections: int = 5_000
@@ -55,4 +57,6 @@ class Limits:
     hand_out: int = 64
     unsettled: int = 10_000
     peeked: int = 250
-    requests: int = 256
+    peeked_bytes: int = 256 * 1024
+    answers: int = 256
+    answer_bytes: int = 8 * 1024 * 1024

@@ -112,7 +112,12 @@ class Manager:
         items = await peekable.peek(after=begin - 1, limit=min(count, self._world.limits.peeked))
         if not items:
             return None
-        shown = [put.strings({"message": put.binary(sections.write(item))}) for item in items]
+        shown, size = [], 0
+        for item in items:
+            shown.append(put.strings({"message": put.binary(sections.write(item))}))
+            size += len(shown[-1])
+            if size >= self._world.limits.peeked_bytes:
+                break
         return put.strings({"messages": put.sequence(shown)})
 
     async def _deferred(self, body: Body) -> bytes:

@@ -100,6 +100,8 @@ class Outgoing(Link):
             self._count = (self._count + 1) % NUMBERS
             self._credit -= 1
             self._send(item)
+        # What was sent leaves at the end of this turn; only then is it known what it does not take.
+        await asyncio.sleep(0)
         return bool(items)
 
     def _send(self, item: Item) -> None:
@@ -131,16 +133,18 @@ class Replies(Link):
         self.node = node
         self.address = asked.target.address if asked.target else None
         self._waiting: deque[bytes] = deque()
+        self._size = 0
         self._count = 0
         self._credit = 0
 
     def answer(self, payload: bytes) -> None:
         """Send an answer, as soon as there is credit for it."""
-        if len(self._waiting) >= self._channel.world.limits.requests:
-            self.detach(Fault(RESOURCE_LIMIT, "Answers are not taken."))
-            return
         self._waiting.append(payload)
+        self._size += len(payload)
         self.kick()
+        limits = self._channel.world.limits
+        if len(self._waiting) > limits.answers or self._size > limits.answer_bytes:
+            self.detach(Fault(RESOURCE_LIMIT, "Too many answers wait for credit."))
 
     def flowed(self, flow: kind.Flow) -> None:
         """The client told its credit."""
@@ -160,7 +164,9 @@ class Replies(Link):
         while self._waiting and self._credit > 0 and not self.is_over and not self._channel.blocked:
             self._count = (self._count + 1) % NUMBERS
             self._credit -= 1
-            self._channel.hand_out(self.handle, self._count.to_bytes(4), self._waiting.popleft())
+            answer = self._waiting.popleft()
+            self._size -= len(answer)
+            self._channel.hand_out(self.handle, self._count.to_bytes(4), answer)
 
     def close(self) -> None:
         """It is over."""

@@ -1,14 +1,18 @@
 """A door that runs alone: its topics, subscriptions and rules come, change, go, and last."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from notifications.broker import Defer, NamedRule
+from notifications.door.config_apply import apply
+from notifications.door.config_file import Configured
 from notifications.door_alone import Alone, open_alone
 from notifications.entities import Holding, SubscriptionEntity, TopicEntity
 from notifications.errors import Conflict, InvalidInput, NotFound, OverLimit
@@ -231,3 +235,47 @@ async def test_what_expires_is_kept_where_wanted(world: World, kept: bool) -> No
 
     found = await world.alone.topology.holding(PARIS)
     assert (found.active, found.dead) == (0, int(kept))
+
+
+async def test_a_crash_says_nothing_of_a_message(tmp_path: Path) -> None:
+    """Those who receive are other processes: what one had in hand when the door died comes again
+    as it was, however few deliveries it has, and holds nobody else up."""
+    world = World(tmp_path)
+    await world.open()
+    await world.alone.topology.create(TOPIC)
+    await world.subscribe(max_delivery_count=1)
+    await world.send("a", "b")
+    held = await world.alone.broker.outlet(PARIS).receive(limit=1, wait=False, lock=True)
+    (tmp_path / "dead").mkdir()
+    for suffix in ("", "-wal"):  # what is in the files now: it died here
+        shutil.copyfile(tmp_path / f"door.db{suffix}", tmp_path / "dead" / f"door.db{suffix}")
+    await world.close()
+    world = World(tmp_path / "dead")
+    await world.open()
+    again = await world.alone.broker.outlet(PARIS).receive(limit=9, wait=False, lock=True)
+
+    assert [one.message.id for one in held] == ["a"]
+    assert [(one.message.id, one.delivery_count) for one in again] == [("a", 0), ("b", 0)]
+    await world.close()
+
+
+async def test_a_configuration_is_made_so(world: World) -> None:
+    """What the file names is added or brought up to date, also the second time; what it does not
+    name stays; a rule that is none is told with its place."""
+    await world.subscribe("Mine")
+    topology = world.alone.topology
+    sql = [NamedRule(name="a", sql="n = 'a'"), NamedRule(name="b", sql="n = 'b'")]
+    for lock_ms, rules in ((30_000, sql[:1]), (60_000, sql), (60_000, sql[1:])):
+        entity = SubscriptionEntity(topic="Orders", name="Paris", lock_ms=lock_ms)
+        wanted = [
+            Configured(entity=TOPIC, place="/0"),
+            Configured(entity=entity, rules=rules, place="/1"),
+        ]
+        await apply(wanted, topology, topology)
+        assert await topology.rules(PARIS).all() == rules
+        found = {each.entity.name: each.entity for each in topology.subscriptions("orders")}
+        assert found["Paris"] == entity
+        assert "Mine" in found
+    wrong = replace(wanted[1], rules=[NamedRule(name="c", sql="n =")])
+    with pytest.raises(InvalidInput, match="/1/sqlExpression: expected"):
+        await apply([wrong], topology, topology)

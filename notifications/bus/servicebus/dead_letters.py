@@ -88,13 +88,15 @@ class ServiceBusDeadLetters:
         # Side by side: each is a connection of its own.
         firsts = await asyncio.gather(*(self._page(name, starts[name]) for name in names))
         found: list[DeadMessage] = []
+        looked, end = 0, after
         for name, first in zip(names, firsts, strict=True):
             async for letter in self._onward(name, first):
-                if reason not in (None, wire.why_dead(letter)[0]):
-                    continue
-                if len(found) == limit:
-                    return found, (found[-1].subscription, found[-1].sequence_number)
-                found.append(_dead(letter, name))
+                meant = reason in (None, wire.why_dead(letter)[0])
+                if looked == SCAN or (meant and len(found) == limit):
+                    return found, end
+                looked, end = looked + 1, (name, letter.sequence_number or 0)
+                if meant:
+                    found.append(_dead(letter, name))
         return found, None
 
     async def replay(self, chosen: Chosen, *, limit: int, dry_run: bool = False) -> Moved:

@@ -1,7 +1,6 @@
 """Looking at a subscription or at its dead letters, and taking chosen dead letters out."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,6 +13,7 @@ from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
 from notifications.bus.servicebus import wire
 from notifications.bus.servicebus.connection import READ_S
+from notifications.bus.servicebus.receiving import let_go
 from notifications.bus.topology import Subscription
 from notifications.errors import Unavailable
 from notifications.messages import Received
@@ -29,7 +29,10 @@ GAP_S = 1.0
 
 
 class Peeker:
-    """One receiver of the SDK that only looks, and one at a time."""
+    """Looks with one receiver of the SDK and takes with another, each for one at a time.
+
+    The one that looks has never asked for messages: what came for it would be in nobody's hands.
+    """
 
     def __init__(
         self,
@@ -43,15 +46,16 @@ class Peeker:
         self._subscription = subscription
         self._failed = failed
         self._dead = dead
-        self._turn = asyncio.Lock()
-        self._receiver: ServiceBusReceiver | None = None
+        self._looking = asyncio.Lock()
+        self._taking = asyncio.Lock()
+        self._looker: ServiceBusReceiver | None = None
+        self._taker: ServiceBusReceiver | None = None
 
     async def close(self) -> None:
-        """Let go of the connection."""
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            with contextlib.suppress(Exception):
-                await receiver.close()
+        """Let go of the connections."""
+        receivers = [each for each in (self._looker, self._taker) if each is not None]
+        self._looker = self._taker = None
+        await asyncio.gather(*(each.close() for each in receivers), return_exceptions=True)
 
     async def page(self, *, after: int, limit: int) -> Sequence[ServiceBusReceivedMessage]:
         """Up to `limit` messages with numbers above `after`, in order; few are not the last.
@@ -59,9 +63,11 @@ class Peeker:
         Raises:
             Unavailable: The bus is away.
         """
-        async with self._turn:
+        async with self._looking:
+            if self._looker is None:
+                self._looker = self._receiver()
             try:
-                return await self._get().peek_messages(
+                return await self._looker.peek_messages(
                     min(limit, AT_ONCE), sequence_number=after + 1
                 )
             except Exception as error:
@@ -91,16 +97,15 @@ class Peeker:
         Raises:
             Unavailable: The bus is away.
         """
-        async with self._turn:
+        async with self._taking:
+            if self._taker is None:
+                self._taker = self._receiver()
             held: list[ServiceBusReceivedMessage] = []
             try:
-                held = await self._lock(numbers, most)
+                await self._lock(self._taker, numbers, most, held)
                 yield [one for one in held if one.sequence_number in numbers]
             finally:
-                receiver = self._get()
-                with contextlib.suppress(Exception):  # else their locks run out
-                    left = [one for one in held if one.lock_token is not None]
-                    await _in_lots(receiver.abandon_message, left)
+                await let_go(self._taker, [one for one in held if one.lock_token is not None])
 
     async def complete(self, letters: Sequence[ServiceBusReceivedMessage]) -> None:
         """Remove dead letters that are taken.
@@ -108,35 +113,40 @@ class Peeker:
         Raises:
             Unavailable: The bus is away; some may be gone.
         """
+        if self._taker is None:
+            raise Unavailable("the bus is closed")
         try:
-            await _in_lots(self._get().complete_message, letters)
+            await _in_lots(self._taker.complete_message, letters)
         except Exception as error:
             raise self._failed(error) from error
 
-    async def _lock(self, numbers: Collection[int], most: int) -> list[ServiceBusReceivedMessage]:
-        held: list[ServiceBusReceivedMessage] = []
+    async def _lock(
+        self,
+        receiver: ServiceBusReceiver,
+        numbers: Collection[int],
+        most: int,
+        held: list[ServiceBusReceivedMessage],
+    ) -> None:
         missing = set(numbers)
-        receiver = self._get()
         try:
             await receiver.__aenter__()
             while missing and len(held) < most + len(numbers):
-                page = await receiver.receive_messages(LOCKED_TOGETHER, max_wait_time=GAP_S)
+                page = await receiver.receive_messages(
+                    min(LOCKED_TOGETHER, len(missing)), max_wait_time=GAP_S
+                )
                 if not page:
                     break
                 held += page
                 missing -= {one.sequence_number or 0 for one in page}
         except Exception as error:
             raise self._failed(error) from error
-        return held
 
-    def _get(self) -> ServiceBusReceiver:
-        if self._receiver is None:
-            found = self._subscription
-            queue = ServiceBusSubQueue.DEAD_LETTER if self._dead else None
-            self._receiver = self._client.get_subscription_receiver(
-                found.topic, found.name, sub_queue=queue, socket_timeout=READ_S
-            )
-        return self._receiver
+    def _receiver(self) -> ServiceBusReceiver:
+        found = self._subscription
+        queue = ServiceBusSubQueue.DEAD_LETTER if self._dead else None
+        return self._client.get_subscription_receiver(
+            found.topic, found.name, sub_queue=queue, socket_timeout=READ_S
+        )
 
 
 async def _in_lots(

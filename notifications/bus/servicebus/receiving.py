@@ -226,21 +226,12 @@ class Reception:
     async def _let_go(self) -> None:
         """Give back what was asked for, come or not: nobody waits for it any more.
 
-        The SDK does that only while it closes a receiver, and offers none of it: what is called
-        here is what it calls then. Should that go, locks run out by themselves.
+        Should that fail, locks run out by themselves.
         """
         self._left = False
         spare = [self._held.pop(one.token or 0, None) for one in self._spare]
         self._spare.clear()
-        receiver: Any = self._receiver
-        handler = receiver._handler
-        with contextlib.suppress(Exception):
-            for each in spare:
-                if each is not None:
-                    found: Any = each
-                    tag = found._delivery_tag
-                    await handler.settle_messages_async(found._delivery_id, tag, "released")
-            await receiver._amqp_transport.drain_and_release_messages_async(handler)
+        await let_go(self._receiver, [each for each in spare if each is not None])
 
     def _hold(self, found: ServiceBusReceivedMessage) -> Received:
         self._forget_lost()
@@ -285,3 +276,17 @@ class Reception:
             self._looked_at = self._clock.now()
             for token in list(self._held):
                 self._lost(token)
+
+
+async def let_go(receiver: Any, messages: Sequence[Any] = ()) -> None:
+    """Give messages back unseen, and what a receiver asked for besides.
+
+    The SDK does that only while it closes a receiver, and offers none of it: what is called here
+    is what it calls then. Never raises.
+    """
+    with contextlib.suppress(Exception):
+        handler = receiver._handler
+        for found in messages:
+            tag = found._delivery_tag
+            await handler.settle_messages_async(found._delivery_id, tag, "released")
+        await receiver._amqp_transport.drain_and_release_messages_async(handler)
