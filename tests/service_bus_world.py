@@ -10,6 +10,7 @@ looks at that, leaves it to the door to say which locks are lost.
 
 import asyncio
 import atexit
+import concurrent.futures
 import contextlib
 import threading
 import time
@@ -164,12 +165,34 @@ class Thread:
         self._thread.start()
 
     async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run it there, and cancel it there when this is cancelled."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+        """Run it there; cancelled there when this is, unless it was done a moment before."""
+        ended: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        tasks: list[asyncio.Task[Any]] = []
+
+        def start() -> None:
+            tasks.append(self.loop.create_task(work))
+            tasks[0].add_done_callback(lambda task: _tell(task, ended))
+
+        self.loop.call_soon_threadsafe(start)
+        answer = asyncio.wrap_future(ended)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            self.loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+            return await answer
 
     def finish(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run it there to its end, from outside of any loop."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+
+def _tell(task: asyncio.Task[Any], ended: "concurrent.futures.Future[Any]") -> None:
+    if task.cancelled():
+        ended.set_exception(asyncio.CancelledError())
+    elif error := task.exception():
+        ended.set_exception(error)
+    else:
+        ended.set_result(task.result())
 
 
 class There:
@@ -191,7 +214,7 @@ class There:
 class Gathering:
     """The bus to a test that waits for all there is: the port promises one message at least."""
 
-    def __init__(self, bus: There) -> None:
+    def __init__(self, bus: ServiceBus) -> None:
         self._bus = bus
 
     def __getattr__(self, name: str) -> Any:
@@ -303,7 +326,7 @@ class ServiceBusWorld:
         self._dice = SeededDice()
         self.clock = door.clock
         self.peek = There(door.thread, door.bus)
-        self.bus = Gathering(self.peek)
+        self.bus = There(door.thread, Gathering(door.bus))
         names = {f"of-{name}": name for name in (ALL, BRIEF, BIG)}
         keeping = Keeping(ledger=embedded.database, given_up=embedded, consumers=names)
         letters = ServiceBusDeadLetters(door.bus, keeping, self._dice, self.clock, keep=DAY)
