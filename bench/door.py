@@ -1,12 +1,12 @@
 """The door with Microsoft's own clients: sending, and receiving and completing, messages a second.
 
-The door runs in a process of its own in front of a durable broker in a new folder, the client in
-another on the same machine. What a client does by itself counts, too: it takes most of the time.
+The door is `huntaze door`, durable in a new folder; the client is in a process of its own on the
+same machine. What a client does by itself counts, too: it takes most of the time.
 """
 
 import argparse
 import asyncio
-import os
+import json
 import shutil
 import subprocess
 import sys
@@ -25,46 +25,44 @@ TOPIC, PYTHON, NODE_JS = "bench", "python", "node"
 BODY = b"x" * 256
 LIST = 100
 CONCURRENCY = 20
-LOCK_MS = 300_000
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-async def serve(folder: Path) -> None:
-    """Be the door until the standard input ends."""
-    from notifications.door.listener import Door
-    from notifications.door_alone import open_alone
-    from notifications.entities import SubscriptionEntity, TopicEntity
-    from notifications.timing import SystemClock, SystemDice
-
-    clock, dice = SystemClock(), SystemDice()
-    async with open_alone(folder / "door.db", clock, dice) as alone:
-        await alone.topology.create(TopicEntity(name=TOPIC))
-        for name in (PYTHON, NODE_JS):
-            subscription = SubscriptionEntity(topic=TOPIC, name=name, lock_ms=LOCK_MS)
-            await alone.topology.create(subscription)
-        door = Door(alone.broker, clock=clock, dice=dice)
-        print(await door.start("127.0.0.1", 0), flush=True)
-        await asyncio.to_thread(sys.stdin.read)
-        await door.stop()
+def config() -> dict[str, object]:
+    """The emulator's `Config.json`: a topic, and a subscription for each client."""
+    subscriptions = [
+        {"Name": name, "Properties": {"LockDuration": "PT5M"}} for name in (PYTHON, NODE_JS)
+    ]
+    topic = {"Name": TOPIC, "Subscriptions": subscriptions}
+    return {"UserConfig": {"Namespaces": [{"Name": "sbemulatorns", "Topics": [topic]}]}}
 
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """The connection string of a door in a process of its own."""
+    """The connection string of `huntaze door` in a new folder."""
     with tempfile.TemporaryDirectory(prefix="huntaze-bench-") as folder:
-        command = [sys.executable, __file__, "--serve", folder]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-        ) as process:
-            assert process.stdin
+        file = Path(folder) / "Config.json"
+        file.write_text(json.dumps(config()))
+        command = [
+            sys.executable,
+            ROOT / "local_app.py",
+            "door",
+            "--config",
+            file,
+            "--data",
+            folder,
+        ]
+        options = ["--port=0", "--admin-port=0", "--admin-tls-port=0", "--data", folder]
+        with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
-            port = int(process.stdout.readline())
-            yield (
-                f"Endpoint=sb://localhost:{port};SharedAccessKeyName=RootManageSharedAccessKey;"
-                "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
-            )
-            process.stdin.close()
-            process.wait(30)
+            try:
+                address = process.stdout.readline().split()[1]
+                yield (
+                    f"Endpoint={address};SharedAccessKeyName=RootManageSharedAccessKey;"
+                    "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
+                )
+            finally:
+                process.terminate()
+                process.wait(30)
 
 
 def message() -> ServiceBusMessage:
@@ -140,14 +138,10 @@ async def measure(connection: str, count: int) -> bool:
 
 
 def main() -> None:
-    """Be the door, or measure one."""
+    """Measure a door."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, default=5_000, help="single sends")
     options = parser.parse_args()
-    if options.serve:
-        asyncio.run(serve(options.serve))
-        return
     with serving() as connection:
         met = asyncio.run(measure(connection, options.count))
     sys.exit(0 if met else 1)

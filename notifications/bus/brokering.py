@@ -5,6 +5,7 @@ a token of an earlier run names nothing.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,8 @@ from notifications.database import Database
 from notifications.errors import NotAllowed, NotFound
 from notifications.messages import Message
 from notifications.ports import Clock, Dice
+
+log = logging.getLogger("huntaze")
 
 _OURS = 8
 
@@ -120,13 +123,23 @@ class EmbeddedBroker:
 
     def _buried(self, subscription: str) -> None:
         known = self._outlets.get(subscription)
-        if known is not None:
-            known[2].changed.set()
+        if known is None:
+            return
+        known[2].changed.set()
+        try:
+            self._around.bus.queue(subscription)
+        except NotFound:  # it was deleted: what it had in memory goes with it
+            del self._outlets[subscription]
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name="broker-later")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("broker.put_back_failed", extra={"detail": str(error)})
 
 
 class TopicInlet:

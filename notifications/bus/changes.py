@@ -178,7 +178,7 @@ class LiveTopology(Looking):
             if rule.name.casefold() in rules:
                 raise Conflict(f"the subscription {path!r} has a rule {rule.name!r} already")
             if len(rules) >= MAX_RULES:
-                raise OverLimit(f"a subscription has at most {MAX_RULES:,} rules", retry_after=0.0)
+                raise _too_many_rules()
             return {**rules, rule.name.casefold(): rule}
 
         await self._whole(self._set_rules(path, change))
@@ -221,6 +221,8 @@ class LiveTopology(Looking):
             self._registry.topic(entity.topic)
             if entity.path in self._registry.subscriptions:
                 raise Conflict(f"there is a subscription {entity.name!r} of that topic already")
+            if len(rules) > MAX_RULES:
+                raise _too_many_rules()
             for rule in rules:
                 check_rule(rule)
             found, on_bus = filter_of(rules), self._registry.on_bus(entity)
@@ -237,14 +239,19 @@ class LiveTopology(Looking):
                 raise
             by_name = {rule.name.casefold(): rule for rule in rules}
             listed = Listed(self._standing(entity), on_bus.name, by_name)
-            self._registry.subscriptions[entity.path] = listed
+            self._registry.put(listed)
 
     async def _whole(self, change: Coroutine[Any, Any, None]) -> None:
         """Make a change to its end, whether or not whoever asked for it waits that long."""
         task = asyncio.get_running_loop().create_task(change, name="topology-change")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to whoever waits; where nobody does any more, it is no news
 
     async def _delete(self, path: str) -> None:
         async with self._changing:
@@ -257,7 +264,7 @@ class LiveTopology(Looking):
             queues = [self._bus.queue(listed.queue) for listed in going]
             await self._take_away(found, queues)
             for listed in going:
-                del self._registry.subscriptions[listed.standing.entity.path]
+                self._registry.drop(listed)
             if found.subscription is None:
                 del self._registry.topics[found.topic]
                 self._bus.close_topic(found.topic)
@@ -315,3 +322,7 @@ class LiveRules:
         """See `broker.Rules.all`."""
         rules = self._topology.listed(self._path).rules
         return [rules[name] for name in sorted(rules)]
+
+
+def _too_many_rules() -> OverLimit:
+    return OverLimit(f"a subscription has at most {MAX_RULES:,} rules", retry_after=0.0)

@@ -189,7 +189,7 @@ class EmbeddedBus:
                 sequence_number=entry.seq,
                 delivery_count=queue.deliveries(entry.seq),
                 enqueued_at=entry.enqueued_at,
-                ours=True,
+                ours=entry.message.wire is None,
             )
             for entry in entries
         ]

@@ -33,7 +33,7 @@ def load(connection: sa.Connection) -> Registry:
         if row.kind == _SUBSCRIPTION:
             entity = SubscriptionEntity(**orjson.loads(row.description))
             standing: Standing[SubscriptionEntity] = _standing(entity, row)
-            registry.subscriptions[row.path] = Listed(standing, entity.path, {})
+            registry.put(Listed(standing, entity.path, {}))
     rules: dict[str, dict[str, NamedRule]] = {path: {} for path in registry.subscriptions}
     for row in rows:
         if row.kind == _RULE:

@@ -123,10 +123,13 @@ class SubscriptionOutlet:
             )
             for entry in entries
         ]
-        aside = await self._aside.peek(after, most)
-        if cut:  # what is beyond the last that was read comes with the next look
-            aside = [one for one in aside if one.sequence_number < entries[-1].seq]
-        return sorted([*items, *aside], key=lambda one: one.sequence_number)[:most]
+        aside, more = await self._aside.peek(after, most)
+        # Of two pages, what is beyond the end of the shorter one comes with the next look.
+        ends = [entries[-1].seq] if cut else []
+        ends += [aside[-1].sequence_number] if more else []
+        upto = min(ends, default=2**63)
+        found = sorted([*items, *aside], key=lambda one: one.sequence_number)
+        return [one for one in found if one.sequence_number <= upto][:most]
 
     # ---------------------------------------------------------------- within
 
@@ -237,7 +240,8 @@ class DeadLetterOutlet:
     async def peek(self, *, after: int, limit: int) -> Sequence[Item]:
         """See `broker.Peekable.peek`."""
         self._check()
-        return await self._letters.peek(after, min(limit, _PEEKED))
+        items, _ = await self._letters.peek(after, min(limit, _PEEKED))
+        return items
 
     # ---------------------------------------------------------------- within
 

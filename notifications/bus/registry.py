@@ -54,12 +54,13 @@ class Registry:
 
     Attributes:
         topics: By path; the values' order is that of their creation.
-        subscriptions: By path.
+        subscriptions: By path; to be read.
     """
 
     def __init__(self) -> None:
         self.topics: dict[str, Standing[TopicEntity]] = {}
         self.subscriptions: dict[str, Listed] = {}
+        self._of_topic: dict[str, dict[str, Listed]] = {}
 
     @classmethod
     def of_topology(cls, topology: Iterable[Topic], now: int) -> "Registry":
@@ -77,11 +78,9 @@ class Registry:
                     max_delivery_count=each.max_delivery_count,
                     dead_letter_expired=each.dead_letter_expired,
                 )
-                made.subscriptions[described.path] = Listed(
-                    standing=Standing(entity=described, created_at=now, updated_at=now),
-                    queue=each.name,
-                    rules={each.rule.name.casefold(): named(each.rule)},
-                )
+                standing = Standing(entity=described, created_at=now, updated_at=now)
+                rules = {each.rule.name.casefold(): named(each.rule)}
+                made.put(Listed(standing=standing, queue=each.name, rules=rules))
         return made
 
     def topic(self, path: str) -> Standing[TopicEntity]:
@@ -106,14 +105,22 @@ class Registry:
             raise NotFound(f"there is no subscription {path!r}")
         return found
 
+    def put(self, listed: Listed) -> None:
+        """Add a subscription."""
+        entity = listed.standing.entity
+        self.subscriptions[entity.path] = listed
+        self._of_topic.setdefault(entity.topic.casefold(), {})[entity.path] = listed
+
+    def drop(self, listed: Listed) -> None:
+        """Take a subscription away."""
+        entity = listed.standing.entity
+        del self.subscriptions[entity.path]
+        del self._of_topic[entity.topic.casefold()][entity.path]
+
     def of_topic(self, path: str) -> Sequence[Listed]:
         """A topic's subscriptions, by name."""
-        start = f"{path.casefold()}/{SUBSCRIPTIONS}/"
-        return [
-            self.subscriptions[each]
-            for each in sorted(self.subscriptions)
-            if each.startswith(start)
-        ]
+        found = self._of_topic.get(path.casefold(), {})
+        return [found[each] for each in sorted(found)]
 
     def on_bus(self, entity: SubscriptionEntity) -> Subscription:
         """A subscription as the bus of a door that runs alone has it."""

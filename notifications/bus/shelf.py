@@ -159,13 +159,15 @@ class Shelf:
             return None
         return [self._lock(item) for item in items]
 
-    async def peek(self, after: int, limit: int) -> list[Item]:
-        """What is there beyond the number `after`, in anybody's hands or not."""
+    async def peek(self, after: int, limit: int) -> tuple[list[Item], bool]:
+        """What is there beyond the number `after`, in anybody's hands or not; and whether there
+        may be more."""
 
-        def query(connection: sa.Connection) -> list[Item]:
-            asked = {"name": self._name, "after": after, "limit": min(limit, _LOOKED_AT)}
+        def query(connection: sa.Connection) -> tuple[list[Item], bool]:
+            asked = {"name": self._name, "after": after, "limit": limit}
             keys = connection.execute(self._keys(ready=False), asked).all()
-            return self._items(connection, _fitting(keys))
+            fitting = _fitting(keys)
+            return self._items(connection, fitting), len(fitting) < len(keys) or len(keys) == limit
 
         return await self._database.read(query)
 

@@ -26,8 +26,10 @@ _LEFT = {"-": "kept: --prune removes it", "!": "cannot be changed"}
 
 
 @click.group()
-def topology() -> None:
+@click.pass_context
+def topology(context: click.Context) -> None:
     """Show the bus's topics and subscriptions, or make a namespace have them."""
+    read_settings(context)
 
 
 @topology.command()

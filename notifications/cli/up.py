@@ -35,7 +35,7 @@ log = logging.getLogger("huntaze")
 )
 @click.option(
     "--service-bus-admin-port",
-    type=PORT,
+    type=click.IntRange(0, 65534),
     default=0,
     show_default=True,
     help="The door's management API over http, and over https at the next port; 0 does not.",

@@ -5,6 +5,8 @@ import base64
 import contextlib
 import hmac
 import http.client
+import json
+import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +37,7 @@ from notifications.door.admin.listener import AdminDoor
 from notifications.door_alone import Alone, open_alone
 from notifications.messages import Message
 from notifications.timing import SystemClock, SystemDice
+from tests.node_packages import FOLDER, install, needs_node
 
 KEY = "SAS_KEY_VALUE"
 
@@ -47,11 +50,17 @@ class World:
         self.folder = folder
         self.http, self.https, self.fixed = ports
 
+    def connection(self, port: int, key: str = KEY) -> str:
+        """The connection string that administration clients use."""
+        return (
+            f"Endpoint=sb://localhost:{port};"
+            f"SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey={key}"
+        )
+
     def client(self, *, port: int | None = None, key: str = KEY) -> ServiceBusAdministrationClient:
         """An administration client that trusts the door's certificate."""
         return ServiceBusAdministrationClient.from_connection_string(
-            f"Endpoint=sb://localhost:{port or self.https};"
-            f"SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey={key}",
+            self.connection(port or self.https, key),
             connection_verify=str(self.folder / CERTIFICATE),
             retry_total=0,
         )
@@ -259,6 +268,44 @@ async def test_wants_the_key(world: World) -> None:
     async with world.client(key="another") as client:
         with pytest.raises(ClientAuthenticationError):
             await client.get_topic("anything")
+
+
+@needs_node
+async def test_the_javascript_client(world: World) -> None:
+    """`@azure/service-bus` manages the door, too, with its certificate in NODE_EXTRA_CA_CERTS."""
+    install()
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        "service-bus-admin.mjs",
+        world.connection(world.https),
+        cwd=FOLDER,
+        env={**os.environ, "NODE_EXTRA_CA_CERTS": str(world.folder / CERTIFICATE)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), 60)
+
+    assert json.loads(said) == {
+        "ttl": "PT2H",
+        "lock": "PT30S",
+        "deliveries": 5,
+        "subscriptions": ["full", "plain"],
+        "rules": [
+            {"name": "first", "filter": {"sqlExpression": "size > 10"}},
+            {
+                "name": "same",
+                "filter": {
+                    "subject": "x",
+                    "applicationProperties": {"text": "a", "flag": True, "number": 7},
+                },
+            },
+        ],
+        "active": 0,
+        "exists": [True, False],
+        "again": "409 MessageEntityAlreadyExistsError",
+        "sessions": "400 ServiceError",
+        "namespace": "huntaze-door",
+        "gone": "404 MessageEntityNotFoundError",
+    }
 
 
 async def test_is_healthy_for_everybody(world: World) -> None:

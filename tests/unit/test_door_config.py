@@ -1,9 +1,12 @@
 """The emulator's Config.json: what is read from it, and what is said of one that is wrong."""
 
+import contextlib
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from notifications.broker import NamedRule
 from notifications.door import durations
@@ -208,3 +211,27 @@ def test_what_is_no_duration(text: str):
     """Years and months have no length that is known; others are none at all."""
     with pytest.raises(ValueError, match="PT1M30S"):
         durations.read(text)
+
+
+WORDS = st.sampled_from(
+    [
+        *("UserConfig", "Namespaces", "Topics", "Name", "Properties", "Subscriptions", "Rules"),
+        *("FilterType", "Sql", "Correlation", "SqlFilter", "SqlExpression", "CorrelationFilter"),
+        *("LockDuration", "PT1M", "MaxDeliveryCount", "RequiresSession", "x", "", "\x00"),
+    ]
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(inner=ANYTHING, depth=st.integers(0, 4))
+@settings(max_examples=200, deadline=None)
+def test_nothing_that_anybody_writes_is_worse_than_refused(inner: Any, depth: int):
+    """Whatever stands where, it is read or refused with a place; nothing else happens."""
+    for place in ("Topics", "Namespaces", "UserConfig", "Subscriptions")[:depth]:
+        inner = {place: inner if place == "UserConfig" else [inner]}
+    with contextlib.suppress(InvalidInput):
+        read(orjson.dumps(inner))

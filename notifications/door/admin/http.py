@@ -23,6 +23,7 @@ MAX_CONNECTIONS = 128
 _HEAD_S = 60.0
 """How long a connection may be idle, or take over the head of a request."""
 
+_HANDSHAKE_S = 10.0
 _BODY_S = 30.0
 _WRITE_S = 30.0
 _LEAVE_S = 5.0
@@ -86,20 +87,25 @@ class HttpServer:
             OSError: The port is taken.
         """
         server = await asyncio.start_server(
-            self._connected, host, port, limit=MAX_HEAD, ssl=tls, backlog=MAX_CONNECTIONS
+            self._connected,
+            host,
+            port,
+            limit=MAX_HEAD,
+            backlog=MAX_CONNECTIONS,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else _HANDSHAKE_S,
         )
         self._servers.append(server)
         found: int = server.sockets[0].getsockname()[1]
         return found
 
     async def stop(self) -> None:
-        """Close every connection; what is being answered may end first."""
+        """Close every connection, whatever is under way there."""
         for server in self._servers:
             server.close()
+        for task in self._open:
+            task.cancel()
         if self._open:
-            _, late = await asyncio.wait(self._open, timeout=0)
-            for task in late:
-                task.cancel()
             await asyncio.wait(self._open, timeout=_LEAVE_S)
         for server in self._servers:
             with contextlib.suppress(TimeoutError):

@@ -1,7 +1,7 @@
 """The management API's requests and what they are answered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import quote
@@ -56,7 +56,15 @@ class _Place:
 
     @property
     def subscription_path(self) -> str:
-        return f"{self.topic}/subscriptions/{self.subscription}"
+        return f"{self.topic}/Subscriptions/{self.subscription}"
+
+    @property
+    def path(self) -> str:
+        """As the service writes it: the JavaScript client takes its names from there."""
+        if self.subscription is None:
+            return self.topic
+        rule = "" if self.rule is None else f"/Rules/{self.rule}"
+        return self.subscription_path + rule
 
 
 class Administration:
@@ -99,7 +107,7 @@ class Administration:
         head = parts[0].casefold() if parts else ""
         if request.method == "GET" and head == _NAMESPACE:
             content = writing.namespace_xml(self._clock.now())
-            return self._entry(request, "huntaze-door", content)
+            return self._entry(request, "huntaze-door", content, _NAMESPACE)
         if request.method == "GET" and head == _RESOURCES and len(parts) > 1:
             return await self._resources(request, parts[1].casefold())
         place = _place(parts)
@@ -122,7 +130,7 @@ class Administration:
         page, more = _page(request, self._shown.topics())
         entries = [
             self._entry_xml(
-                request, each.entity.name, await self._topic_xml(each), each.entity.path
+                request, each.entity.name, await self._topic_xml(each), each.entity.name
             )
             for each in page
         ]
@@ -132,7 +140,10 @@ class Administration:
         page, more = _page(request, self._shown.subscriptions(place.topic))
         entries = [
             self._entry_xml(
-                request, each.entity.name, await self._subscription_xml(each), each.entity.path
+                request,
+                each.entity.name,
+                await self._subscription_xml(each),
+                replace(place, subscription=each.entity.name).path,
             )
             for each in page
         ]
@@ -143,7 +154,12 @@ class Administration:
         rules = await self._shown.rules(place.subscription_path).all()
         page, more = _page(request, rules)
         entries = [
-            self._entry_xml(request, each.name, writing.rule_xml(each, created), each.name)
+            self._entry_xml(
+                request,
+                each.name,
+                writing.rule_xml(each, created),
+                replace(place, rule=each.name).path,
+            )
             for each in page
         ]
         return self._feed(request, "Rules", entries, more)
@@ -154,12 +170,14 @@ class Administration:
         if place.rule is not None:
             created = self._subscription(place).created_at
             content = writing.rule_xml(await self._rule(place), created)
-            return self._entry(request, place.rule, content)
+            return self._entry(request, place.rule, content, place.path)
         if place.subscription is not None:
             found = self._subscription(place)
-            return self._entry(request, found.entity.name, await self._subscription_xml(found))
+            content = await self._subscription_xml(found)
+            return self._entry(request, found.entity.name, content, place.path)
         topic = self._topic(place)
-        return self._entry(request, topic.entity.name, await self._topic_xml(topic))
+        content = await self._topic_xml(topic)
+        return self._entry(request, topic.entity.name, content, place.path)
 
     async def _put(self, request: Request, place: _Place) -> Response:
         document = xml.read(request.body)
@@ -239,9 +257,8 @@ class Administration:
 
     # ---------------------------------------------------------------- answers
 
-    def _entry(self, request: Request, title: str, content: str) -> Response:
-        found = writing.entry_xml(_url(request), title, content, self._clock.now())
-        return _answer(HTTPStatus.OK, found)
+    def _entry(self, request: Request, title: str, content: str, path: str) -> Response:
+        return _answer(HTTPStatus.OK, self._entry_xml(request, title, content, path))
 
     def _entry_xml(self, request: Request, title: str, content: str, path: str) -> str:
         return writing.entry_xml(_url(request, f"/{path}"), title, content, self._clock.now())

@@ -22,6 +22,9 @@ _COUNTS = "http://schemas.microsoft.com/netservices/2011/06/servicebus"
 _INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 _SCHEMA = "http://www.w3.org/2001/XMLSchema"
 
+# Prefixes are the service's own: the JavaScript client goes by them, not by what they stand for.
+_COUNT_DETAILS = f'CountDetails xmlns:d2p1="{_COUNTS}"'
+
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -43,7 +46,7 @@ def topic_xml(standing: Standing[TopicEntity], holding: Holding, subscriptions: 
             *([("UserMetadata", entity.metadata)] if entity.metadata else []),
             *_times(standing),
             ("SupportOrdering", "true"),
-            ("CountDetails", _counts(holding)),
+            (_COUNT_DETAILS, _counts(holding)),
             ("SubscriptionCount", str(subscriptions)),
             ("AutoDeleteOnIdle", durations.FOREVER),
             ("EnablePartitioning", "false"),
@@ -71,7 +74,7 @@ def subscription_xml(standing: Standing[SubscriptionEntity], holding: Holding) -
             ("EnableBatchedOperations", "true"),
             ("Status", "Active"),
             *_times(standing),
-            ("CountDetails", _counts(holding)),
+            (_COUNT_DETAILS, _counts(holding)),
             *([("UserMetadata", entity.metadata)] if entity.metadata else []),
             ("AutoDeleteOnIdle", durations.FOREVER),
             ("EntityAvailabilityStatus", "Available"),
@@ -176,7 +179,7 @@ def _counts(holding: Holding) -> str:
         ("TransferMessageCount", 0),
         ("TransferDeadLetterMessageCount", 0),
     )
-    return "".join(f'<d:{name} xmlns:d="{_COUNTS}">{n}</d:{name}>' for name, n in numbers)
+    return "".join(_element(f"d2p1:{name}", str(number)) for name, number in numbers)
 
 
 def _correlation_xml(found: NamedRule) -> str:
@@ -187,7 +190,8 @@ def _correlation_xml(found: NamedRule) -> str:
     )
     pairs = "".join(
         f"<KeyValueOfstringanyType><Key>{_escaped(key)}</Key>"
-        f'<Value xmlns:s="{_SCHEMA}" i:type="s:{_kind(value)}">{_escaped(_text(value))}</Value>'
+        f'<Value xmlns:d6p1="{_SCHEMA}" i:type="d6p1:{_kind(value)}">'
+        f"{_escaped(_text(value))}</Value>"
         "</KeyValueOfstringanyType>"
         for key, value in found.properties.items()
     )
