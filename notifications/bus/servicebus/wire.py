@@ -121,9 +121,18 @@ def _value_body(value: object) -> bytes:
     if isinstance(value, str):
         return value.encode()
     try:
-        return orjson.dumps(value, default=_text, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(_plain(value), default=_text)
     except orjson.JSONEncodeError:
-        return b""
+        return b""  # whoever reads it finds that it is no JSON
+
+
+def _plain(value: object) -> object:
+    """A value as JSON has it, with its keys and texts, which the SDK hands out as bytes."""
+    if isinstance(value, Mapping):
+        return {_text(key) or "": _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return _text(value) if isinstance(value, bytes) else value
 
 
 def _text(value: object) -> str | None:

@@ -1,0 +1,206 @@
+"""The Service Bus adapter beyond the bus's contract: strangers' messages, sizes, a bus that is away
+and comes back."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from azure.servicebus.aio import ServiceBusClient
+from azure.servicebus.amqp import AmqpAnnotatedMessage, AmqpMessageProperties
+
+from notifications.bus.brokering import EmbeddedBroker
+from notifications.bus.registry import Registry
+from notifications.bus.servicebus.bus import ServiceBus, open_service_bus
+from notifications.door.listener import Door
+from notifications.errors import InvalidInput, Unavailable
+from notifications.messages import Complete
+from notifications.service_bus_address import ServiceBusAddress
+from notifications.timing import SystemClock, SystemDice
+from tests.bus_worlds import (
+    ALL,
+    NEWS,
+    SAMPLE,
+    EmbeddedWorld,
+    embedded_world,
+    ids,
+    message,
+    messages,
+)
+from tests.hub_process import free_port
+from tests.service_bus_world import connection_string
+
+PATIENCE_S = 30
+
+
+class House:
+    """A broker with the sample topology, whose door is opened and closed by the test."""
+
+    def __init__(self, embedded: EmbeddedWorld, port: int) -> None:
+        clock = embedded.clock
+        self.port = port
+        self.broker = EmbeddedBroker(
+            embedded.database,
+            embedded.bus,
+            Registry.of_topology(SAMPLE, clock.now()),
+            clock=clock,
+            dice=SystemDice(),
+        )
+        self.door = Door(self.broker, clock=SystemClock(), dice=SystemDice())
+
+    @property
+    def address(self) -> ServiceBusAddress:
+        return ServiceBusAddress(
+            host=f"localhost:{self.port}", connection_string=connection_string(self.port)
+        )
+
+    async def open(self) -> None:
+        self.door = Door(self.broker, clock=SystemClock(), dice=SystemDice())
+        assert await self.door.start("127.0.0.1", self.port) == self.port
+
+    async def close(self) -> None:
+        await self.door.stop()
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with embedded_world(tmp_path, consuming=(), clock=SystemClock()) as embedded:
+        house = House(embedded, free_port())
+        await house.open()
+        yield house
+        await house.close()
+        await house.broker.close()
+
+
+@pytest.fixture
+async def bus(house: House) -> AsyncIterator[ServiceBus]:
+    async with open_service_bus(house.address, SAMPLE, SystemClock()) as bus:
+        yield bus
+
+
+async def take(bus: ServiceBus, count: int) -> list[str]:
+    """So many messages' ids, completed."""
+    found: list[str] = []
+    async with asyncio.timeout(PATIENCE_S):
+        while len(found) < count:
+            try:
+                page = await bus.receive(ALL, limit=200)
+            except Unavailable:
+                continue  # as a worker does, but for its second of rest
+            await asyncio.gather(*(bus.settle(one, Complete()) for one in page))
+            found += ids(page)
+    return found
+
+
+async def test_it_comes_back_with_the_bus(house: House, bus: ServiceBus) -> None:
+    """A receiver that waits and a publisher that comes while the bus is away both get through
+    when it is back, and nothing is there twice."""
+    await bus.publish(NEWS, [message("before")])
+    assert await take(bus, 1) == ["before"]
+    waiting = asyncio.create_task(take(bus, 2))
+    await house.close()
+    publishing = asyncio.create_task(bus.publish(NEWS, messages("ab")))
+    await asyncio.sleep(0)
+    await house.open()
+    await asyncio.wait_for(publishing, PATIENCE_S)
+
+    assert sorted(await waiting) == ["a", "b"]
+    assert await bus.peek(ALL, after=0, limit=10) == []
+
+
+@pytest.mark.long
+async def test_what_is_away_or_missing_is_said_so(house: House) -> None:
+    """A bus that does not answer is unavailable to publishers and receivers; a topic that nobody
+    made sends people to the command that makes it."""
+    nobody = ServiceBusAddress(host="localhost", connection_string=connection_string(free_port()))
+    (topic,) = SAMPLE
+    (first, *_) = topic.subscriptions
+    unmade = (type(topic)(name="unmade", subscriptions=(first,)),)
+    async with (
+        open_service_bus(nobody, SAMPLE, SystemClock()) as away,
+        open_service_bus(house.address, unmade, SystemClock()) as lost,
+    ):
+        answers = await asyncio.gather(
+            away.publish(NEWS, [message()]),
+            away.receive(ALL, limit=1),
+            away.peek(ALL, after=0, limit=1),
+            lost.publish("unmade", [message()]),
+            return_exceptions=True,
+        )
+
+    assert all(isinstance(each, Unavailable) for each in answers), answers
+    assert "does not answer for news" in str(answers[0])
+    assert "huntaze topology apply" in str(answers[3])
+
+
+async def test_what_is_too_large_is_refused_and_the_rest_of_others_goes(bus: ServiceBus) -> None:
+    """Of what is published at the same moment only the call with the message over the limit is
+    refused, with nothing of it sent; more than a batch holds goes in several."""
+    large = message("large", body=b"x" * 300_000)
+    many = messages(range(40), body=b"x" * 20_000)
+    answers = await asyncio.gather(
+        bus.publish(NEWS, [message("beside"), large]),
+        bus.publish(NEWS, many),
+        bus.publish(NEWS, [message("alone")]),
+        return_exceptions=True,
+    )
+
+    assert isinstance(answers[0], InvalidInput)
+    assert answers[1:] == [None, None]
+    assert sorted(await take(bus, 41)) == sorted(["alone", *(str(n) for n in range(40))])
+
+
+@pytest.mark.parametrize("value", [2**31, -(2**31) - 1, math.nan, math.inf])
+async def test_a_number_that_cannot_be_sent_is_the_publishers_fault(
+    bus: ServiceBus, value: float
+) -> None:
+    """It is told which property, and that without asking the bus."""
+    with pytest.raises(InvalidInput, match="/properties/size"):
+        await bus.publish(NEWS, [message(properties={"size": value})])
+
+
+async def test_strangers_messages_are_read_whatever_they_are_made_of(
+    house: House, bus: ServiceBus
+) -> None:
+    """Bodies that are values, properties of types that the hub does not send, an id that is no
+    text: all of it arrives as what the hub knows, and nothing of it is believed."""
+    value = AmqpAnnotatedMessage(
+        value_body={"tenantid": "acme", "n": 1},
+        properties=AmqpMessageProperties(message_id="value"),
+    )
+    text = AmqpAnnotatedMessage(
+        value_body="plain", properties=AmqpMessageProperties(message_id="text")
+    )
+    odd = AmqpAnnotatedMessage(
+        data_body=[b"in ", b"two"],
+        properties=AmqpMessageProperties(message_id="odd"),
+        application_properties={
+            "uuid": UUID(int=7),
+            "long": {"TYPE": "LONG", "VALUE": 2**40},
+            b"bytes": "é",
+            "none": None,
+            "hubEvent": "1:webhook",
+        },
+    )
+    async with (
+        ServiceBusClient.from_connection_string(connection_string(house.port)) as client,
+        client.get_topic_sender(NEWS) as sender,
+    ):
+        await sender.send_messages([value, text, odd])
+    found = {}
+    async with asyncio.timeout(PATIENCE_S):
+        while len(found) < 3:
+            found.update({one.message.id: one for one in await bus.receive(ALL, limit=3)})
+
+    assert found["value"].message.body == b'{"tenantid":"acme","n":1}'
+    assert found["text"].message.body == b"plain"
+    assert found["odd"].message.body == b"in two"
+    assert found["odd"].message.properties == {
+        "uuid": str(UUID(int=7)),
+        "long": 2**40,
+        "bytes": "é",
+        "hubEvent": "1:webhook",
+    }
+    assert not any(one.ours for one in found.values())
