@@ -29,7 +29,7 @@ from tests.postgres_server import new_database
 from tests.service_bus_world import connection_string
 
 SEEDS = os.environ.get("KILL_SEEDS", "").split()
-EVENTS = 3_000 if SEEDS else 400
+EVENTS = 3_000 if SEEDS else 240
 """`make soak` says seeds, and means longer."""
 
 LOCK = "PT10S"
