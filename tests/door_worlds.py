@@ -1,6 +1,7 @@
 """A door in front of a durable broker of its own, as clients find it."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -73,3 +74,9 @@ async def until(true: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     while not true():
         assert time.monotonic() < give_up, "it did not come true in time"
         await asyncio.sleep(0.01)
+
+
+def memory_kb(pid: int) -> int:
+    """What a process has in memory."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1024

@@ -56,7 +56,8 @@ class Queue:
             if self.ready or not wait:
                 break
             self.came.clear()
-            soonest = min((kept.item.locked_until or 0 for kept in self.locked.values()), default=0)
+            first = next(iter(self.locked.values()), None)
+            soonest = first.item.locked_until if first else None
             timeout = max(soonest - _now(), 1) / 1000 if soonest else None
             try:
                 async with asyncio.timeout(timeout):
@@ -90,9 +91,10 @@ class Queue:
 
     async def renew(self, token: UUID) -> int | None:
         self._expire()
-        kept = self.locked.get(token)
+        kept = self.locked.pop(token, None)
         if kept is None:
             return None
+        self.locked[token] = kept
         until = _now() + self.lock_ms
         kept.item = replace(kept.item, locked_until=until)
         return until
@@ -140,11 +142,14 @@ class Queue:
         return item
 
     def _expire(self) -> None:
-        # Locks are in the order they were taken in; one that was renewed only makes it look on.
+        # Locks are in the order in which they run out: a renewed one is the last again.
         now = _now()
-        gone = [t for t, kept in self.locked.items() if (kept.item.locked_until or 0) <= now]
-        for token in gone:
-            self._back(self.locked.pop(token), counts=True)
+        while self.locked:
+            token, kept = next(iter(self.locked.items()))
+            if (kept.item.locked_until or 0) > now:
+                return
+            del self.locked[token]
+            self._back(kept, counts=True)
 
     def _back(self, kept: Kept, *, counts: bool) -> None:
         item = replace(kept.item, token=None, locked_until=None)

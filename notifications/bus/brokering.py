@@ -190,8 +190,7 @@ class TopicInlet:
         return await self._around.database.read(run)
 
     def _topic(self) -> str:
-        # The registry's name and the bus's are the same but for a hub's, where they are equal.
-        self._registry.topic(self._path)
+        self._registry.topic(self._path)  # raises where it was deleted meanwhile
         return self._path
 
 

@@ -4,6 +4,7 @@ Changes are made one at a time. Each is one commit, and what is in memory follow
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -274,24 +275,26 @@ class LiveTopology(Looking):
         for queue in queues:
             self._bus.detach(queue.subscription.name)
 
-        def run(tx: Transaction) -> None:
-            for queue in queues:
-                self._bus.remove(tx, queue)
-            entity_rows.remove(tx, found.subscription or found.topic)
-
         def sweep(tx: Transaction) -> None:
-            # What was being settled while that ran.
             entity_rows.remove_left(tx, found.topic, [one.subscription.name for one in queues])
             if found.subscription is None:
                 entity_rows.remove_scheduled(tx, found.topic)
 
+        def run(tx: Transaction) -> None:
+            for queue in queues:
+                self._bus.remove(tx, queue)
+            entity_rows.remove(tx, found.subscription or found.topic)
+            sweep(tx)
+
         try:
             await self._database.write(run)
-        except Unavailable:
+        except BaseException:
             for queue in queues:
                 self._bus.attach(queue)
             raise
-        await self._database.write(sweep)
+        # Once more, for what was being settled in the same commit: nobody sees it, it only lies.
+        with contextlib.suppress(Unavailable):
+            await self._database.write(sweep)
 
     def _configure(self, listed: Listed) -> None:
         entity = listed.standing.entity

@@ -270,6 +270,7 @@ class EmbeddedBus:
 
     def attach(self, queue: Queue) -> None:
         """Let a subscription take messages."""
+        queue.gone = False
         self._queues[queue.subscription.name] = queue
         self._by_topic[queue.subscription.topic].append(queue)
 
@@ -277,6 +278,7 @@ class EmbeddedBus:
         """Let a subscription take no more messages, and hand out none."""
         queue = self._queues.pop(name, None)
         if queue is not None:
+            queue.gone = True
             topic = queue.subscription.topic
             self._by_topic[topic] = [one for one in self._by_topic[topic] if one is not queue]
             queue.changed.set()

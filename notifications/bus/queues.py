@@ -82,7 +82,7 @@ class Queue:
         self.loaded = 0  # every message up to here is in memory, or done
         self.behind = True  # the database may hold more, beyond `loaded`
         self.active = False  # somebody receives from it
-        self.look_at = 0  # while nobody does: when messages are to be looked through for old ones
+        self.gone = False  # its subscription was deleted: its bit may be another's by now
         self.apart: frozenset[int] = frozenset()  # seqs that come by another way than loading
         self.overdue: list[Entry] = []  # outlived their time, not yet in the dead letters
         self.loading = asyncio.Lock()
@@ -96,6 +96,7 @@ class Queue:
     def configure(self, subscription: Subscription) -> None:
         """Go by a subscription's limits from now on."""
         self.subscription = subscription
+        self.look_at = 0  # while nobody receives: when messages are looked through for old ones
         self._crowds: list[int] = [
             min(_CROWD ** max(subscription.max_delivery_count - 2 - count, 0), HOT_LIMIT)
             if self._wary

@@ -98,6 +98,8 @@ class Settling:
 
     def expire(self, tx: Transaction, queue: Queue, entry: Entry) -> None:
         """A message in nobody's hands has outlived its time."""
+        if queue.gone:
+            return
         if queue.subscription.dead_letter_expired:
             self.bury(tx, queue, entry, EXPIRED)
         else:
@@ -172,7 +174,7 @@ class Settling:
 def _end(tx: Transaction, queue: Queue, token: int) -> Entry | None:
     """End a lock within `tx`: its message, or None where it has ended already."""
     lock = queue.locks.get(token)
-    if lock is None or lock.ended_by is tx:
+    if lock is None or lock.ended_by is tx or queue.gone:
         return None
     lock.ended_by = tx
     return lock.entry

@@ -17,11 +17,15 @@ from notifications.bus import journal, tables
 from notifications.bus.door_journal import bites
 from notifications.bus.journal import PAGE_BYTES
 from notifications.database import Database, Transaction
+from notifications.errors import FieldError, InvalidInput
 from notifications.messages import DeadLetter
 from notifications.ports import Clock
 
-_LOOKED_AT = 200
-"""Messages whose lengths are looked at for one page: more than one request may ask for."""
+_LOOKED_AT = 250
+"""Messages that one request gets at most."""
+
+_MOST_BYTES = 16 * 1024 * 1024
+"""As much of messages that are asked for by their numbers, which come all or none."""
 
 
 @dataclass(slots=True, eq=False)
@@ -146,10 +150,19 @@ class Shelf:
         return [self._lock(item) for item in await self._database.look(query)]
 
     async def take_numbers(self, seqs: Sequence[int]) -> list[Item] | None:
-        """Lock messages that were put aside, all or none; None where one is not to be had."""
+        """Lock messages that were put aside, all or none; None where one is not to be had.
+
+        Raises:
+            InvalidInput: They are more than one answer holds.
+        """
+        if len(seqs) > _LOOKED_AT:
+            raise InvalidInput([FieldError("", f"at most {_LOOKED_AT} messages at once")])
         await self.free_expired()
 
         def query(connection: sa.Connection) -> list[Item]:
+            mine = sa.select(self._size).where(self._mine, self._c.seq.in_(seqs))
+            if sum(connection.execute(mine).scalars()) > _MOST_BYTES:
+                raise InvalidInput([FieldError("", "over 16 MB together: ask for fewer")])
             return self._items(connection, seqs, aside=True)
 
         if any(seq in self._by_seq for seq in seqs):
@@ -216,13 +229,18 @@ class Shelf:
         return found
 
     @property
+    def _size(self) -> sa.ColumnElement[Any]:
+        wire = sa.func.coalesce(sa.func.length(self._c.wire), 0)
+        size: sa.ColumnElement[Any] = (sa.func.length(self._c.body) + wire).label("size")
+        return size
+
+    @property
     def _dead(self) -> bool:
         return self._table is tables.dead_letters
 
     def _keys(self, *, ready: bool) -> sa.Select[Any]:
         c = self._c
-        size = sa.func.length(c.body) + sa.func.coalesce(sa.func.length(c.wire), 0)
-        query = sa.select(c.seq, size.label("size")).where(c.subscription == sa.bindparam("name"))
+        query = sa.select(c.seq, self._size).where(c.subscription == sa.bindparam("name"))
         if ready:
             query = query.where(c.deferred_at.is_(None))
         else:

@@ -23,6 +23,7 @@ CBS = "$cbs"
 _MANAGEMENT = "/$management"
 _SESSION_FILTER = "com.microsoft:session-filter"
 _SETTLED = 1
+_LONGEST_NAME = 1024
 
 
 def attach(channel: Channel, asked: kind.Attach, links: Mapping[int, Link]) -> Link:
@@ -69,6 +70,9 @@ def _ends(asked: kind.Attach) -> kind.Terminus:
     if asked.source is None or asked.target is None:
         raise Fault(INVALID_FIELD, "A link has a source and a target.")
     ours = asked.source if asked.receiver else asked.target
+    names = (asked.name, asked.source.address or "", asked.target.address or "")
+    if max(map(len, names)) > _LONGEST_NAME:
+        raise Fault(INVALID_FIELD, f"Names and addresses have at most {_LONGEST_NAME} characters.")
     if ours.dynamic:
         raise Fault(NOT_IMPLEMENTED, "Addresses are not made up here.")
     if not ours.address:

@@ -10,6 +10,7 @@ from notifications.door.sas import Refused, check, path_of
 
 log = logging.getLogger("huntaze")
 
+_LONGEST_PATH = 1024
 _ACCEPTED, _BAD_REQUEST, _UNAUTHORIZED = 202, 400, 401
 
 
@@ -32,10 +33,12 @@ class Authorizer:
             return _said(_BAD_REQUEST, "The body has to be the token, a string.")
         try:
             path = path_of(request.text("name"))
+            if len(path) > _LONGEST_PATH:
+                return _said(_BAD_REQUEST, "The audience (name) is too long.")
             grant = check(request.body, world.keys, world.clock.wall().timestamp(), path=path)
             self._client.grant(path, grant)
         except (Refused, ValueError) as error:
-            log.info("the door refuses a token: %s", error)
+            log.info("door.token_refused", extra={"detail": str(error)})
             return _said(_UNAUTHORIZED, f"InvalidSignature: {error}.")
         except Fault as fault:
             return _said(_BAD_REQUEST, fault.description)

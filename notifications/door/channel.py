@@ -17,6 +17,7 @@ NUMBERS = 2**32
 HANDLE_MAX = 255
 
 _OUTGOING_WINDOW = 2**31 - 1
+_LONGEST_LOCK_MS = 5 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +160,10 @@ class Channel:
             )
 
     def _forget(self) -> bool:
-        """Forget what is not under lock any more; whether there is room then."""
-        now = self.world.clock.now()
-        self._lent = {n: lent for n, lent in self._lent.items() if lent.until > now}
+        """Forget what cannot be under lock any more; whether there is room then."""
+        # A lock may have been renewed since: one that is long gone alone is not.
+        before = self.world.clock.now() - _LONGEST_LOCK_MS
+        self._lent = {n: lent for n, lent in self._lent.items() if lent.until > before}
         return len(self._lent) < self.world.limits.unsettled
 
     # ----------------------------------------------------------------- links and the end

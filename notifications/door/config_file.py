@@ -106,7 +106,7 @@ class _Reading:
             yield from self._namespace(each, f"{place}/{number}")
 
     def _namespace(self, found: Any, place: str) -> Iterator[Configured]:
-        namespace = self._object(found, place, {"Name", "Queues", "Topics"}, {"Topics"})
+        namespace = self._object(found, place, {"Name", "Queues", "Topics"})
         if self._list(namespace.get("Queues", []), f"{place}/Queues"):
             self._wrong(
                 f"{place}/Queues", "the door has no queues: a topic with one subscription is one"

@@ -85,15 +85,17 @@ class Connection(asyncio.Protocol):
         client, limits = self._client, self._limits
         if not client.is_there:
             return
+        if client.is_held:
+            self._heard = now  # silent because nobody listens
         if self._closing_since is not None:
             if now - self._closing_since >= _PARTING_MS:
                 client.abort()
         elif not self._is_open and now - self._began >= limits.opening_ms:
             self.fail(Fault(FORCED, "The connection was not opened in time."))
         elif client.stuck_for(now) >= limits.stuck_ms:
-            log.info("the door closes a client that does not read")
+            log.info("door.client_stuck")
             client.abort()
-        elif not client.is_held and now - self._heard >= 2 * limits.idle_ms:
+        elif now - self._heard >= 2 * limits.idle_ms:
             self.fail(Fault(RESOURCE_LIMIT, "The connection was inactive for too long."))
         elif self._is_open:
             self._keep_up(now)
@@ -102,7 +104,7 @@ class Connection(asyncio.Protocol):
         """Tell the client what is wrong, and close."""
         if self._closing_since is not None or not self._client.is_there:
             return
-        log.info("the door closes a connection: %s", fault)
+        log.info("door.closed", extra={"detail": str(fault)})
         if self._step == self._sasl_header:
             self._client.send(say.SASL_HEADER)
         elif self._step == self._sasl_init:
@@ -114,6 +116,10 @@ class Connection(asyncio.Protocol):
                 self._introduce()
             self._client.send(say.closed(fault))
         self._part()
+
+    def abort(self) -> None:
+        """Close at once, whatever waits."""
+        self._client.abort()
 
     # ----------------------------------------------------------------- what is received
 
@@ -127,7 +133,7 @@ class Connection(asyncio.Protocol):
             except Fault as fault:
                 return self.fail(fault)
             except Exception:
-                log.exception("the door failed at a frame")
+                log.exception("door.frame_failed")
                 return self.fail(Fault(INTERNAL_ERROR, "The door failed at this frame."))
         self._turning = True
         self._client.hold("turn")
@@ -235,8 +241,9 @@ class Connection(asyncio.Protocol):
             return  # clients speak on into sessions that they ended
         elif descriptor == kind.END:
             del self._sessions[channel]
-            session.close()
-            self._client.send(say.ended(channel))
+            if not session.is_over:
+                session.close()
+                self._client.send(say.ended(channel))
         else:
             session.take(descriptor, fields, body, end)
 

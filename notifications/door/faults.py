@@ -87,7 +87,7 @@ def of(error: Exception) -> Fault:
     for kind, condition in _CONDITIONS:
         if isinstance(error, kind):
             return Fault(condition, _said(error))
-    log.error("the door failed at a request", exc_info=error)
+    log.error("door.request_failed", exc_info=error)
     return Fault(INTERNAL_ERROR, "The service was unable to process the request; please retry.")
 
 

@@ -40,7 +40,7 @@ class Limits:
     frame_bytes: int = 64 * 1024
     first_frame_bytes: int = 8 * 1024
     opening_ms: int = 15_000
-    idle_ms: int = 120_000
+    idle_ms: int = 300_000
     stuck_ms: int = 60_000
     heartbeat_ms: int = 30_000
     sessions: int = 512
@@ -54,7 +54,7 @@ class Limits:
     frames_per_turn: int = 128
     credit: int = 1_000
     incoming_frames: int = 5_000
-    hand_out: int = 64
+    hand_out: int = 100
     unsettled: int = 10_000
     peeked: int = 250
     peeked_bytes: int = 256 * 1024

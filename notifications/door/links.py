@@ -24,14 +24,12 @@ class Link:
 
     Attributes:
         handle: Names it in its session, both ways.
-        name: The client's name for it.
         needs: The path, case-folded, that a token has to allow; None where it needs none.
         is_over: It has ended, as far as we are concerned.
     """
 
     def __init__(self, channel: Channel, asked: kind.Attach, needs: str | None) -> None:
         self.handle = asked.handle
-        self.name = asked.name
         self.needs = needs
         self.is_over = False
         self._channel = channel
@@ -64,6 +62,14 @@ class Link:
         if not self.is_over:
             self.close()
             self._channel.detached(self.handle, fault)
+
+
+_OVERHEAD = 256
+"""Bytes that a message that waits costs beside its own."""
+
+
+def _cost(sent: Sent) -> int:
+    return len(sent.payload) + _OVERHEAD
 
 
 Deal = Callable[[Sequence[Sent]], Awaitable[Sequence[Fault | None]]]
@@ -105,7 +111,7 @@ class Incoming(Link):
         if sent is None:
             self._top_up()
             return
-        self._channel.client.took(len(sent.payload))
+        self._channel.client.took(_cost(sent))
         self._queue.append(sent)
         if self._worker is None:
             self._worker = self._channel.world.spawn(self._work())
@@ -116,16 +122,18 @@ class Incoming(Link):
         self._assembly.drop()
 
     async def _work(self) -> None:
-        while self._queue:
-            some = [self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))]
-            try:
-                faults = await self._outcomes(some)
-            finally:
-                self._channel.client.took(-sum(len(sent.payload) for sent in some))
-            if not self.is_over:
-                self._acknowledge(some, faults)
-                self._top_up()
-        self._worker = None
+        try:
+            while self._queue:
+                some = [self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))]
+                try:
+                    faults = await self._outcomes(some)
+                finally:
+                    self._channel.client.took(-sum(map(_cost, some)))
+                if not self.is_over:
+                    self._acknowledge(some, faults)
+                    self._top_up()
+        finally:
+            self._worker = None
 
     async def _outcomes(self, some: Sequence[Sent]) -> Sequence[Fault | None]:
         fitting = [sent for sent in some if not sent.is_too_large]

@@ -22,6 +22,7 @@ _LEAVE_S = 5.0
 """How long what is under way may take when the door closes."""
 
 _LOOPBACK = ("127.0.0.1", "::1")
+_USUAL = ("localhost", *_LOOPBACK)
 
 
 class Door:
@@ -62,7 +63,7 @@ class Door:
     async def start(self, host: str, port: int) -> int:
         """Listen; the port, which is a free one where 0 was asked for.
 
-        On loopback both of its addresses are listened at: clients say `localhost`.
+        Of loopback both usual addresses are listened at: clients say `localhost`.
 
         Raises:
             OSError: The port is taken.
@@ -77,9 +78,10 @@ class Door:
             limits=self._limits,
             own_bus=self._own_bus,
         )
-        first = await self._listen(_LOOPBACK[0] if is_loopback else host, port)
+        is_usual = host in _USUAL
+        first = await self._listen(_LOOPBACK[0] if is_usual else host, port)
         port = first.sockets[0].getsockname()[1]
-        if is_loopback:
+        if is_usual:
             # Where the machine has no IPv6, or the port is taken there, IPv4 has to do.
             with contextlib.suppress(OSError):
                 await self._listen(_LOOPBACK[1], port)
@@ -99,6 +101,8 @@ class Door:
             await asyncio.wait(tasks, timeout=_LEAVE_S)
         for task in tasks:
             task.cancel()
+        for connection in list(self._connections):
+            connection.abort()
         for server in self._servers:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(server.wait_closed(), _LEAVE_S)
@@ -117,7 +121,7 @@ class Door:
 
     def _connection(self) -> asyncio.Protocol:
         if len(self._connections) >= self._limits.connections:
-            log.warning("the door has %d clients and takes no more", self._limits.connections)
+            log.warning("door.full", extra={"connections": self._limits.connections})
             return _Turned()
         assert self._world
         connection = Connection(self._world, self._connections.discard)

@@ -135,7 +135,8 @@ class Manager:
     async def _schedule(self, body: Body) -> bytes:
         inlet = self._world.broker.inlet(self._path)
         messages = []
-        for entry in self._list(body, "messages", dict):
+        most = self._world.limits.batch_messages
+        for entry in self._list(body, "messages", dict, most):
             encoded = entry.get("message")
             if not isinstance(encoded, bytes):
                 raise Fault(ARGUMENT, "A scheduled message has to be a binary.")
@@ -147,7 +148,8 @@ class Manager:
     async def _cancel(self, body: Body) -> bytes:
         inlet = self._world.broker.inlet(self._path)
         try:
-            await inlet.cancel(self._list(body, "sequence-numbers", int))
+            most = self._world.limits.batch_messages
+            await inlet.cancel(self._list(body, "sequence-numbers", int, most))
         except NotFound as error:
             raise Fault(MESSAGE_NOT_FOUND, str(error)) from error
         return put.mapping(())
@@ -175,9 +177,9 @@ class Manager:
         listed = [put.strings({"rule-description": described_rule(rule)}) for rule in found]
         return put.strings({"rules": put.sequence(listed)})
 
-    def _list(self, body: Body, name: str, kind: type) -> Sequence[Any]:
+    def _list(self, body: Body, name: str, kind: type, most: int | None = None) -> Sequence[Any]:
         found = body.get(name)
-        most = self._world.limits.peeked
+        most = most or self._world.limits.peeked
         if not isinstance(found, list | tuple) or not found or len(found) > most:
             raise Fault(ARGUMENT, f"{name} has to be a list of 1 to {most}.")
         if not all(isinstance(one, kind) for one in found):

@@ -96,6 +96,7 @@ class Outgoing(Link):
     async def _some(self, *, wait: bool) -> bool:
         limit = self._asked_for = min(self._credit, self._channel.world.limits.hand_out)
         items = await self._outlet.receive(limit=limit, wait=wait, lock=self._lock)
+        self._asked_for = 0
         for item in items:
             self._count = (self._count + 1) % NUMBERS
             self._credit -= 1
@@ -123,6 +124,7 @@ class Replies(Link):
 
     Attributes:
         node: The node's address, case-folded.
+        name: The client's name for the link.
         address: Where the client has its answers sent: its end of the link; or None.
     """
 
@@ -131,6 +133,7 @@ class Replies(Link):
     ) -> None:
         super().__init__(channel, asked, needs)
         self.node = node
+        self.name = asked.name
         self.address = asked.target.address if asked.target else None
         self._waiting: deque[bytes] = deque()
         self._size = 0

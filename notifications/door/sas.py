@@ -75,7 +75,7 @@ def check(token: str, keys: Mapping[str, str], now: float, *, path: str = "") ->
     fields = _fields(token)
     try:
         expires_at = float(int(fields["se"]))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Refused("the token's expiry (se) is no number of seconds") from None
     signed = f"{fields['sr']}\n{fields['se']}".encode()
     policy = unquote_plus(fields["skn"])

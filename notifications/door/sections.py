@@ -260,7 +260,7 @@ def _made(message: Message) -> bytes:
         put.NULL,
         put.NULL if message.subject is None else put.string(message.subject),
         *[put.NULL] * 2,
-        put.NULL if message.content_type is None else put.symbol(message.content_type),
+        _content_type(message.content_type),
     ]
     values = {name: put.value(value) for name, value in message.properties.items()}
     return (
@@ -268,6 +268,10 @@ def _made(message: Message) -> bytes:
         + (put.described(APPLICATION, put.strings(values)) if values else b"")
         + put.described(DATA, put.binary(message.body))
     )
+
+
+def _content_type(text: str | None) -> bytes:
+    return put.symbol(text) if text is not None and text.isascii() else put.NULL
 
 
 def _told_why(wire: bytes, dead: DeadLetter) -> bytes:

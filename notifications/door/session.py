@@ -37,6 +37,11 @@ class Session:
 
     # ----------------------------------------------------------------- for the connection
 
+    @property
+    def is_over(self) -> bool:
+        """Whether we ended it."""
+        return self._channel.is_over
+
     def take(self, descriptor: int, fields: Sequence[Any], body: bytes, end: int) -> None:
         """Deal with a performative; `end` is where its list ends in `body`, or an attach's begins.
 
@@ -84,6 +89,8 @@ class Session:
     def _attach(self, asked: kind.Attach) -> None:
         if asked.handle > HANDLE_MAX or asked.handle in self._links:
             raise SessionFault(HANDLE_IN_USE, f"Handle {asked.handle} is taken, or too high.")
+        if self._client.links >= 2 * self._limits.links:
+            raise SessionFault(RESOURCE_LIMIT, "Too many links were asked for.")
         try:
             link = self._attached(asked)
         except Exception as error:  # noqa: BLE001 - `of` logs what nobody foresaw

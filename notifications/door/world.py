@@ -46,4 +46,4 @@ class World:
     def _done(self, task: "asyncio.Task[None]") -> None:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("the door failed at a request", exc_info=error)
+            log.error("door.request_failed", exc_info=error)

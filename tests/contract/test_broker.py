@@ -199,6 +199,8 @@ class TestDeferred:
         await outlet.settle(found.token, Defer())
         with pytest.raises(NotFound):
             await outlet.deferred([number, number + 7], lock=False)
+        with pytest.raises(InvalidInput, match="at most 250"):
+            await outlet.deferred(range(251), lock=False)
 
         assert names(await outlet.deferred([number], lock=False)) == ["a"]
         with pytest.raises(NotFound):

@@ -226,12 +226,16 @@ async def test_has_a_limit(world: World) -> None:
 
 @pytest.mark.parametrize("kept", [True, False])
 async def test_what_expires_is_kept_where_wanted(world: World, kept: bool) -> None:
-    """What nobody received in time is a dead letter only where its subscription says so."""
-    await world.subscribe(ttl_ms=5_000, dead_letter_expired=kept)
+    """What nobody received in time is a dead letter only where its subscription says so; a time
+    that was made shorter counts for what waits already."""
+    entity = await world.subscribe(dead_letter_expired=kept)
     await world.send("a")
-    for _ in range(8):
+    await world.open()
+    for second in range(10):
+        if second == 2:
+            await world.alone.topology.update(replace(entity, ttl_ms=5_000))
         await world.clock.advance(1_000)
-        await world.alone.topology.holding(PARIS)
+        await world.alone.broker.inlet("orders").cancel([])  # what was to be written is, by then
 
     found = await world.alone.topology.holding(PARIS)
     assert (found.active, found.dead) == (0, int(kept))
@@ -279,3 +283,43 @@ async def test_a_configuration_is_made_so(world: World) -> None:
     wrong = replace(wanted[1], rules=[NamedRule(name="c", sql="n =")])
     with pytest.raises(InvalidInput, match="/1/sqlExpression: expected"):
         await apply([wrong], topology, topology)
+
+
+async def test_comes_and_goes_under_load(world: World) -> None:
+    """While subscriptions are made, received from and deleted, what is sent meanwhile reaches a
+    neighbour whole and in order, and nothing of those that are gone stays."""
+    await world.subscribe("Lyon")
+    names = [f"{number}" for number in range(300)]
+
+    async def send() -> None:
+        for name in names:
+            await world.send(name)
+
+    async def come_and_go() -> None:
+        for _ in range(15):
+            await world.subscribe()
+            outlet = world.alone.broker.outlet(PARIS)
+            held = await outlet.receive(limit=3, wait=True, lock=True)
+            ends = [Complete(), Defer(), DeadLetter("no-good", "nobody can")]
+            settling = [
+                asyncio.create_task(outlet.settle(one.token, end))
+                for one, end in zip(held, ends, strict=False)
+            ]
+            await world.alone.topology.delete(PARIS)
+            await asyncio.gather(*settling, return_exceptions=True)
+
+    sending = asyncio.create_task(send())
+    going = asyncio.create_task(come_and_go())
+    await sending
+    while not going.done():  # whoever waits for a message gets one
+        names.append(f"{len(names)}")
+        await world.send(names[-1])
+    await going
+    found: list[str] = []
+    while page := await world.drain("orders/subscriptions/lyon"):
+        found += page
+
+    assert found == names
+    assert await world.alone.topology.holding("orders") == Holding()
+    await world.subscribe()
+    assert await world.alone.topology.holding(PARIS) == Holding()

@@ -121,7 +121,7 @@ const cases = {
     on("js-lost", async (sender, receiver) => {
       await sender.sendMessages({ body: "x" });
       const [message] = await take(receiver);
-      await sleep(6500);
+      await sleep(5200);
       assert.equal(await code(receiver.renewMessageLock(message)), "MessageLockLost");
       assert.equal(await code(receiver.abandonMessage(message)), "MessageLockLost");
       const [again] = await take(receiver);

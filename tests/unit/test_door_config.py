@@ -186,6 +186,7 @@ def test_says_everything_at_once():
 def test_a_file_without_topics_asks_for_nothing():
     """An empty namespace is one."""
     assert read(b'{"UserConfig":{"Namespaces":[{"Name":"n","Topics":[]}]}}') == []
+    assert read(b'{"UserConfig":{"Namespaces":[{"Name":"sbemulatorns"}],"Logging":{}}}') == []
     assert Configured(entity=TopicEntity(name="t"), place="").rules is None
 
 
