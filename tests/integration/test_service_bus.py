@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
+import orjson
 import pytest
 from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.amqp import AmqpAnnotatedMessage, AmqpMessageProperties
@@ -14,13 +15,17 @@ from azure.servicebus.amqp import AmqpAnnotatedMessage, AmqpMessageProperties
 from notifications.bus.brokering import EmbeddedBroker
 from notifications.bus.registry import Registry
 from notifications.bus.servicebus.bus import ServiceBus, open_service_bus
+from notifications.bus.servicebus.dead_letters import Keeping, ServiceBusDeadLetters
+from notifications.bus.servicebus.look import ServiceBusAudit, ServiceBusLook
 from notifications.door.listener import Door
 from notifications.errors import InvalidInput, Unavailable
-from notifications.messages import Complete
+from notifications.messages import Complete, DeadLetter
+from notifications.retries import DAY
 from notifications.service_bus_address import ServiceBusAddress
 from notifications.timing import SystemClock, SystemDice
 from tests.bus_worlds import (
     ALL,
+    BIG,
     NEWS,
     SAMPLE,
     EmbeddedWorld,
@@ -40,6 +45,7 @@ class House:
 
     def __init__(self, embedded: EmbeddedWorld, port: int) -> None:
         clock = embedded.clock
+        self.embedded = embedded
         self.port = port
         self.broker = EmbeddedBroker(
             embedded.database,
@@ -204,3 +210,52 @@ async def test_strangers_messages_are_read_whatever_they_are_made_of(
         "hubEvent": "1:webhook",
     }
     assert not any(one.ours for one in found.values())
+
+
+def event(name: str) -> bytes:
+    """A body that carries an event."""
+    return orjson.dumps({"tenantid": "acme", "id": name})
+
+
+async def one_waits_and_one_is_dead(bus: ServiceBus) -> None:
+    """The event `waits` waits in a subscription, and `dead` is in its dead letters."""
+    await bus.publish(NEWS, [message("copy", body=event("dead"))])
+    (one,) = await bus.receive(ALL, limit=1)
+    await bus.settle(one, DeadLetter("schema", "it is wrong"))
+    await bus.publish(NEWS, [message("other", body=event("waits")), message("no event")])
+
+
+async def test_the_sweep_and_the_audit_find_events_on_the_bus(
+    house: House, bus: ServiceBus
+) -> None:
+    """An event that waits and one that is dead are found by what their messages carry; one that
+    is nowhere is not; the oldest message says since when something waits."""
+    look = ServiceBusLook(bus, {"webhook": ALL, "email": BIG})
+    began = SystemClock().now()
+    assert await look.waiting_since("webhook") is None
+    await one_waits_and_one_is_dead(bus)
+    asked = ["acme:waits", "acme:dead", "acme:lost"]
+    since = await look.waiting_since("webhook")
+    audit = ServiceBusAudit(house.address, SAMPLE, SystemClock(), {"webhook": ALL, "email": BIG})
+
+    assert since is not None
+    assert began - 1_000 <= since <= SystemClock().now() + 1_000
+    assert await look.copies_of(asked, "webhook") == {"acme:waits", "acme:dead"}
+    assert await look.copies_of(asked, "email") == set()
+    found = [await asyncio.to_thread(audit.where, name, "webhook") for name in asked]
+    assert found == ["bus", "deadLettered", None]
+
+
+async def test_dead_letters_past_the_retention_are_removed(house: House, bus: ServiceBus) -> None:
+    """The sweep's step removes what is older than is kept, and leaves what waits."""
+    await one_waits_and_one_is_dead(bus)
+    keeping = Keeping(ledger=house.embedded.database, given_up=house.embedded, consumers={})
+
+    def letters(keep: int) -> ServiceBusDeadLetters:
+        return ServiceBusDeadLetters(bus, keeping, SystemDice(), SystemClock(), keep=keep)
+
+    assert await letters(DAY).tidy(limit=10) == 0
+    assert await letters(-DAY).tidy(limit=10) == 1
+    page, _ = await letters(DAY).page(None, reason=None, after=("", 0), limit=10)
+    assert page == []
+    assert len(await bus.peek(ALL, after=0, limit=10)) == 2
