@@ -13,7 +13,7 @@ from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
 from notifications.bus.servicebus import wire
 from notifications.bus.servicebus.connection import READ_S
-from notifications.bus.servicebus.receiving import let_go
+from notifications.bus.servicebus.receiving import ANSWER_S, let_go
 from notifications.bus.topology import Subscription
 from notifications.errors import Unavailable
 from notifications.messages import Received
@@ -68,7 +68,7 @@ class Peeker:
                 self._looker = self._receiver()
             try:
                 return await self._looker.peek_messages(
-                    min(limit, AT_ONCE), sequence_number=after + 1
+                    min(limit, AT_ONCE), sequence_number=after + 1, timeout=ANSWER_S
                 )
             except Exception as error:
                 raise self._failed(error) from error
@@ -131,9 +131,9 @@ class Peeker:
         try:
             await receiver.__aenter__()
             while missing and len(held) < most + len(numbers):
-                page = await receiver.receive_messages(
-                    min(LOCKED_TOGETHER, len(missing)), max_wait_time=GAP_S
-                )
+                # At first as many as are meant: mostly those that stand in front are.
+                count = LOCKED_TOGETHER if held else min(LOCKED_TOGETHER, len(missing))
+                page = await receiver.receive_messages(count, max_wait_time=GAP_S)
                 if not page:
                     break
                 held += page

@@ -37,6 +37,9 @@ PATIENCE_S = 1.0
 TOGETHER = 100
 """Locks that are ended at once."""
 
+ANSWER_S = 30.0
+"""For renewing a lock, the SDK's own tries included."""
+
 FIRST, SLOWEST = 32, 8
 """Messages that are asked for at once: at first, and at the least."""
 
@@ -151,7 +154,11 @@ class Reception:
                 else:
                     await receiver.abandon_message(found)
 
-        await self._order(end)
+        try:
+            await self._order(end)
+        except Unavailable:
+            self._held[received.token or 0] = found  # it may be settled again
+            raise
 
     async def renew(self, received: Received) -> None:
         """See `ports.Bus.renew`."""
@@ -159,7 +166,7 @@ class Reception:
         if found is None:
             return
         try:
-            await self._order(lambda: self._receiver.renew_message_lock(found))
+            await self._order(lambda: self._receiver.renew_message_lock(found, timeout=ANSWER_S))
         except Unavailable as error:
             # Its lock runs out and it comes again; the ledger knows what was done.
             log.warning("bus.renew_failed", extra={"detail": str(error)})
@@ -190,7 +197,11 @@ class Reception:
 
     async def _end_some(self) -> None:
         lot = [self._orders.popleft() for _ in range(min(TOGETHER, len(self._orders)))]
-        answers = await asyncio.gather(*(one.run() for one in lot), return_exceptions=True)
+        try:
+            answers = await asyncio.gather(*(one.run() for one in lot), return_exceptions=True)
+        except asyncio.CancelledError:
+            self._orders.extendleft(reversed(lot))  # `close` tells those who wait
+            raise
         for order, answer in zip(lot, answers, strict=True):
             if order.done.done():
                 continue
@@ -221,7 +232,12 @@ class Reception:
         # What was asked for and comes after the slice is given back unseen, and comes once more.
         self._pace = 2 * count if len(found) == count else max(len(found), SLOWEST)
         self._greedy = bool(found)
-        self._spare.extend(self._hold(one) for one in found)
+        for one in found:
+            try:
+                self._spare.append(self._hold(one))
+            except Exception:
+                # Nobody could ever read it: it comes until it has come too often, and is dead.
+                log.exception("bus.unreadable", extra={"subscription": self._subscription})
 
     async def _let_go(self) -> None:
         """Give back what was asked for, come or not: nobody waits for it any more.

@@ -24,8 +24,8 @@ log = logging.getLogger("huntaze")
 SEND_S = 30.0
 """For sending a batch, new connections and the SDK's own tries included."""
 
-MOST_WAITING = 50_000
-"""Messages that wait for the sender; who brings more is told that the bus is away."""
+MOST_WAITING = 64 << 20
+"""Bytes that wait for the sender; who brings more is told that the bus is away."""
 
 _TOGETHER = 1_000
 """Messages that are looked at for one batch."""
@@ -66,7 +66,7 @@ class TopicSender:
         self._address = address
         self._topic = topic
         self._waiting: list[_Parcel] = []
-        self._count = 0
+        self._bytes = 0
         self._came = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -93,12 +93,12 @@ class TopicSender:
             return
         if self._task is None:
             raise Unavailable("the bus is closed")
-        if self._count > MOST_WAITING:
+        if self._bytes > MOST_WAITING:
             raise Unavailable(f"too much waits to be sent to {self._topic}")
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         size = sum(_about(message) for message in messages)
         self._waiting.append(_Parcel([outgoing(message) for message in messages], size, sent))
-        self._count += len(messages)
+        self._bytes += size
         self._came.set()
         await sent
 
@@ -119,14 +119,14 @@ class TopicSender:
 
     def _take(self) -> list[_Parcel]:
         """The next parcels, about as many messages as are looked at together."""
-        size = taken = 0
+        count = taken = 0
         for parcel in self._waiting:
             taken += 1
-            size += len(parcel.messages)
-            if size >= _TOGETHER:
+            count += len(parcel.messages)
+            if count >= _TOGETHER:
                 break
         parcels, self._waiting = self._waiting[:taken], self._waiting[taken:]
-        self._count -= size
+        self._bytes -= sum(parcel.size for parcel in parcels)
         return [parcel for parcel in parcels if not parcel.sent.done()]
 
     async def _deliver(self, sender: ServiceBusSender, parcels: Sequence[_Parcel]) -> None:
