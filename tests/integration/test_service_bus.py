@@ -17,11 +17,14 @@ from notifications.bus.registry import Registry
 from notifications.bus.servicebus.bus import ServiceBus, open_service_bus
 from notifications.bus.servicebus.dead_letters import Keeping, ServiceBusDeadLetters
 from notifications.bus.servicebus.look import ServiceBusAudit, ServiceBusLook
+from notifications.cli.doctor_bus import examine_bus
+from notifications.cli.findings import Mark
 from notifications.door.listener import Door
 from notifications.errors import InvalidInput, Unavailable
 from notifications.messages import Complete, DeadLetter
 from notifications.retries import DAY
 from notifications.service_bus_address import ServiceBusAddress
+from notifications.settings import Settings
 from notifications.timing import SystemClock, SystemDice
 from tests.bus_worlds import (
     ALL,
@@ -259,3 +262,16 @@ async def test_dead_letters_past_the_retention_are_removed(house: House, bus: Se
     page, _ = await letters(DAY).page(None, reason=None, after=("", 0), limit=10)
     assert page == []
     assert len(await bus.peek(ALL, after=0, limit=10)) == 2
+
+
+@pytest.mark.long
+async def test_the_doctor_says_whether_the_namespace_is_as_it_shall_be(house: House) -> None:
+    """A namespace that answers but lacks the hub's subscriptions is wrong, with what to run; where
+    the bus is the hub's own there is nothing to say."""
+    settings = Settings(bus="servicebus", service_bus=house.address)
+    (finding,) = await asyncio.to_thread(lambda: list(examine_bus(settings)))
+
+    assert finding.mark is Mark.WRONG
+    assert "huntaze topology apply" in finding.advice
+    assert "/Subscriptions/" in finding.detail
+    assert list(examine_bus(Settings())) == []
