@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from notifications.door import encoding as put
@@ -235,9 +235,7 @@ class Raw:
 
     def stop_reading(self) -> None:
         """Read nothing any more, not even into a buffer."""
-        transport = self._writer.transport
-        assert isinstance(transport, asyncio.Transport)
-        transport.pause_reading()
+        cast("asyncio.Transport", self._writer.transport).pause_reading()
 
     async def log_in(self) -> None:
         """Get to where an open is expected."""

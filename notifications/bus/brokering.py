@@ -14,8 +14,10 @@ import sqlalchemy as sa
 
 from notifications.broker import Item, NamedRule, Rules, State
 from notifications.bus import door_journal, journal, tables
+from notifications.bus.dead_letter_outlet import DeadLetterOutlet
 from notifications.bus.embedded import EmbeddedBus
-from notifications.bus.outlets import Around, DeadLetterOutlet, SubscriptionOutlet
+from notifications.bus.handing import Around
+from notifications.bus.outlets import SubscriptionOutlet
 from notifications.bus.registry import Address, Registry, address
 from notifications.database import Database
 from notifications.errors import NotAllowed, NotFound

@@ -1,4 +1,4 @@
-"""Looking at the topology behind the door, and changing it where the door runs alone.
+"""Changing the topology behind a door that runs alone.
 
 Changes are made one at a time. Each is one commit, and what is in memory follows it.
 """
@@ -10,8 +10,8 @@ from typing import Any
 
 from notifications.broker import NamedRule, Rules
 from notifications.bus import entity_rows
-from notifications.bus.brokering import FixedRules, fixed
 from notifications.bus.embedded import EmbeddedBus
+from notifications.bus.looking import Looking
 from notifications.bus.queues import Queue
 from notifications.bus.registry import Address, Listed, Registry, address
 from notifications.bus.rules import TAKES_ALL, check_rule, filter_of
@@ -19,7 +19,6 @@ from notifications.database import Database, Transaction
 from notifications.entities import (
     MAX_RULES,
     Entity,
-    Holding,
     Standing,
     SubscriptionEntity,
     TopicEntity,
@@ -31,64 +30,6 @@ from notifications.ports import Clock
 MAX_TOPICS = 1_000
 
 Rulebook = Mapping[str, NamedRule]
-
-
-class Looking:
-    """Implements `entities.Shown`."""
-
-    def __init__(self, database: Database, bus: EmbeddedBus, registry: Registry) -> None:
-        self._database = database
-        self._bus = bus
-        self._registry = registry
-
-    def topics(self) -> Sequence[Standing[TopicEntity]]:
-        """See `entities.Shown.topics`."""
-        topics = self._registry.topics
-        return [topics[path] for path in sorted(topics)]
-
-    def subscriptions(self, topic: str) -> Sequence[Standing[SubscriptionEntity]]:
-        """See `entities.Shown.subscriptions`."""
-        self._registry.topic(topic)
-        return [each.standing for each in self._registry.of_topic(topic)]
-
-    def rules(self, path: str) -> Rules:
-        """See `entities.Shown.rules`."""
-        self._registry.subscription(path)
-        return FixedRules(self._registry, path)
-
-    async def holding(self, path: str) -> Holding:
-        """See `entities.Shown.holding`."""
-        found = address(path)
-        if found.subscription is None:
-            self._registry.topic(found.topic)
-            return await self._database.read(
-                lambda connection: entity_rows.holding_of_topic(connection, found.topic)
-            )
-        queue = self._bus.queue(self._registry.subscription(found.subscription).queue)
-        name, mask = queue.subscription.name, queue.mask
-        return await self._database.read(
-            lambda connection: entity_rows.holding_of_queue(connection, name, found.topic, mask)
-        )
-
-
-class NoChanges:
-    """Implements `entities.Changes` on a hub's own bus, whose topology is that of its release."""
-
-    async def create(self, entity: Entity, rules: Sequence[NamedRule] | None = None) -> None:  # noqa: ARG002
-        """See `entities.Changes.create`."""
-        raise fixed(f"{entity.name!r} cannot be created")
-
-    async def update(self, entity: Entity) -> None:
-        """See `entities.Changes.update`."""
-        raise fixed(f"{entity.name!r} cannot be changed")
-
-    async def delete(self, path: str) -> None:
-        """See `entities.Changes.delete`."""
-        raise fixed(f"{path!r} cannot be deleted")
-
-    async def replace(self, path: str, rule: NamedRule) -> None:  # noqa: ARG002
-        """See `entities.Changes.replace`."""
-        raise fixed(f"the rule {rule.name!r} cannot be changed")
 
 
 class LiveTopology(Looking):

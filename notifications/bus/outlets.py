@@ -1,49 +1,18 @@
-"""What a client of the door receives from: a subscription's queue, or its dead letters."""
+"""A subscription as clients of the door receive from it: its queue, and what they deferred."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from notifications.broker import Defer, End, Item, Release
+from notifications.broker import Defer, End, Item
 from notifications.bus import door_journal, journal, tables
-from notifications.bus.embedded import EmbeddedBus
+from notifications.bus.handing import PEEKED, Around, by_number, for_good, shelf
 from notifications.bus.journal import Buried
 from notifications.bus.queues import Entry, Queue
-from notifications.bus.shelf import Shelf
-from notifications.database import Database, Transaction
-from notifications.errors import FieldError, InvalidInput, NotFound
+from notifications.database import Transaction
+from notifications.errors import NotFound
 from notifications.messages import Abandon, Complete, DeadLetter, Received
-from notifications.ports import Clock
-
-_PEEKED = 250
-"""Messages that one look shows at most, as in Service Bus."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
-    """What outlets work with.
-
-    Attributes:
-        database: Holds the bus.
-        bus: Carries the messages.
-        clock: The bus's.
-        token: Names a lock that is not the bus's.
-        lock_name: The name of the bus's lock of a number.
-        lock_number: The other way; 0 where it is none of this process's.
-        later: Does something in the background.
-    """
-
-    database: Database
-    bus: EmbeddedBus
-    clock: Clock
-    token: Callable[[], UUID]
-    lock_name: Callable[[int], UUID]
-    lock_number: Callable[[UUID], int]
-    later: Callable[[Coroutine[Any, Any, None]], None]
 
 
 class SubscriptionOutlet:
@@ -53,7 +22,7 @@ class SubscriptionOutlet:
         self._around = around
         self._queue = queue
         self._path = path
-        self._aside = _shelf(around, tables.deferred, queue, path)
+        self._aside = shelf(around, tables.deferred, queue, path)
 
     # ---------------------------------------------------------------- broker.Outlet
 
@@ -66,7 +35,7 @@ class SubscriptionOutlet:
         tokens = [one.token or 0 for one in taken]
         held = [(self._queue, token) for token in tokens]
         messages = [one.message for one in taken]
-        await _for_good(
+        await for_good(
             self._around,
             lambda tx: bus.settling.complete(tx, held),
             lambda tx: bus.put_to(tx, name, messages),
@@ -100,14 +69,14 @@ class SubscriptionOutlet:
     async def deferred(self, numbers: Sequence[int], *, lock: bool) -> Sequence[Item]:
         """See `broker.Outlet.deferred`."""
         self._name()
-        return await _by_number(self._around, self._aside, numbers, lock=lock)
+        return await by_number(self._around, self._aside, numbers, lock=lock)
 
     # ---------------------------------------------------------------- broker.Peekable
 
     async def peek(self, *, after: int, limit: int) -> Sequence[Item]:
         """See `broker.Peekable.peek`."""
         self._name()
-        queue, most = self._queue, min(limit, _PEEKED)
+        queue, most = self._queue, min(limit, PEEKED)
         topic, mask = queue.subscription.topic, queue.mask
 
         def waiting(connection: sa.Connection) -> tuple[list[Entry], bool]:
@@ -181,164 +150,3 @@ class SubscriptionOutlet:
             token=self._around.lock_name(received.token or 0) if held else None,
             locked_until=held.until if held else None,
         )
-
-
-class DeadLetterOutlet:
-    """Implements `broker.Outlet` and `broker.Peekable` for a subscription's dead letters.
-
-    Attributes:
-        changed: Set when there may be something for those who wait.
-    """
-
-    def __init__(self, around: Around, queue: Queue, path: str) -> None:
-        self._around = around
-        self._queue = queue
-        self._path = path
-        self._letters = _shelf(around, tables.dead_letters, queue, path)
-        self.changed = asyncio.Event()
-
-    # ---------------------------------------------------------------- broker.Outlet
-
-    async def receive(self, *, limit: int, wait: bool, lock: bool) -> Sequence[Item]:
-        """See `broker.Outlet.receive`."""
-        while True:
-            self._check()
-            self.changed.clear()
-            taken = await self._letters.take(limit)
-            if taken or not wait:
-                break
-            await self._wait()
-        return taken if lock else await _without_lock(self._around, self._letters, taken)
-
-    async def settle(self, token: UUID, end: End) -> bool:
-        """See `broker.Outlet.settle`.
-
-        Raises:
-            InvalidInput: It is a dead letter already.
-        """
-        self._check()
-        if isinstance(end, DeadLetter):
-            raise InvalidInput([FieldError("", "it is a dead letter already")])
-        if not self._letters.holds(token):
-            return False
-        ended = await self._around.database.write(lambda tx: self._end(tx, token, end))
-        self.changed.set()
-        return ended
-
-    async def renew(self, token: UUID) -> int | None:
-        """See `broker.Outlet.renew`."""
-        self._check()
-        return self._letters.renew(token)
-
-    async def deferred(self, numbers: Sequence[int], *, lock: bool) -> Sequence[Item]:
-        """See `broker.Outlet.deferred`."""
-        self._check()
-        return await _by_number(self._around, self._letters, numbers, lock=lock)
-
-    # ---------------------------------------------------------------- broker.Peekable
-
-    async def peek(self, *, after: int, limit: int) -> Sequence[Item]:
-        """See `broker.Peekable.peek`."""
-        self._check()
-        items, _ = await self._letters.peek(after, min(limit, _PEEKED))
-        return items
-
-    # ---------------------------------------------------------------- within
-
-    def _check(self) -> None:
-        if self._around.bus.queue(self._queue.subscription.name) is not self._queue:
-            raise NotFound(f"the subscription {self._path!r} was deleted")
-
-    def _end(self, tx: Transaction, token: UUID, end: Complete | Abandon | Defer | Release) -> bool:
-        seq = self._letters.end(tx, token)
-        if seq is None:
-            return False
-        if isinstance(end, Complete):
-            # Gone already where somebody replayed or purged it meanwhile.
-            return self._letters.delete(tx, [seq]) > 0
-        if isinstance(end, Abandon):
-            self._letters.count(tx, [seq])
-        elif isinstance(end, Defer):
-            self._letters.put_aside(tx, seq)
-        return True
-
-    async def _wait(self) -> None:
-        """Until something changed, or a lock ran out."""
-        waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(self.changed.wait())}
-        until = self._letters.next_end()
-        if until is not None:
-            waits.add(asyncio.ensure_future(self._around.clock.sleep_until(until)))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()
-
-
-def _shelf(around: Around, table: sa.Table, queue: Queue, path: str) -> Shelf:
-    return Shelf(
-        around.database,
-        around.clock,
-        table,
-        queue.subscription.name,
-        source=path,
-        lock_ms=lambda: queue.subscription.lock_ms,
-        token=around.token,
-    )
-
-
-async def _by_number(
-    around: Around, shelf: Shelf, numbers: Sequence[int], *, lock: bool
-) -> Sequence[Item]:
-    taken = await shelf.take_numbers(numbers)
-    if taken is None:
-        raise NotFound("one of the messages is not among the deferred, or is in somebody's hands")
-    return taken if lock else await _without_lock(around, shelf, taken)
-
-
-async def _without_lock(around: Around, shelf: Shelf, taken: Sequence[Item]) -> Sequence[Item]:
-    if not taken:
-        return []
-    tokens = [one.token for one in taken if one.token is not None]
-    rows: list[dict[str, Any]] = []
-
-    def delete(tx: Transaction) -> None:
-        seqs = [seq for token in tokens if (seq := shelf.end(tx, token)) is not None]
-        rows[:] = shelf.rows(tx, seqs)
-        shelf.delete(tx, seqs)
-
-    await _for_good(
-        around,
-        delete,
-        lambda tx: shelf.put_back(tx, rows),
-        lambda tx: [shelf.end(tx, token) for token in tokens],
-    )
-    return [replace(one, token=None, locked_until=None) for one in taken]
-
-
-Step = Callable[[Transaction], Any]
-
-
-async def _for_good(around: Around, delete: Step, undo: Step, release: Step) -> None:
-    """Delete what is handed out without a lock, before it is handed out.
-
-    Whoever is cancelled meanwhile has got nothing: then it is put back, whether or not that was
-    committed.
-    """
-    deleting = asyncio.ensure_future(around.database.write(delete))
-    try:
-        await asyncio.shield(deleting)
-    except asyncio.CancelledError:
-        around.later(_restore(around, deleting, undo))
-        raise
-    except BaseException:
-        around.later(_restore(around, None, release))
-        raise
-
-
-async def _restore(around: Around, deleting: "asyncio.Future[Any] | None", undo: Step) -> None:
-    if deleting is not None:
-        await asyncio.wait({deleting})
-        if deleting.exception() is not None:
-            return  # its locks run out
-    await around.database.write(undo)

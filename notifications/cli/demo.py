@@ -36,12 +36,11 @@ from notifications.cli.doors import PORT
 from notifications.cli.host import host_of
 from notifications.cli.logs import set_up_logging
 from notifications.cli.looks import terminal
+from notifications.cli.running import run, stop_signals
 from notifications.cli.serving import (
     Place,
     ServedHub,
-    run,
     serve_local_hub,
-    stop_signals,
     until_stopped,
 )
 from notifications.extensions import Extension

@@ -11,7 +11,7 @@ import click
 from notifications.cli.access import read_settings
 from notifications.cli.doors import PORT, Ports, open_doors
 from notifications.cli.logs import set_up_logging
-from notifications.cli.serving import run, stop_signals
+from notifications.cli.running import calm_the_collector, run, stop_signals
 from notifications.door.admin.listener import AdminDoor
 from notifications.door.config_apply import apply
 from notifications.door.config_file import MAX_BYTES, Configured, read
@@ -108,6 +108,7 @@ async def _door(
     settings: Settings, folder: Path, host: str, ports: Ports, wanted: Sequence[Configured]
 ) -> None:
     clock, dice = SystemClock(), SystemDice()
+    calm_the_collector()
     with stop_signals(settings.drain_seconds) as stop:
         async with (
             open_alone(folder / FILE, clock, dice) as alone,

@@ -66,8 +66,8 @@ async def hub_doors(
     """
     # Loaded for those who open it: a hub without a door starts sooner.
     from notifications.bus.brokering import EmbeddedBroker
-    from notifications.bus.changes import Looking, NoChanges
     from notifications.bus.embedded import EmbeddedBus
+    from notifications.bus.looking import Looking, NoChanges
     from notifications.bus.registry import Registry
     from notifications.bus.topology import TOPOLOGY
     from notifications.door.admin.listener import AdminDoor

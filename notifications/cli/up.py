@@ -12,7 +12,8 @@ from notifications.cli.access import data_option, read_settings
 from notifications.cli.doors import PORT, Ports, hub_doors
 from notifications.cli.host import host_of
 from notifications.cli.logs import set_up_logging
-from notifications.cli.serving import Place, first_of, run, serve_local_hub, stop_signals
+from notifications.cli.running import run, stop_signals
+from notifications.cli.serving import Place, first_of, serve_local_hub
 from notifications.extensions import Extension
 from notifications.owner import DataFolder, own
 from notifications.settings import Secrets, Settings, load_or_create_secrets

@@ -126,7 +126,11 @@ def fields(*parts: bytes) -> bytes:
 
 def mapping(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     """A map of encoded values."""
-    parts = [part for pair in pairs for part in pair]
+    return flat_map([part for pair in pairs for part in pair])
+
+
+def flat_map(parts: Sequence[bytes]) -> bytes:
+    """A map of encoded keys and values, in turn."""
     return _compound(0xC1, parts, len(parts))
 
 

@@ -18,6 +18,8 @@ SASL_OK, SASL_AUTH, SASL_SYSTEM = 0, 1, 2
 
 _HEAD = struct.Struct(">IBBH")
 
+_DISPOSITION = bytes((0, 0x53, kind.DISPOSITION))
+
 ACCEPTED = put.described(kind.ACCEPTED, put.EMPTY_LIST)
 RELEASED = put.described(kind.RELEASED, put.EMPTY_LIST)
 
@@ -199,15 +201,9 @@ def disposition(
     channel: int, *, receiver: bool, first: int, last: int, state: bytes = ACCEPTED
 ) -> bytes:
     """Deliveries are settled."""
-    parts = [
-        put.boolean(receiver),
-        put.uint(first),
-        put.uint(last),
-        put.TRUE,
-        state,
-        put.FALSE,
-    ]
-    return frame(channel, put.described(kind.DISPOSITION, put.sequence(parts)))
+    numbers = put.uint(first), put.uint(last)
+    parts = (put.boolean(receiver), *numbers, put.TRUE, state, put.FALSE)
+    return frame(channel, _DISPOSITION + put.sequence(parts))
 
 
 def detached(channel: int, handle: int, fault: Fault | None = None) -> bytes:

@@ -228,22 +228,22 @@ _PARTITION_KEY = put.symbol(_PARTITION)
 
 def _annotations(item: Item) -> bytes:
     number = put.long(item.sequence_number)
-    pairs = [
-        (_SEQUENCE_NUMBER, number),
-        (_ENQUEUED_SEQUENCE, number),
-        (_ENQUEUED_TIME, put.timestamp(item.enqueued_at)),
-        (_STATE, put.int32(item.state.value)),
+    parts = [
+        *(_SEQUENCE_NUMBER, number),
+        *(_ENQUEUED_SEQUENCE, number),
+        *(_ENQUEUED_TIME, put.timestamp(item.enqueued_at)),
+        *(_STATE, put.int32(item.state.value)),
     ]
     if item.locked_until is not None:
-        pairs.append((_LOCKED_UNTIL, put.timestamp(item.locked_until)))
+        parts += (_LOCKED_UNTIL, put.timestamp(item.locked_until))
     if item.message.due_at is not None:
-        pairs.append((_DUE_AT, put.timestamp(item.message.due_at)))
+        parts += (_DUE_AT, put.timestamp(item.message.due_at))
     if item.source is not None:
-        pairs.append((_SOURCE, put.string(item.source)))
+        parts += (_SOURCE, put.string(item.source))
     partition = (item.message.system or {}).get("PartitionKey")
     if isinstance(partition, str):
-        pairs.append((_PARTITION_KEY, put.string(partition)))
-    return put.described(ANNOTATIONS, put.mapping(pairs))
+        parts += (_PARTITION_KEY, put.string(partition))
+    return put.described(ANNOTATIONS, put.flat_map(parts))
 
 
 def _bare(item: Item) -> bytes:

@@ -133,6 +133,7 @@ class Session:
     # ----------------------------------------------------------------- what is said on them
 
     def _flow(self, flow: kind.Flow) -> None:
+        was_blocked = self._channel.blocked
         self._channel.opened(flow)
         if flow.handle is not None:
             link = self._link(flow.handle)
@@ -140,7 +141,8 @@ class Session:
                 link.flowed(flow)
         elif flow.echo:
             self._channel.flow()
-        self.kick()
+        if was_blocked:
+            self.kick()
 
     def _transfer(self, transfer: kind.Transfer, payload: bytes) -> None:
         self._channel.count()

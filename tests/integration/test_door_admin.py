@@ -30,7 +30,7 @@ from azure.servicebus.management import (
     TrueRuleFilter,
 )
 
-from notifications.bus.changes import NoChanges
+from notifications.bus.looking import NoChanges
 from notifications.door.admin.certificate import CERTIFICATE
 from notifications.door.admin.http import MAX_BODY, MAX_HEAD
 from notifications.door.admin.listener import AdminDoor

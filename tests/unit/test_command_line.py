@@ -18,7 +18,8 @@ from notifications.cli.demo import demo_settings
 from notifications.cli.host import Host
 from notifications.cli.logs import JsonLines, TextLines
 from notifications.cli.main import COMMANDS, huntaze
-from notifications.cli.serving import stop_signals, url_of
+from notifications.cli.running import stop_signals
+from notifications.cli.serving import url_of
 from notifications.errors import AlreadyRunning, ConfigurationError, HuntazeError, Unavailable
 from notifications.settings import Settings
 from notifications.smtp_url import Relay

@@ -1,10 +1,8 @@
 """The management API's requests and what they are answered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
-from typing import TypeVar
-from urllib.parse import quote
 
 import orjson
 
@@ -12,10 +10,10 @@ from notifications.broker import NamedRule
 from notifications.door import sas
 from notifications.door.admin import reading, writing, xml
 from notifications.door.admin.http import Request, Response
+from notifications.door.admin.places import Place, bounds, page_of, place_of, url_of
 from notifications.entities import Changes, Shown, Standing, SubscriptionEntity, TopicEntity
 from notifications.errors import (
     Conflict,
-    FieldError,
     HuntazeError,
     InvalidInput,
     NotAllowed,
@@ -24,11 +22,6 @@ from notifications.errors import (
     Unavailable,
 )
 from notifications.ports import Clock
-
-T = TypeVar("T")
-
-_PAGE = 100
-"""Entries of a page at most, and where nothing is said of it."""
 
 _RESOURCES, _NAMESPACE, _HEALTH = "$resources", "$namespaceinfo", "/health"
 
@@ -43,28 +36,6 @@ _STATUS: Sequence[tuple[type[HuntazeError], HTTPStatus, str]] = (
     (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE, "SubCode=50004. "),
 )
 """What each error is over HTTP, and what its detail begins with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """What a path names: a topic, of it a subscription, of that a rule; or a list of them."""
-
-    topic: str
-    subscription: str | None = None
-    rule: str | None = None
-    listing: str | None = None
-
-    @property
-    def subscription_path(self) -> str:
-        return f"{self.topic}/Subscriptions/{self.subscription}"
-
-    @property
-    def path(self) -> str:
-        """As the service writes it: the JavaScript client takes its names from there."""
-        if self.subscription is None:
-            return self.topic
-        rule = "" if self.rule is None else f"/Rules/{self.rule}"
-        return self.subscription_path + rule
 
 
 class Administration:
@@ -110,7 +81,7 @@ class Administration:
             return self._entry(request, "huntaze-door", content, _NAMESPACE)
         if request.method == "GET" and head == _RESOURCES and len(parts) > 1:
             return await self._resources(request, parts[1].casefold())
-        place = _place(parts)
+        place = place_of(parts)
         if place.listing == "subscriptions" and request.method == "GET":
             return await self._subscriptions(request, place)
         if place.listing == "rules" and request.method == "GET":
@@ -127,7 +98,7 @@ class Administration:
             return self._feed(request, "Queues", [], False)
         if kind != "topics":
             raise NotFound(f"there is no list of {kind!r}")
-        page, more = _page(request, self._shown.topics())
+        page, more = page_of(request, self._shown.topics())
         entries = [
             self._entry_xml(
                 request, each.entity.name, await self._topic_xml(each), each.entity.name
@@ -136,8 +107,8 @@ class Administration:
         ]
         return self._feed(request, "Topics", entries, more)
 
-    async def _subscriptions(self, request: Request, place: _Place) -> Response:
-        page, more = _page(request, self._shown.subscriptions(place.topic))
+    async def _subscriptions(self, request: Request, place: Place) -> Response:
+        page, more = page_of(request, self._shown.subscriptions(place.topic))
         entries = [
             self._entry_xml(
                 request,
@@ -149,10 +120,10 @@ class Administration:
         ]
         return self._feed(request, "Subscriptions", entries, more)
 
-    async def _rules(self, request: Request, place: _Place) -> Response:
+    async def _rules(self, request: Request, place: Place) -> Response:
         created = self._subscription(place).created_at
         rules = await self._shown.rules(place.subscription_path).all()
-        page, more = _page(request, rules)
+        page, more = page_of(request, rules)
         entries = [
             self._entry_xml(
                 request,
@@ -166,7 +137,7 @@ class Administration:
 
     # ---------------------------------------------------------------- one of them
 
-    async def _get(self, request: Request, place: _Place) -> Response:
+    async def _get(self, request: Request, place: Place) -> Response:
         if place.rule is not None:
             created = self._subscription(place).created_at
             content = writing.rule_xml(await self._rule(place), created)
@@ -179,7 +150,7 @@ class Administration:
         content = await self._topic_xml(topic)
         return self._entry(request, topic.entity.name, content, place.path)
 
-    async def _put(self, request: Request, place: _Place) -> Response:
+    async def _put(self, request: Request, place: Place) -> Response:
         document = xml.read(request.body)
         replaces = "if-match" in request.headers
         if place.rule is not None:
@@ -206,7 +177,7 @@ class Administration:
         status = HTTPStatus.OK if replaces else HTTPStatus.CREATED
         return Response(status=status, body=done.body)
 
-    async def _put_rule(self, place: _Place, document: xml.Element, *, replaces: bool) -> None:
+    async def _put_rule(self, place: Place, document: xml.Element, *, replaces: bool) -> None:
         assert place.rule is not None
         rule = reading.rule(place.rule, reading.description(document, "RuleDescription"))
         self._subscription(place)
@@ -215,7 +186,7 @@ class Administration:
         else:
             await self._shown.rules(place.subscription_path).add(rule)
 
-    async def _delete(self, _request: Request, place: _Place) -> Response:
+    async def _delete(self, _request: Request, place: Place) -> Response:
         if place.rule is not None:
             await self._shown.rules(place.subscription_path).remove(place.rule)
         elif place.subscription is not None:
@@ -226,21 +197,21 @@ class Administration:
 
     # ---------------------------------------------------------------- finding and describing
 
-    def _topic(self, place: _Place) -> Standing[TopicEntity]:
+    def _topic(self, place: Place) -> Standing[TopicEntity]:
         name = place.topic.casefold()
         for each in self._shown.topics():
             if each.entity.path == name:
                 return each
         raise NotFound(f"there is no topic {place.topic!r}")
 
-    def _subscription(self, place: _Place) -> Standing[SubscriptionEntity]:
+    def _subscription(self, place: Place) -> Standing[SubscriptionEntity]:
         path = place.subscription_path.casefold()
         for each in self._shown.subscriptions(place.topic):
             if each.entity.path == path:
                 return each
         raise NotFound(f"there is no subscription {place.subscription_path!r}")
 
-    async def _rule(self, place: _Place) -> NamedRule:
+    async def _rule(self, place: Place) -> NamedRule:
         name = (place.rule or "").casefold()
         for each in await self._shown.rules(place.subscription_path).all():
             if each.name.casefold() == name:
@@ -261,57 +232,15 @@ class Administration:
         return _answer(HTTPStatus.OK, self._entry_xml(request, title, content, path))
 
     def _entry_xml(self, request: Request, title: str, content: str, path: str) -> str:
-        return writing.entry_xml(_url(request, f"/{path}"), title, content, self._clock.now())
+        return writing.entry_xml(url_of(request, f"/{path}"), title, content, self._clock.now())
 
     def _feed(self, request: Request, title: str, entries: Sequence[str], more: bool) -> Response:
         following = None
         if more:
-            skip, top = _bounds(request)
-            following = f"{_url(request)}?$skip={skip + top}&$top={top}"
-        found = writing.feed_xml(_url(request), title, entries, self._clock.now(), following)
+            skip, top = bounds(request)
+            following = f"{url_of(request)}?$skip={skip + top}&$top={top}"
+        found = writing.feed_xml(url_of(request), title, entries, self._clock.now(), following)
         return _answer(HTTPStatus.OK, found)
-
-
-def _place(parts: Sequence[str]) -> _Place:
-    """What a path names.
-
-    Raises:
-        NotFound: Nothing can be there.
-    """
-    folded = [part.casefold() for part in parts]
-    if len(parts) > 1 and folded[1] != "subscriptions":
-        raise NotFound(f"there is nothing at {'/'.join(parts)!r}")
-    match len(parts):
-        case 1:
-            return _Place(topic=parts[0])
-        case 2:
-            return _Place(topic=parts[0], listing="subscriptions")
-        case 3:
-            return _Place(topic=parts[0], subscription=parts[2])
-        case 4 if folded[3] == "rules":
-            return _Place(topic=parts[0], subscription=parts[2], listing="rules")
-        case 5 if folded[3] == "rules":
-            return _Place(topic=parts[0], subscription=parts[2], rule=parts[4])
-    raise NotFound(f"there is nothing at {'/'.join(parts)!r}")
-
-
-def _bounds(request: Request) -> tuple[int, int]:
-    found = []
-    for name, otherwise, least in (("$skip", 0, 0), ("$top", _PAGE, 1)):
-        text = request.query.get(name, str(otherwise))
-        if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) >= least):
-            raise InvalidInput([FieldError(f"/{name}", "is no number")])
-        found.append(int(text))
-    return found[0], min(found[1], _PAGE)
-
-
-def _page(request: Request, items: Sequence[T]) -> tuple[Sequence[T], bool]:
-    skip, top = _bounds(request)
-    return items[skip : skip + top], len(items) > skip + top
-
-
-def _url(request: Request, path: str | None = None) -> str:
-    return f"https://{request.headers.get('host', 'localhost')}{quote(path or request.path)}"
 
 
 def _answer(status: HTTPStatus, body: str) -> Response:
