@@ -174,8 +174,8 @@ class Worker:
                 messages = await self._bus.receive(
                     self._subscription, limit=min(room, self._appetite.batch)
                 )
-            except Exception as error:
-                log.warning("bus.receive_failed", exc_info=error)
+            except Exception as error:  # noqa: BLE001 - it is told, and it goes on
+                _tell("bus.receive_failed", error)
                 await self._clock.sleep_until(self._clock.now() + _PROBE_MS)
                 continue
             self._take(messages)
@@ -202,11 +202,19 @@ class Worker:
     async def _settle(self, message: Received, settlement: Settlement) -> None:
         try:
             await self._bus.settle(message, settlement)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as above
             # Its lock runs out and it comes again; the ledger knows what was done.
-            log.warning("bus.settle_failed", exc_info=error)
+            _tell("bus.settle_failed", error)
 
     async def _renew(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + _RENEW_MS)
             await asyncio.gather(*(self._bus.renew(each) for each in self._in_hand.values()))
+
+
+def _tell(name: str, error: Exception) -> None:
+    """A bus that is away is a sentence; where it failed is of use for anything else."""
+    if isinstance(error, Unavailable):
+        log.warning(name, extra={"detail": str(error)})
+    else:
+        log.warning(name, exc_info=error)
