@@ -133,7 +133,7 @@ def insert(tx: Transaction, topic: str, arrived: Iterable[Entry]) -> None:
         }
         for entry in arrived
     ]
-    tx.connection.execute(sa.insert(tables.messages), rows)
+    tx.connection.execute(_INSERT, rows)
 
 
 def page(tx: Transaction, topic: str, mask: int, *, after: int, limit: int) -> Page:
@@ -248,7 +248,7 @@ def schedule(tx: Transaction, topic: str, first_seq: int, messages: Sequence[Mes
         }
         for seq, message in enumerate(messages, first_seq)
     ]
-    tx.connection.execute(sa.insert(tables.scheduled), rows)
+    tx.connection.execute(_SCHEDULE, rows)
 
 
 def take_due(tx: Transaction) -> dict[str, list[Message]]:
@@ -293,6 +293,8 @@ def _properties(message: Message) -> bytes:
 
 
 EVERYTHING = 2**63 - 1
+_INSERT = sa.insert(tables.messages)
+_SCHEDULE = sa.insert(tables.scheduled)
 _LAST = sa.select(sa.func.max(_m.seq))
 _SCANNED = (
     sa.select(_m.seq)

@@ -23,7 +23,10 @@ from notifications.door.world import World
 from notifications.testing import ManualClock, SeededDice
 from tests.memory_broker import MemoryBroker
 
-CORPUS = {path.stem: path.read_bytes() for path in Path("tests/wire/amqp").glob("*.bin")}
+CORPUS = {
+    path.stem: path.read_bytes()
+    for path in (Path(__file__).parents[1] / "wire" / "amqp").glob("*.bin")
+}
 LIMITS = Limits(unread_bytes=256 * 1024)
 TURNS = 200
 """More turns of the loop than anything here takes."""
