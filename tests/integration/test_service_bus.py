@@ -122,12 +122,19 @@ async def test_it_comes_back_with_the_bus(house: House, bus: ServiceBus) -> None
 @pytest.mark.long
 async def test_what_is_away_or_missing_is_said_so(house: House) -> None:
     """A bus that does not answer is unavailable to publishers and receivers; a topic that nobody
-    made sends people to the command that makes it."""
+    made sends people to the command that makes it; a key that is refused names its variable, and
+    what is sent goes by the sending one."""
     nobody = ServiceBusAddress(host="localhost", connection_string=connection_string(free_port()))
     (topic,) = SAMPLE
     (first, *_) = topic.subscriptions
     unmade = (type(topic)(name="unmade", subscriptions=(first,)),)
+    wrong = ServiceBusAddress(
+        host=house.address.host,
+        connection_string=connection_string(house.port).replace("SAS_KEY_VALUE", "d3Jvbmc="),
+        setting="SERVICEBUS_CONNECTION_SEND",
+    )
     async with (
+        open_service_bus(house.address, SAMPLE, SystemClock(), sending=wrong) as refused,
         open_service_bus(nobody, SAMPLE, SystemClock()) as away,
         open_service_bus(house.address, unmade, SystemClock()) as lost,
     ):
@@ -136,12 +143,14 @@ async def test_what_is_away_or_missing_is_said_so(house: House) -> None:
             away.receive(ALL, limit=1),
             away.peek(ALL, after=0, limit=1),
             lost.publish("unmade", [message()]),
+            refused.publish(NEWS, [message()]),
             return_exceptions=True,
         )
 
     assert all(isinstance(each, Unavailable) for each in answers), answers
     assert "does not answer for news" in str(answers[0])
     assert "huntaze topology apply" in str(answers[3])
+    assert "SERVICEBUS_CONNECTION_SEND" in str(answers[4])
 
 
 async def test_what_is_too_large_is_refused_and_the_rest_of_others_goes(bus: ServiceBus) -> None:
