@@ -22,7 +22,7 @@ SOAKED := tests/acceptance/test_kill_nine.py tests/acceptance/test_shared_ledger
 	tests/acceptance/test_bus_kill.py tests/acceptance/test_openapi_fuzz.py \
 	tests/integration/test_ledger_states.py tests/integration/test_bus_races.py \
 	tests/integration/test_inbox_store.py tests/unit
-BENCHES := latency toasts webhooks backlog isolation
+BENCHES := latency toasts webhooks backlog isolation jobs
 
 # The first that runs, is new enough and can make virtual environments; a name alone proves nothing.
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
