@@ -30,6 +30,9 @@ RENEW_MS = 20 * SECOND
 PROGRESS_MS = 1 * SECOND
 """How far apart a job's events of progress are at least."""
 
+FIRST_MS = SECOND // 2
+"""How long a run goes on before its progress is told: of one that is over by then, its end is."""
+
 _LETS_GO_S = 5.0
 """How long a worker that is told to stop may take before nobody waits for it any more."""
 
@@ -61,8 +64,9 @@ class WorkingRun:
         self._clock = clock
         self._spent: list[Usage] = []
         self._percent = 0
+        self._untold: str | None = None
         self._number = 0
-        self._told_at: int | None = None
+        self._next_at = (job.run_at or clock.now()) + FIRST_MS
         self._cancelling = asyncio.Event()
         self._lost = False
         self._beats: set[asyncio.Task[None]] = set()
@@ -80,16 +84,14 @@ class WorkingRun:
         return self._locale
 
     async def progress(self, percent: int, step: str) -> None:
-        """See `ports.Run.progress`. What comes within a second of the last is told with the next.
+        """See `ports.Run.progress`. What comes too soon is told later, if nothing newer is then.
 
         It never goes back within a run.
         """
         self._percent = max(self._percent, min(percent, 100))
-        now = self._clock.now()
-        if self._told_at is None or now - self._told_at >= PROGRESS_MS:
-            self._told_at = now
-            self._number += 1
-            await self._beat(Progress(number=self._number, percent=self._percent, step=step))
+        self._untold = step
+        if self._clock.now() >= self._next_at:
+            await self._tell(step)
         if self._cancelling.is_set() or self._lost:
             raise asyncio.CancelledError
 
@@ -169,10 +171,26 @@ class WorkingRun:
         return Failed(failure=_WRONG_RESULT, retryable=False)
 
     async def _renew(self) -> None:
-        """Hold the run; returns once it is cancelled or lost."""
+        """Hold the run, and tell what came too soon; returns once it is cancelled or lost."""
+        now = self._clock.now()
+        renew_at = now + RENEW_MS
         while not (self._lost or self._cancelling.is_set()):
-            await self._clock.sleep_until(self._clock.now() + RENEW_MS)
-            await self._beat(None)
+            look_at = self._next_at if self._next_at > now else now + PROGRESS_MS
+            await self._clock.sleep_until(min(look_at, renew_at))
+            now = self._clock.now()
+            if self._untold is not None and now >= self._next_at:
+                await self._tell(self._untold)
+            elif now >= renew_at:
+                await self._beat(None)
+            else:
+                continue
+            renew_at = now + RENEW_MS
+
+    async def _tell(self, step: str) -> None:
+        self._untold = None
+        self._next_at = self._clock.now() + PROGRESS_MS
+        self._number += 1
+        await self._beat(Progress(number=self._number, percent=self._percent, step=step))
 
     async def _beat(self, progress: Progress | None) -> None:
         """Hold the run, in a task of its own: who is cancelled would not know what was written."""

@@ -30,11 +30,11 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def test_a_job_is_done_and_told_of_once_in_each_state(world: JobWorld) -> None:
-    """Queued, started, progress, succeeded: one event each, and its figures are counted."""
+    """Queued, started, succeeded: one event each, and its figures are counted."""
     await world.submit(input={"text": "one two three", "title": "A chat"})
     await world.until_state("succeeded")
 
-    assert world.events() == ["queued", "started.1", "progress.1.1", "end"]
+    assert world.events() == ["queued", "started.1", "end"]
     job = await world.store.get("acme", "job-1")
     assert job is not None
     assert job.result == {"summary": "3 words in fr", "words": 3}
@@ -42,7 +42,7 @@ async def test_a_job_is_done_and_told_of_once_in_each_state(world: JobWorld) -> 
         ("succeeded", 1, COST, "counting-1")
     ]
     told = [row[0] for row in world.heart.rows("SELECT id FROM job_events ORDER BY at, id")]
-    assert len(told) == 4
+    assert len(told) == 3
 
 
 async def test_the_same_key_with_the_same_content_is_one_job(world: JobWorld) -> None:
@@ -96,14 +96,7 @@ async def test_a_run_that_may_be_repeated_is_repeated_by_the_table(world: JobWor
 
     await world.heart.pass_time(due_at)
     await world.until_state("succeeded")
-    assert world.events() == [
-        "queued",
-        "started.1",
-        "retrying.1",
-        "started.2",
-        "progress.2.1",
-        "end",
-    ]
+    assert world.events() == ["queued", "started.1", "retrying.1", "started.2", "end"]
     assert world.job()["cost_nano_usd"] == 2 * COST
 
 
@@ -306,7 +299,7 @@ async def test_a_job_whose_worker_was_killed_is_taken_up_again(world: JobWorld) 
     await world.heart.pass_time(61 * SECOND)
     await world.sweep.sweep()
     await world.until_state("succeeded")
-    assert world.events() == ["queued", "started.1", "started.2", "progress.2.1", "end"]
+    assert world.events() == ["queued", "started.1", "started.2", "end"]
 
 
 async def test_a_run_that_lost_its_claim_stores_no_result_and_its_money_counts(
@@ -368,7 +361,7 @@ async def test_a_message_of_another_producer_is_taken_in_on_first_sight(world: J
     """Its row, its events and its result are as if it had been asked for here."""
     await world.put(document("theirs-1"))
     await world.until_state("succeeded", "theirs-1")
-    assert world.events("theirs-1") == ["queued", "started.1", "progress.1.1", "end"]
+    assert world.events("theirs-1") == ["queued", "started.1", "end"]
 
 
 async def test_what_its_schema_refuses_fails_with_the_reason(world: JobWorld) -> None:
@@ -439,25 +432,44 @@ async def test_a_job_whose_message_expired_unseen_expires(tmp_path: Path) -> Non
 
 
 async def test_progress_is_told_once_a_second_at_most(world: JobWorld) -> None:
-    """Whatever a worker says: what comes within a second of the last is told with the next."""
-
-    said = asyncio.Event()
+    """Whatever a worker says: what comes too soon is told when its time has come, the newest of it,
+    while the worker is at something else."""
 
     async def act(run: Run) -> Mapping[str, Any]:
         for percent in range(0, 50, 10):
             await run.progress(percent, "frames")
-        said.set()
-        await world.heart.clock.sleep_until(world.heart.clock.now() + SECOND)
+        clock = world.heart.clock
+        await clock.sleep_until(clock.now() + SECOND)
         await run.progress(60, "model")
         await run.progress(20, "going-back")
+        await clock.sleep_until(clock.now() + SECOND)
         return await run.ask(question(run))
 
     world.chat.script.append(act)
     await world.submit()
-    await asyncio.wait_for(said.wait(), 10)
-    await world.heart.pass_time(SECOND)
+    await world.heart.until(lambda: len(world.chat.runs) == 1)
+    for told, percent in ((0, 0), (1, 40), (1, 40), (2, 60)):
+        await world.heart.until(lambda told=told: len(world.events()) == 2 + told)
+        assert world.job()["progress"] == percent
+        await world.heart.pass_time(SECOND // 2)
     await world.until_state("succeeded")
     assert world.events() == ["queued", "started.1", "progress.1.1", "progress.1.2", "end"]
+
+
+async def test_a_run_that_says_nothing_new_is_not_told_of_again(world: JobWorld) -> None:
+    """One event tells how far it is, however long it stays there."""
+
+    async def act(run: Run) -> Mapping[str, Any]:
+        await run.progress(20, "model")
+        await world.heart.clock.sleep_until(world.heart.clock.now() + 30 * SECOND)
+        return await run.ask(question(run))
+
+    world.chat.script.append(act)
+    await world.submit()
+    await world.heart.until(lambda: len(world.chat.runs) == 1)
+    await world.heart.pass_time(30 * SECOND)
+    await world.until_state("succeeded")
+    assert world.events() == ["queued", "started.1", "progress.1.1", "end"]
 
 
 async def test_lists_are_newest_first_and_go_on(world: JobWorld) -> None:
