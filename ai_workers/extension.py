@@ -24,6 +24,9 @@ from notifications.settings import Settings
 from notifications.shipped import SCHEMAS
 from notifications.worker import Appetite, Guard
 
+_AHEAD = 4
+"""A message is in hand ahead for so many jobs that run."""
+
 ROUTERS = (http.router, http_figures.router)
 """What the API serves of jobs."""
 
@@ -48,8 +51,12 @@ class AiWorkers:
         self._asking = asking
 
     def appetites(self, settings: Settings) -> Mapping[str, Appetite]:
-        """See `extensions.Extension.appetites`: each message is settled as its own job ends."""
-        window = settings.ai_concurrency
+        """See `extensions.Extension.appetites`: each message is settled as its own job ends.
+
+        A few more are in hand than run, so that those that begin are there when others end; not
+        many, since another process could do them meanwhile.
+        """
+        window = settings.ai_concurrency + max(settings.ai_concurrency // _AHEAD, 1)
         names = [JOB_SUBSCRIPTIONS.get(worker.job_type) for worker in self._workers]
         return {name: Appetite(window=window, batch=1) for name in names if name is not None}
 

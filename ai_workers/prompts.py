@@ -12,11 +12,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import orjson
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ai_workers.fencing import fenced
@@ -126,7 +127,13 @@ def _is_harmless(value: Told) -> bool:
 
 
 def _compact(schema: Mapping[str, Any]) -> str:
-    return json.dumps(_shown(schema), ensure_ascii=False, separators=(",", ":"))
+    """A schema as a model is shown it; most are shown again and again."""
+    return _compacted(orjson.dumps(schema))
+
+
+@lru_cache(maxsize=64)
+def _compacted(schema: bytes) -> str:
+    return json.dumps(_shown(orjson.loads(schema)), ensure_ascii=False, separators=(",", ":"))
 
 
 def _shown(value: Any, *, names: bool = False) -> Any:

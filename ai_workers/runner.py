@@ -91,11 +91,15 @@ class Runner:
                 job = await self._runs.take(order, _refusal(job_type, order))
             except Conflict as error:
                 return DeadLetter("conflict", str(error))
-            if job is not None:
-                await self._run(job, job_type)
+            if job is None:
+                return Complete()
+            how, spent = await self._run(job, job_type)
+        # The next one runs while this one's end is written down.
+        await self._finish(job, how, spent)
         return Complete()
 
-    async def _run(self, job: Job, job_type: JobType) -> None:
+    async def _run(self, job: Job, job_type: JobType) -> tuple[End, Sequence[Usage]]:
+        """How a run ended, and what it spent that is not written down yet."""
         run = WorkingRun(
             job,
             job_type,
@@ -116,7 +120,7 @@ class Runner:
             raise
         finally:
             self._running.pop(job.name, None)
-        await self._finish(job, how, await run.spent())
+        return how, await run.spent()
 
     async def _finish(self, job: Job, how: End, spent: Sequence[Usage]) -> None:
         """Write it down, with patience: what was found has been paid for."""

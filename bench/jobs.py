@@ -130,7 +130,7 @@ def main() -> None:
                 found.append(took)
                 print(
                     f"{run:>3}  {options.count:>6}  {took:>7.2f}  {options.count / took:>6.0f}"
-                    f"  {cost * 1000:>15.2f}",
+                    f"  {cost * 1000:>12.2f}",
                     flush=True,
                 )
     half = statistics.median(found)
