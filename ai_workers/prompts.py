@@ -28,7 +28,7 @@ from notifications.shipped import TEMPLATES
 
 LOCALES = ("en", "fr")
 
-Told = int | str | Sequence[str]
+Told = int | str | Sequence[str] | Sequence[int]
 """A value that instructions may be made of."""
 
 _HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -120,10 +120,8 @@ def compiled(environment: jinja2.Environment, path: Path) -> jinja2.Template:
 
 
 def _is_harmless(value: Told) -> bool:
-    if isinstance(value, int):
-        return True
-    words = (value,) if isinstance(value, str) else value
-    return all(_HARMLESS.fullmatch(word) for word in words)
+    each = (value,) if isinstance(value, int | str) else value
+    return all(isinstance(one, int) or _HARMLESS.fullmatch(one) for one in each)
 
 
 def _compact(schema: Mapping[str, Any]) -> str:

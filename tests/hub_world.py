@@ -91,9 +91,6 @@ def _migrated() -> bytes:
         return path.read_bytes()
 
 
-STORES = ("sqlite", "postgresql")
-
-
 def on(store: str) -> dict[str, Any]:
     """What to change for a hub whose ledger is on this database."""
     return {"database_url": migrated_database()} if store == "postgresql" else {}
