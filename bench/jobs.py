@@ -122,9 +122,7 @@ def main() -> None:
         with harness.running_hub(settings) as hub:
             measure(hub, 100, "warm")
             found = []
-            print(
-                f"{'run':>3}  {'jobs':>6}  {'seconds':>7}  {'jobs/s':>6}  {'ms of processor':>15}"
-            )
+            print(f"{'run':>3}  {'jobs':>6}  {'seconds':>7}  {'jobs/s':>6}  {'processor ms':>12}")
             for run in range(1, options.runs + 1):
                 took, cost = measure(hub, options.count, f"run{run}")
                 found.append(took)
