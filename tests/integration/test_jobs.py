@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ai_workers.jobs import End, Failure, Job, Order, Released, Succeeded
-from ai_workers.keeping import Beat, Progress
+from ai_workers.keeping import Beat, Progress, Runs
 from ai_workers.ports import JobFailed, ModelFailed, Run, Usage
 from ai_workers.runner import Runner
 from ai_workers.store import SqlJobs
@@ -620,15 +620,12 @@ class Outages:
         return await self.store.finish(job, how, usage)
 
 
-async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> None:
-    """What was found is written once the database is back, with what it cost; nothing is redone."""
+async def lone_runner(world: JobWorld, runs: Runs) -> Runner:
+    """Does one job at a time; the world's own workers do none any more."""
     for worker in world.workers.values():
         await worker.stop(0)
-    await world.submit()
-    runs = Outages(world.store)
-    runs.finishes_away = 3
     vault = Vault((bytes(32),), world.heart.dice)
-    runner = Runner(
+    return Runner(
         world.services.types,
         runs,
         Counting(),
@@ -636,6 +633,14 @@ async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> N
         clock=world.heart.clock,
         concurrency=1,
     )
+
+
+async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> None:
+    """What was found is written once the database is back, with what it cost; nothing is redone."""
+    runs = Outages(world.store)
+    runs.finishes_away = 3
+    runner = await lone_runner(world, runs)
+    await world.submit()
     (received,) = await world.heart.bus.receive("chat-suggestions", limit=1)
     handling = asyncio.create_task(runner.handle([received]))
     await world.heart.live_until(handling.done, step=SECOND)
@@ -643,3 +648,24 @@ async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> N
     assert world.state() == "succeeded"
     assert world.job()["cost_nano_usd"] == COST
     assert len(world.chat.runs) == 1
+
+
+async def test_the_next_run_does_not_wait_until_the_last_ones_end_is_written(
+    world: JobWorld,
+) -> None:
+    """A place is for a worker at work: however long its end takes, another job is done."""
+    runs = Outages(world.store)
+    runs.finishes_away = 1_000
+    runner = await lone_runner(world, runs)
+    for name in ("job-1", "job-2"):
+        await world.submit(name)
+    received = [
+        message
+        for _ in range(2)
+        for message in await world.heart.bus.receive("chat-suggestions", limit=1)
+    ]
+    handling = asyncio.create_task(runner.handle(received))
+    await world.heart.until(lambda: len(world.chat.runs) == 2)
+    runs.finishes_away = 0
+    await world.heart.live_until(handling.done, step=SECOND)
+    assert [world.state("job-1"), world.state("job-2")] == ["succeeded", "succeeded"]
