@@ -132,10 +132,11 @@ class WorkingRun:
         finally:
             for task in (working, *watching):
                 task.cancel()
-            # A worker may be in a thread that nothing stops: nobody waits for that.
-            _, going_on = await asyncio.wait({working, *watching}, timeout=_LETS_GO_S)
-            if working in going_on:
-                log.warning("job.worker_goes_on", extra=self.job.log_context())
+            if not working.done():
+                # It may be in a thread that nothing stops: nobody waits for that.
+                await asyncio.wait({working}, timeout=_LETS_GO_S)
+                if not working.done():
+                    log.warning("job.worker_goes_on", extra=self.job.log_context())
         if self._lost:
             raise LostRun
         if self._cancelling.is_set():
