@@ -2,7 +2,7 @@
 answer is larger than it may be.
 
 The `openai` package speaks through `httpx2`; below it the requests go over aiohttp, as webhooks
-do: what httpx2 has of its own there costs twice as much for each question.
+do: the pool of `httpx2` looks at every idle connection for each question.
 """
 
 import io
