@@ -119,19 +119,23 @@ class WorkingRun:
         Raises:
             LostRun: The run is another's; what it spent is still to be written down.
         """
-        working = asyncio.create_task(self._type.worker.run(self), name=f"job-{self.job.order.id}")
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        working = asyncio.create_task(self._work(over), name=f"job-{self.job.order.id}")
         watching = {
             asyncio.create_task(self._renew(), name="job-heartbeat"),
             asyncio.create_task(self._cancelling.wait(), name="job-cancelling"),
             asyncio.create_task(self._clock.sleep_until(self.job.deadline), name="job-deadline"),
         }
+        for watcher in watching:
+            watcher.add_done_callback(lambda _: _set(over))
         try:
-            await asyncio.wait({working, *watching}, return_when=asyncio.FIRST_COMPLETED)
+            await over
             if working.done() and not working.cancelled():
                 return self._end_of(working)
         finally:
-            for task in (working, *watching):
-                task.cancel()
+            working.cancel()
+            for watcher in watching:
+                watcher.cancel()
             if not working.done():
                 # It may be in a thread that nothing stops: nobody waits for that.
                 await asyncio.wait({working}, timeout=_LETS_GO_S)
@@ -144,6 +148,12 @@ class WorkingRun:
         if self._clock.now() >= self.job.deadline:
             return Expired()
         return Failed(failure=_WENT_WRONG, retryable=True)
+
+    async def _work(self, over: "asyncio.Future[None]") -> Mapping[str, Any]:
+        try:
+            return await self._type.worker.run(self)
+        finally:
+            _set(over)  # here and not when the task is done: that is a turn of the loop later
 
     def _end_of(self, working: "asyncio.Task[Mapping[str, Any]]") -> End:
         error = working.exception()
@@ -221,3 +231,8 @@ class WorkingRun:
     def _take_spent(self) -> list[Usage]:
         spent, self._spent = self._spent, []
         return spent
+
+
+def _set(over: "asyncio.Future[None]") -> None:
+    if not over.done():
+        over.set_result(None)
