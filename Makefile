@@ -57,7 +57,7 @@ fuzz: $(TEST_STAMP)
 soak: $(TEST_STAMP)
 	@seed=$(FUZZ_SEED); echo "== seeds from $$seed"; \
 		export KILL_SEEDS="$$(seq -s ' ' $$seed $$((seed + $(SOAK_ROUNDS) - 1)))"; \
-		export FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_SEED=$$seed; \
+		export FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_SEED=$$seed KILL_EVENTS=5000 WALKS=40; \
 		$(BIN)/pytest -q --hypothesis-profile=search --hypothesis-seed=$$seed $(SOAKED)
 
 bench: $(TEST_STAMP)

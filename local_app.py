@@ -5,7 +5,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from notifications.cli.host import Host
+from notifications.cli.host import Host, uncollected
 from notifications.cli.main import huntaze
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def main() -> None:
 
 def _ai_workers() -> "Extension":
     """What the hub of one machine runs beside its own."""
-    from ai_workers.extension import AiWorkers
+    with uncollected():
+        from ai_workers.extension import AiWorkers
 
     return AiWorkers()
 

@@ -32,8 +32,10 @@ async def open_asking(parts: Parts) -> AsyncIterator[Asking]:
             token = _identity(settings.ai_endpoint, stack)
         own = _endpoints(settings, token)
         prices = PriceTable.shipped() if own else PriceTable({})  # nobody is paid offline
+        # What a release does not know has no models of its own: it is text, and so is chat.
+        common = own.get("chat.suggest")
         model = await stack.enter_async_context(
-            open_models(None, own, prices=prices, clock=parts.clock)
+            open_models(common, own, prices=prices, clock=parts.clock)
         )
         yield PatientAsking(model, clock=parts.clock, dice=parts.dice)
 

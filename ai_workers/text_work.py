@@ -57,7 +57,7 @@ class TextWorker:
         """The schema of answers, made of that of results."""
         return part_of(result, self.ANSWERED)
 
-    def _question(
+    def question(
         self,
         run: Run,
         *,

@@ -10,12 +10,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from notifications.database import (
     Answer,
@@ -30,6 +29,9 @@ from notifications.database import (
 from notifications.errors import StoreUnavailable
 from notifications.ports import Clock
 from notifications.timing import SystemClock
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 log = logging.getLogger("huntaze")
 
@@ -72,8 +74,11 @@ def driver_url(url: str) -> sa.URL:
     return sa.make_url(url).set(drivername="postgresql+psycopg")
 
 
-def engine(url: str) -> AsyncEngine:
+def engine(url: str) -> "AsyncEngine":
     """Connections to the database of a `postgresql://` URL; none is made before it is needed."""
+    # Here, since loading it takes as long as a tenth of what a hub on SQLite needs to start.
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     return create_async_engine(
         driver_url(url),
         pool_size=WRITERS + READERS,
@@ -165,7 +170,7 @@ class PostgresDatabase:
         """See `database.Database.look`."""
         return await self._query(self._alone, query)
 
-    async def _query(self, source: AsyncEngine, query: Callable[[sa.Connection], T]) -> T:
+    async def _query(self, source: "AsyncEngine", query: Callable[[sa.Connection], T]) -> T:
         if self._orders.closed:
             raise StoreUnavailable("the hub is stopping")
         # In a task of its own: whoever is cancelled while a statement is under way would leave the
@@ -176,7 +181,7 @@ class PostgresDatabase:
         return await asyncio.shield(task)
 
     async def _query_persistently(
-        self, source: AsyncEngine, query: Callable[[sa.Connection], T]
+        self, source: "AsyncEngine", query: Callable[[sa.Connection], T]
     ) -> T:
         for stale in (True, False):
             try:
@@ -299,7 +304,7 @@ class _CommitFailed(Exception):
         super().__init__(str(reason))
 
 
-async def _make_durable(connection: AsyncConnection) -> None:
+async def _make_durable(connection: "AsyncConnection") -> None:
     try:
         await connection.commit()
     except DBAPIError as error:

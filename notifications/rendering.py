@@ -14,11 +14,11 @@ and a value that is no text or number, are errors: no mail says `None`.
 
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -43,7 +43,6 @@ MAX_VALUE = 4_000
 _DIVISIONS = re.compile(r"(?<=[/?&=#])(?![/?&=#]|$)")
 """Where an address may be broken: behind what divides it."""
 
-_Template = TypeVar("_Template")
 _FALLBACKS = (Locale.EN, Locale.FR)
 _FAULTS = (
     jinja2.TemplateError,
@@ -106,10 +105,14 @@ class _MailTemplate:
 
 
 class Renderer:
-    """Renders events. Everything is read and compiled when it is made; rendering does no I/O."""
+    """Renders events. Everything is read when it is made; rendering does no I/O.
+
+    A template is compiled when it is first used: most programs need few of them, and compiling
+    them all takes an eighth of a hub's start.
+    """
 
     def __init__(self, templates_dir: Path, *, app_url: str | None = None) -> None:
-        """Read and compile all templates.
+        """Read all templates.
 
         Args:
             templates_dir: The `templates` folder.
@@ -117,19 +120,29 @@ class Renderer:
                 mails, which otherwise leave the button out.
 
         Raises:
-            ConfigurationError: A template is missing or wrong; names file and line.
+            ConfigurationError: A file is missing or cannot be read; names it.
         """
         self._files = TemplateFiles.read(templates_dir)
-        compilers = {
+        self._compilers = {
             locale: _Compiler(_environment(self._files, locale, app_url))
             for locale in self._files.locales
         }
-        self._toasts = {
-            key: compilers[key[1]].toast(fields) for key, fields in self._files.toasts.items()
-        }
-        self._mails = {
-            key: compilers[key[1]].mail(folder) for key, folder in self._files.mails.items()
-        }
+        self._toasts: dict[tuple[str, str], _ToastTemplate] = {}
+        self._mails: dict[tuple[str, str], _MailTemplate] = {}
+
+    def check(self) -> None:
+        """Compile every template.
+
+        Raises:
+            ConfigurationError: One is wrong; names file and line.
+        """
+        try:
+            for key in self._files.toasts:
+                self._toast_template(key)
+            for key in self._files.mails:
+                self._mail_template(key)
+        except RenderError as error:
+            raise ConfigurationError(str(error)) from error
 
     def toast(self, event: Event, user: User) -> Toast:
         """The toast of an event, in the user's language.
@@ -137,7 +150,8 @@ class Renderer:
         Raises:
             RenderError: The type has no toast, or its template asks for what the event lacks.
         """
-        template, locale = _choose(self._toasts, "toast", event.type, user.locale)
+        locale = _choose(self._files.toasts, "toast", event.type, user.locale)
+        template = self._toast_template((event.type, locale))
         context = self._context(event, user, locale)
         url = self._render(template.url, context) if template.url else ""
         progress = self._render(template.progress, context) if template.progress else ""
@@ -161,7 +175,8 @@ class Renderer:
             RenderError: The type has no mail, or its template asks for what the event lacks.
         """
         assert user.email is not None, "looked at before rendering"
-        template, locale = _choose(self._mails, "email", event.type, user.locale)
+        locale = _choose(self._files.mails, "email", event.type, user.locale)
+        template = self._mail_template((event.type, locale))
         name = shorten(one_line(user.name), MAX_NAME) if user.name else None
         context = self._context(event, replace(user, name=name or None), locale)
         context["reference"] = operation_id
@@ -178,6 +193,19 @@ class Renderer:
             locale=locale,
             created_at=delivery.created_at,
         )
+
+    def _toast_template(self, key: tuple[str, str]) -> _ToastTemplate:
+        found = self._toasts.get(key)
+        if found is None:
+            found = self._compilers[key[1]].toast(self._files.toasts[key])
+            self._toasts[key] = found
+        return found
+
+    def _mail_template(self, key: tuple[str, str]) -> _MailTemplate:
+        found = self._mails.get(key)
+        if found is None:
+            found = self._mails[key] = self._compilers[key[1]].mail(self._files.mails[key])
+        return found
 
     def _context(self, event: Event, user: User, locale: str) -> dict[str, Any]:
         context: dict[str, Any] = {"data": event.data, "event": event, "user": user}
@@ -203,13 +231,11 @@ class Renderer:
 # ------------------------------------------------------------------ choosing and compiling
 
 
-def _choose(
-    templates: Mapping[tuple[str, str], _Template], kind: str, event_type: str, locale: str
-) -> tuple[_Template, str]:
+def _choose(templates: Container[tuple[str, str]], kind: str, event_type: str, locale: str) -> str:
+    """The language that there is a template in, the user's own before others."""
     for each in (locale, *_FALLBACKS):
-        found = templates.get((event_type, each))
-        if found is not None:
-            return found, each
+        if (event_type, each) in templates:
+            return each
     raise RenderError(f"{kind}/{event_type}", 0, "there is no such template")
 
 
@@ -236,9 +262,7 @@ class _Compiler:
         try:
             return self.environment.get_template(name)
         except jinja2.TemplateSyntaxError as error:
-            raise ConfigurationError(
-                f"{error.name}, line {error.lineno}: {error.message}"
-            ) from error
+            raise RenderError(str(error.name), error.lineno, str(error.message)) from error
 
 
 def _environment(files: TemplateFiles, locale: str, app_url: str | None) -> jinja2.Environment:

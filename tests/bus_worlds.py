@@ -21,12 +21,13 @@ from notifications.bus.dead_letters import EmbeddedDeadLetters
 from notifications.bus.embedded import EmbeddedBus
 from notifications.bus.filters import CorrelationFilter, SqlFilter
 from notifications.bus.topology import DEFAULT_RULE, Rule, Subscription, Topic
-from notifications.database import Transaction, metadata
+from notifications.database import Transaction
 from notifications.dead_letters import DeadLetters, Peek
 from notifications.messages import Abandon, Complete, Message, Received, Settlement
 from notifications.ports import Bus, Clock
 from notifications.sqlite_file import SqliteDatabase
 from notifications.testing import ManualClock, SeededDice
+from tests.new_file import new_file
 
 PATIENCE_S = 20.0
 
@@ -192,9 +193,10 @@ class EmbeddedWorld:
     async def open(self) -> None:
         """Begin a run."""
         path = self.folder / f"{self.runs}.db"
+        if not path.exists():
+            new_file(path)
         self._database = SqliteDatabase(path, self.clock, patience_s=self.patience_s)
         self._database.start()
-        await self._database.write(lambda tx: metadata.create_all(tx.connection))
         self._bus = EmbeddedBus(self._database, self.topology, self.clock)
         await self._bus.start(self.consuming)
 

@@ -64,7 +64,6 @@ from notifications.stores.audit_sources import run_audit, run_shared_audit
 from notifications.stores.ledger import SqlLedger
 from notifications.stores.leftovers import SqlLeftovers
 from notifications.stores.lost import SqlLostEvents
-from notifications.stores.migrate import migrate
 from notifications.stores.on_bus import EmbeddedBusLook
 from notifications.stores.outbox import SqlOutbox
 from notifications.stores.standing import SqlStanding
@@ -74,6 +73,7 @@ from notifications.sweep import Step, Sweep, upkeep_steps
 from notifications.testing import ManualClock, SeededDice
 from notifications.timing import Numbers
 from notifications.worker import Appetite, Guard, Worker
+from tests.new_file import new_file
 from tests.postgres_server import migrated_database
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
@@ -86,8 +86,6 @@ PATIENCE_S = 20.0
 UNKNOWN_TYPE = "no.such"
 TAKEN = Delivered(status=200, detail="ok")
 WEBHOOK_ONLY = frozenset((Channel.WEBHOOK,))
-
-_templates: dict[str, bytes] = {}
 _seeds = itertools.count(7)
 
 
@@ -524,18 +522,6 @@ def read_rows(path: Path, query: str, *parameters: Any) -> list[tuple[Any, ...]]
 def expectations(now: int, table: RetryTable = NOTIFICATIONS) -> Expectations:
     """What the audit holds a world against."""
     return Expectations(now=now, table=table, topic=EVENTS_TOPIC, subscriptions=CONSUMERS)
-
-
-def new_file(path: Path) -> None:
-    """A database of this release, made by its migrations once per test run."""
-    path.parent.mkdir(exist_ok=True)
-    if "hub" not in _templates:
-        migrate(path)
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        _templates["hub"] = path.read_bytes()
-    else:
-        path.write_bytes(_templates["hub"])
 
 
 @asynccontextmanager

@@ -3,27 +3,26 @@
 import asyncio
 import ipaddress
 import re
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import jsonschema_rs
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from notifications.api import create_app
 from notifications.bootstrap import LocalHub, open_local_hub
 from notifications.events import Event, read_event
 from notifications.owner import own
 from notifications.settings import Secrets, Settings
-from notifications.stores.migrate import migrate
 from tests.job_workers import extension
+from tests.new_file import new_file
 from tests.postgres_server import migrated_database
 
 ADMIN_KEY = "an-admin-key-that-opens-everything-0001"
@@ -82,13 +81,7 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-@lru_cache
-def _migrated() -> bytes:
-    """A database of this release, made once: migrating takes most of the time of a start."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "hub.db"
-        migrate(path)
-        return path.read_bytes()
+_made: dict[frozenset[tuple[str, ...]], "Promises"] = {}
 
 
 def on(store: str) -> dict[str, Any]:
@@ -103,11 +96,11 @@ async def hub_world(data: Path, **changes: Any) -> AsyncIterator[World]:
     settings = replace(SETTINGS, **changes)
     with own(data) as folder:
         if not folder.database.exists():
-            folder.database.write_bytes(_migrated())
+            new_file(folder.database)
         beside = extension(data / "schemas")
         async with open_local_hub(settings, SECRETS, folder, extension=beside) as hub:
             app = create_app(hub)
-            promises = Promises(app.openapi())
+            promises = _promises(app)
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(app),
                 base_url=BASE_URL,
@@ -116,15 +109,27 @@ async def hub_world(data: Path, **changes: Any) -> AsyncIterator[World]:
                 yield World(hub=hub, app=app, http=http)
 
 
+def _promises(app: FastAPI) -> "Promises":
+    """Those of an application, made once for all with the same routes: it takes long."""
+    routes = frozenset(
+        (route.path, *sorted(route.methods)) for route in app.routes if isinstance(route, APIRoute)
+    )
+    if routes not in _made:
+        _made[routes] = Promises(app.openapi())
+    return _made[routes]
+
+
 class Promises:
     """What an OpenAPI document promises about answers."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
-        self._paths = {
+        paths = {
             re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(path))): operations
             for path, operations in document["paths"].items()
         }
+        self._paths = sorted(paths.items(), key=lambda each: each[0].pattern.count(".+"))
+        self._compiled: dict[int, jsonschema_rs.Validator] = {}
 
     async def check(self, response: httpx.Response) -> None:
         """An answer of a known operation is one of those it documents, in status and in form."""
@@ -143,15 +148,19 @@ class Promises:
         assert media_type in content, f"{where}: {media_type} is not documented"
         schema = content[media_type].get("schema")
         if schema and media_type.endswith("json"):
+            self._validator(schema).validate(response.json())
+
+    def _validator(self, schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
+        found = self._compiled.get(id(schema))  # it is a part of the document, and stays
+        if found is None:
             whole = {**schema, "components": self._document["components"]}
-            jsonschema_rs.validator_for(whole).validate(response.json())
+            found = self._compiled[id(schema)] = jsonschema_rs.validator_for(whole)
+        return found
 
     def _operation(self, request: httpx.Request) -> Mapping[str, Any] | None:
         fitting = (
             operations[request.method.lower()]
-            for path, operations in sorted(
-                self._paths.items(), key=lambda each: each[0].pattern.count(".+")
-            )
+            for path, operations in self._paths
             if path.fullmatch(request.url.path) and request.method.lower() in operations
         )
         return next(fitting, None)
@@ -178,11 +187,15 @@ def event(event_id: str = "event-1", **changes: Any) -> Event:
 
 
 async def until(
-    condition: Callable[[], Awaitable[Any]], what: str, *, within_s: float = 15.0
+    condition: Callable[[], Awaitable[Any]],
+    what: str,
+    *,
+    within_s: float = 15.0,
+    every_s: float = 0.01,
 ) -> Any:
     """Wait until a condition gives something true, and give that."""
     give_up = time.monotonic() + within_s
     while not (found := await condition()):
         assert time.monotonic() < give_up, f"waited {within_s} s for {what}"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(every_s)
     return found

@@ -4,15 +4,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from notifications.bus.embedded import EmbeddedBus, EventsOutbox
 from notifications.bus.topology import EVENTS_TOPIC, TOPOLOGY
-from notifications.database import Database, metadata
+from notifications.database import Database
 from notifications.deliveries import Attempt, Delivered, Delivery, Failed, Outcome, State
 from notifications.events import Channel, Event, Known, read_event
 from notifications.records import InboxEntry, Placed, Record, Result
@@ -23,6 +20,7 @@ from notifications.stores.inbox import SqlInbox
 from notifications.stores.ledger import SqlLedger
 from notifications.stores.queries import SqlQueries
 from notifications.timing import Numbers, SystemClock, SystemDice
+from tests.new_file import new_file
 
 NOON = int(datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp() * 1000)
 CATALOGUE = load_catalogue()
@@ -170,22 +168,11 @@ REFUSED = Failed(reason="http-500", status=500, detail="no")
 TAKEN = Delivered(status=200, detail="ok")
 
 
-@lru_cache
-def _empty_database() -> bytes:
-    """Every table as the code knows it; that the migrations make the same is tested elsewhere."""
-    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
-    metadata.create_all(engine)
-    with engine.connect() as connection:
-        content: bytes = connection.connection.driver_connection.serialize()  # type: ignore[union-attr]
-    engine.dispose()
-    return content
-
-
 @asynccontextmanager
 async def ledger_world(folder: Path) -> AsyncIterator[LedgerWorld]:
     """A new ledger in a folder."""
     path = folder / "hub.db"
-    path.write_bytes(_empty_database())
+    new_file(path)
     clock = HandClock()
     database = SqliteDatabase(path, clock)
     database.start()

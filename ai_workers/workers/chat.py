@@ -31,7 +31,7 @@ class ChatSuggestionsWorker(TextWorker):
         await run.progress(5, "reading")
         given = run.input
         count, length = given.get("count", _COUNT), given.get("maxLength", _LENGTH)
-        question = self._question(
+        question = self.question(
             run,
             told={
                 "count": count,

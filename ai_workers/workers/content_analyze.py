@@ -50,7 +50,7 @@ class ContentAnalysisWorker(TextWorker):
             computed = analyzed(given)
         except ValueError as error:
             raise JobFailed("invalid-input", f"The posts cannot be read: {error}.") from error
-        question = self._question(
+        question = self.question(
             run,
             told={"rank": given.get("rankBy", "views"), "posts": computed["totals"]["posts"]},
             material={name: given[name] for name in _KNOWN if name in given} | _seen(computed),

@@ -30,7 +30,7 @@ class ContentSuggestionsWorker(TextWorker):
         given = run.input
         count = given.get("count", _COUNT)
         hashtags = given.get("hashtags", _HASHTAGS)
-        question = self._question(
+        question = self.question(
             run,
             told={
                 "count": count,

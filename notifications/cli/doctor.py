@@ -103,7 +103,7 @@ def _catalogue() -> Iterator[Finding]:
     else:
         yield Finding(Mark.RIGHT, "schemas", f"{len(types)} event types")
     try:
-        Renderer(TEMPLATES)
+        Renderer(TEMPLATES).check()
     except ConfigurationError as error:
         yield Finding(Mark.WRONG, "templates", str(error), again)
     else:

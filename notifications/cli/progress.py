@@ -36,7 +36,7 @@ class ProgressBar:
 
     def print(self, lines: str) -> None:
         """Print to stdout; where that is the bar's own terminal, above the bar."""
-        if self._task is not None and self._bar.console.is_terminal and sys.stdout.isatty():
+        if self._task is not None and sys.stdout.isatty():
             self._bar.console.print(Text(lines), soft_wrap=True)
         else:
             click.echo(lines)
@@ -48,7 +48,8 @@ class ProgressBar:
 
     def show(self, position: int) -> None:
         """Show how far it is."""
-        if self._task is None and self._bar.get_time() - self._started > _PATIENCE_S:
+        watched = self._bar.console.is_terminal  # else stopping it would leave a line end behind
+        if self._task is None and watched and self._bar.get_time() - self._started > _PATIENCE_S:
             self._task = self._bar.add_task(self._what, total=self._total)
             self._bar.start()
         if self._task is not None:

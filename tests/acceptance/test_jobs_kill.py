@@ -76,6 +76,14 @@ def killed_runs(data: Path, found: dict[int, Any]) -> dict[int, int]:
     return runs
 
 
+def spent(data: Path) -> tuple[int, int]:
+    """What the tenants' months say was spent, and what the jobs do."""
+    with closing(sqlite3.connect(data / "hub.db")) as database:
+        (months,) = database.execute("SELECT sum(cost_nano_usd) FROM job_spending").fetchone()
+        (jobs,) = database.execute("SELECT sum(cost_nano_usd) FROM jobs").fetchone()
+    return months, jobs
+
+
 def code_of(job: dict[str, Any]) -> str | None:
     """Why a job failed."""
     return job["error"]["code"] if job["error"] and job["state"] == "failed" else None
@@ -146,4 +154,6 @@ async def test_every_job_ends_once_and_is_paid_though_the_hub_is_killed(
     assert sum(nano(each["costUsd"]) for each in rolled_up) == sum(
         nano(job["usage"]["costUsd"]) for job in found.values()
     )
+    months, jobs = spent(data)
+    assert months == jobs
     assert audit.returncode == 0, audit.stdout + audit.stderr

@@ -11,7 +11,7 @@ import pytest
 from tests.hub_process import hub_process, run_huntaze
 from tests.kill_load import SETTINGS, Receiver, make_endpoint, publish_one_by_one
 
-EVENTS = 5_000
+EVENTS = int(os.environ.get("KILL_EVENTS", "2000"))
 KILLS = 3
 WITHIN_S = 60
 
@@ -23,7 +23,7 @@ WITHIN_S = 60
 async def test_every_answered_event_is_delivered_though_the_hub_is_killed_three_times(
     tmp_path: Path, seed: int
 ) -> None:
-    """Three kill -9 under 5,000 publishes lose no answered event, invent none, and audit clean."""
+    """Three kill -9 under load lose no answered event, invent none, and leave a clean audit."""
     dice = random.Random(seed)
     receiver = Receiver()
     runner, url = await receiver.start()

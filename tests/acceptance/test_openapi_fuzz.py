@@ -18,7 +18,7 @@ from tests.hub_process import HubProcess, hub_process
 JOB_HOST = Path(__file__).parent.parent / "job_host.py"
 """Runs a hub with small AI workers, so that jobs can be asked for."""
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "3"))
 SEED = os.environ.get("FUZZ_SEED", "20260131")
 WITHIN_S = 60 + 10 * EXAMPLES
 

@@ -21,6 +21,12 @@ SETTINGS = {"HUNTAZE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "HUNTAZE_LOG": "e
 WITHIN_S = 60
 
 
+class Server(ThreadingHTTPServer):
+    """Lets as many connect at once as the hub does: beyond its backlog, a try costs seconds."""
+
+    request_queue_size = 256
+
+
 class Customer:
     """A receiver that counts what it took, by webhook id."""
 
@@ -43,7 +49,7 @@ class Customer:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
@@ -403,7 +404,7 @@ class Walk:
             assert model.gone == set(model.counts), "some never came"
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("WALKS", "4"))))
 async def test_any_walk(tmp_path: Path, seed: int) -> None:
     """Whatever happens in whatever order, nothing is lost, doubled or counted wrongly."""
     async with embedded_world(tmp_path, LASTING, (ALL, BIG)) as world:

@@ -17,7 +17,8 @@ from notifications.replays import USUAL, Kind, ReplayState
 from notifications.retries import DAY, HOUR, MINUTE, SECOND
 from notifications.testing import ManualClock
 from notifications.timing import Numbers
-from tests.heart_world import STORES, new_file, sample_event
+from tests.heart_world import STORES, sample_event
+from tests.new_file import new_file
 from tests.parking_world import GONE
 from tests.replay_world import ENDPOINT, ReplayWorld, replay_world
 

@@ -26,8 +26,9 @@ from notifications.stores.lost import LOOKED_AT, LOOKS, SETTLED_MS
 from notifications.stores.on_bus import PASSED
 from notifications.sweep import EVERY, PAGE, Sweep, upkeep_steps
 from notifications.timing import Numbers
-from tests.heart_world import STORES, HeartWorld, document, heart_world, new_file, sample_event
+from tests.heart_world import STORES, HeartWorld, document, heart_world, sample_event
 from tests.loop_gaps import STALL_S, watched
+from tests.new_file import new_file
 
 ALL = frozenset(Channel)
 BACKLOG = "webhook/acme/ep_backlog"

@@ -29,6 +29,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.ports",
         "notifications.dead_letters",
         "notifications.browsing",
+        "notifications.tenants",
         "notifications.routing",
         "notifications.text",
         "notifications.formats",
@@ -292,7 +293,12 @@ def test_logic_is_given_time_and_chance() -> None:
     assert callers == []
 
 
-PORTS = ("notifications.ports", "notifications.dead_letters", "notifications.browsing")
+PORTS = (
+    "notifications.ports",
+    "notifications.dead_letters",
+    "notifications.browsing",
+    "notifications.tenants",
+)
 
 
 def ports() -> dict[str, list[str]]:

@@ -305,15 +305,15 @@ def test_a_template_that_never_ends_is_ended(templates, body):
         ("jobs/video.analysis/en.json", "[]", "video.analysis/en.json"),
     ],
 )
-def test_a_broken_template_stops_the_start_by_name(templates, file, content, says):
-    """A template that cannot work is found when the hub starts, with its name."""
+def test_a_broken_template_is_found_by_name(templates, file, content, says):
+    """A check of all templates finds the one that cannot work, and names it."""
     path = templates / file
     if content is None:
         path.unlink()
     else:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigurationError) as caught:
-        Renderer(templates)
+        Renderer(templates).check()
     assert says in str(caught.value)
 
 
