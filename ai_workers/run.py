@@ -31,7 +31,8 @@ PROGRESS_MS = 1 * SECOND
 """How far apart a job's events of progress are at least."""
 
 FIRST_MS = SECOND // 2
-"""How long a run goes on before its progress is told: of one that is over by then, its end is."""
+"""How long a light job runs before its progress is told: of one that is over by then, its end is.
+"""
 
 _LETS_GO_S = 5.0
 """How long a worker that is told to stop may take before nobody waits for it any more."""
@@ -66,7 +67,7 @@ class WorkingRun:
         self._percent = 0
         self._untold: str | None = None
         self._number = 0
-        self._next_at = (job.run_at or clock.now()) + FIRST_MS
+        self._next_at = (job.run_at or clock.now()) + (0 if job_type.heavy else FIRST_MS)
         self._cancelling = asyncio.Event()
         self._lost = False
         self._beats: set[asyncio.Task[None]] = set()
