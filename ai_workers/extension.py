@@ -33,8 +33,9 @@ from notifications.shipped import SCHEMAS
 from notifications.stores.tenants import SqlTenants
 from notifications.worker import Appetite, Guard
 
-_AHEAD = 4
-"""A message is in hand ahead for so many jobs that run."""
+_AHEAD = 2
+"""A message is in hand for so many jobs that run, beside their own: its job has ended and that is
+being written down, or it is the next."""
 
 ROUTERS = (http.router, http_figures.router)
 """What the API serves of jobs."""

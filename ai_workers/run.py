@@ -55,7 +55,15 @@ class WorkingRun:
     """
 
     def __init__(
-        self, job: Job, job_type: JobType, *, locale: str, runs: Runs, asking: Asking, clock: Clock
+        self,
+        job: Job,
+        job_type: JobType,
+        *,
+        locale: str,
+        runs: Runs,
+        asking: Asking,
+        clock: Clock,
+        room: asyncio.Semaphore,
     ) -> None:
         self.job = job
         self._type = job_type
@@ -63,6 +71,7 @@ class WorkingRun:
         self._runs = runs
         self._asking = asking
         self._clock = clock
+        self._room = room
         self._spent: list[Usage] = []
         self._percent = 0
         self._untold: str | None = None
@@ -152,7 +161,8 @@ class WorkingRun:
 
     async def _work(self, over: "asyncio.Future[None]") -> Mapping[str, Any]:
         try:
-            return await self._type.worker.run(self)
+            async with self._room:
+                return await self._type.worker.run(self)
         finally:
             _set(over)  # here and not when the task is done: that is a turn of the loop later
 
