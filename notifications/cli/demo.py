@@ -36,18 +36,17 @@ from notifications.cli.demo_story import (
 from notifications.cli.demo_targets import Receiver, browser, mailboxes
 from notifications.cli.demo_video import NAME as VIDEO
 from notifications.cli.demo_video import make_video
+from notifications.cli.doors import PORT
 from notifications.cli.host import host_of
 from notifications.cli.logs import set_up_logging
 from notifications.cli.looks import terminal
+from notifications.cli.running import run, stop_signals
 from notifications.cli.serving import (
     Place,
     ServedHub,
-    run,
     serve_local_hub,
-    stop_signals,
     until_stopped,
 )
-from notifications.cli.up import PORT
 from notifications.extensions import Extension
 from notifications.owner import DataFolder, own
 from notifications.retries import DAY, SECOND, RetryTable

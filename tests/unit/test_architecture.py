@@ -25,6 +25,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.replays",
         "notifications.messages",
         "notifications.broker",
+        "notifications.entities",
         "notifications.records",
         "notifications.ports",
         "notifications.dead_letters",
@@ -87,6 +88,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.bootstrap",
         "notifications.policies",
         "notifications.storage",
+        "notifications.door_alone",
         "notifications.auditing",
         "notifications.api",
         "notifications.stores.migrations.*",  # Alembic's entry: knows every table there is
@@ -298,6 +300,8 @@ PORTS = (
     "notifications.dead_letters",
     "notifications.browsing",
     "notifications.tenants",
+    "notifications.broker",
+    "notifications.entities",
 )
 
 

@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 4_200, 2_100
 _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 80, 120, 330
 _STEPS = 4
 _FULL = HEIGHT - _TOP - _BOTTOM
-_MOST_DATES = 5
+_MOST_DATES = 4
 
 MOST_SERIES = 6
 """As many as can be told apart; what is more is one series, `others`."""
