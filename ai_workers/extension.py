@@ -33,6 +33,10 @@ from notifications.shipped import SCHEMAS
 from notifications.stores.tenants import SqlTenants
 from notifications.worker import Appetite, Guard
 
+_AHEAD = 2
+"""A message is in hand for so many jobs that run, beside their own: its job has ended and that is
+being written down, or it is the next."""
+
 ROUTERS = (http.router, http_figures.router)
 """What the API serves of jobs."""
 
@@ -57,8 +61,12 @@ class AiWorkers:
         self._asking = asking
 
     def appetites(self, settings: Settings) -> Mapping[str, Appetite]:
-        """See `extensions.Extension.appetites`: each message is settled as its own job ends."""
-        window = settings.ai_concurrency
+        """See `extensions.Extension.appetites`: each message is settled as its own job ends.
+
+        A few more are in hand than run, so that those that begin are there when others end; not
+        many, since another process could do them meanwhile.
+        """
+        window = settings.ai_concurrency + max(settings.ai_concurrency // _AHEAD, 1)
         names = [JOB_SUBSCRIPTIONS.get(worker.job_type) for worker in self._workers]
         return {name: Appetite(window=window, batch=1) for name in names if name is not None}
 

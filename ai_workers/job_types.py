@@ -89,6 +89,11 @@ class JobType:
     inputs: Sequence[Shape]
     result: Shape
 
+    @property
+    def heavy(self) -> bool:
+        """Whether its jobs take long enough to be watched from the start."""
+        return self.name == _HEAVY
+
     def check(self, value: object) -> None:
         """Check an input.
 

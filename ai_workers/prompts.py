@@ -12,11 +12,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import orjson
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ai_workers.fencing import fenced
@@ -27,7 +28,7 @@ from notifications.shipped import TEMPLATES
 
 LOCALES = ("en", "fr")
 
-Told = int | str | Sequence[str]
+Told = int | str | Sequence[str] | Sequence[int]
 """A value that instructions may be made of."""
 
 _HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -119,14 +120,18 @@ def compiled(environment: jinja2.Environment, path: Path) -> jinja2.Template:
 
 
 def _is_harmless(value: Told) -> bool:
-    if isinstance(value, int):
-        return True
-    words = (value,) if isinstance(value, str) else value
-    return all(_HARMLESS.fullmatch(word) for word in words)
+    each = (value,) if isinstance(value, int | str) else value
+    return all(isinstance(one, int) or _HARMLESS.fullmatch(one) for one in each)
 
 
 def _compact(schema: Mapping[str, Any]) -> str:
-    return json.dumps(_shown(schema), ensure_ascii=False, separators=(",", ":"))
+    """A schema as a model is shown it; most are shown again and again."""
+    return _compacted(orjson.dumps(schema))
+
+
+@lru_cache(maxsize=64)
+def _compacted(schema: bytes) -> str:
+    return json.dumps(_shown(orjson.loads(schema)), ensure_ascii=False, separators=(",", ":"))
 
 
 def _shown(value: Any, *, names: bool = False) -> Any:

@@ -30,6 +30,10 @@ RENEW_MS = 20 * SECOND
 PROGRESS_MS = 1 * SECOND
 """How far apart a job's events of progress are at least."""
 
+FIRST_MS = SECOND // 2
+"""How long a light job runs before its progress is told: of one that is over by then, its end is.
+"""
+
 _LETS_GO_S = 5.0
 """How long a worker that is told to stop may take before nobody waits for it any more."""
 
@@ -51,7 +55,15 @@ class WorkingRun:
     """
 
     def __init__(
-        self, job: Job, job_type: JobType, *, locale: str, runs: Runs, asking: Asking, clock: Clock
+        self,
+        job: Job,
+        job_type: JobType,
+        *,
+        locale: str,
+        runs: Runs,
+        asking: Asking,
+        clock: Clock,
+        room: asyncio.Semaphore,
     ) -> None:
         self.job = job
         self._type = job_type
@@ -59,10 +71,12 @@ class WorkingRun:
         self._runs = runs
         self._asking = asking
         self._clock = clock
+        self._room = room
         self._spent: list[Usage] = []
         self._percent = 0
+        self._untold: str | None = None
         self._number = 0
-        self._told_at: int | None = None
+        self._next_at = (job.run_at or clock.now()) + (0 if job_type.heavy else FIRST_MS)
         self._cancelling = asyncio.Event()
         self._lost = False
         self._beats: set[asyncio.Task[None]] = set()
@@ -80,16 +94,14 @@ class WorkingRun:
         return self._locale
 
     async def progress(self, percent: int, step: str) -> None:
-        """See `ports.Run.progress`. What comes within a second of the last is told with the next.
+        """See `ports.Run.progress`. What comes too soon is told later, if nothing newer is then.
 
         It never goes back within a run.
         """
         self._percent = max(self._percent, min(percent, 100))
-        now = self._clock.now()
-        if self._told_at is None or now - self._told_at >= PROGRESS_MS:
-            self._told_at = now
-            self._number += 1
-            await self._beat(Progress(number=self._number, percent=self._percent, step=step))
+        self._untold = step
+        if self._clock.now() >= self._next_at:
+            await self._tell(step)
         if self._cancelling.is_set() or self._lost:
             raise asyncio.CancelledError
 
@@ -117,23 +129,28 @@ class WorkingRun:
         Raises:
             LostRun: The run is another's; what it spent is still to be written down.
         """
-        working = asyncio.create_task(self._type.worker.run(self), name=f"job-{self.job.order.id}")
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        working = asyncio.create_task(self._work(over), name=f"job-{self.job.order.id}")
         watching = {
             asyncio.create_task(self._renew(), name="job-heartbeat"),
             asyncio.create_task(self._cancelling.wait(), name="job-cancelling"),
             asyncio.create_task(self._clock.sleep_until(self.job.deadline), name="job-deadline"),
         }
+        for watcher in watching:
+            watcher.add_done_callback(lambda _: _set(over))
         try:
-            await asyncio.wait({working, *watching}, return_when=asyncio.FIRST_COMPLETED)
+            await over
             if working.done() and not working.cancelled():
                 return self._end_of(working)
         finally:
-            for task in (working, *watching):
-                task.cancel()
-            # A worker may be in a thread that nothing stops: nobody waits for that.
-            _, going_on = await asyncio.wait({working, *watching}, timeout=_LETS_GO_S)
-            if working in going_on:
-                log.warning("job.worker_goes_on", extra=self.job.log_context())
+            working.cancel()
+            for watcher in watching:
+                watcher.cancel()
+            if not working.done():
+                # It may be in a thread that nothing stops: nobody waits for that.
+                await asyncio.wait({working}, timeout=_LETS_GO_S)
+                if not working.done():
+                    log.warning("job.worker_goes_on", extra=self.job.log_context())
         if self._lost:
             raise LostRun
         if self._cancelling.is_set():
@@ -141,6 +158,13 @@ class WorkingRun:
         if self._clock.now() >= self.job.deadline:
             return Expired()
         return Failed(failure=_WENT_WRONG, retryable=True)
+
+    async def _work(self, over: "asyncio.Future[None]") -> Mapping[str, Any]:
+        try:
+            async with self._room:
+                return await self._type.worker.run(self)
+        finally:
+            _set(over)  # here and not when the task is done: that is a turn of the loop later
 
     def _end_of(self, working: "asyncio.Task[Mapping[str, Any]]") -> End:
         error = working.exception()
@@ -169,10 +193,26 @@ class WorkingRun:
         return Failed(failure=_WRONG_RESULT, retryable=False)
 
     async def _renew(self) -> None:
-        """Hold the run; returns once it is cancelled or lost."""
+        """Hold the run, and tell what came too soon; returns once it is cancelled or lost."""
+        now = self._clock.now()
+        renew_at = now + RENEW_MS
         while not (self._lost or self._cancelling.is_set()):
-            await self._clock.sleep_until(self._clock.now() + RENEW_MS)
-            await self._beat(None)
+            look_at = self._next_at if self._next_at > now else now + PROGRESS_MS
+            await self._clock.sleep_until(min(look_at, renew_at))
+            now = self._clock.now()
+            if self._untold is not None and now >= self._next_at:
+                await self._tell(self._untold)
+            elif now >= renew_at:
+                await self._beat(None)
+            else:
+                continue
+            renew_at = now + RENEW_MS
+
+    async def _tell(self, step: str) -> None:
+        self._untold = None
+        self._next_at = self._clock.now() + PROGRESS_MS
+        self._number += 1
+        await self._beat(Progress(number=self._number, percent=self._percent, step=step))
 
     async def _beat(self, progress: Progress | None) -> None:
         """Hold the run, in a task of its own: who is cancelled would not know what was written."""
@@ -202,3 +242,8 @@ class WorkingRun:
     def _take_spent(self) -> list[Usage]:
         spent, self._spent = self._spent, []
         return spent
+
+
+def _set(over: "asyncio.Future[None]") -> None:
+    if not over.done():
+        over.set_result(None)

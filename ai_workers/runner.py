@@ -27,6 +27,10 @@ _MOST_SAID = 900
 _RELEASED_WITHIN_S = 2.0
 """How long a process that stops takes to give back a run, at most."""
 
+_AHEAD = 16
+"""For so many jobs that run, one is begun whose worker waits for its place: beginning a run is a
+commit, in which a place would be empty."""
+
 _LOCALE = "fr"
 """The language of results where nobody can be asked for theirs."""
 
@@ -65,6 +69,7 @@ class Runner:
         self._tenants = tenants
         self._clock = clock
         self._room = asyncio.Semaphore(concurrency)
+        self._begun = asyncio.Semaphore(concurrency + concurrency // _AHEAD)
         self._outage = outage or Outage(clock)
         self._running: dict[tuple[str, str], WorkingRun] = {}
 
@@ -90,16 +95,20 @@ class Runner:
             return DeadLetter(error.reason, error.description)
         except InvalidInput as error:
             return DeadLetter("unknown-type", str(error))
-        async with self._room:
+        async with self._begun:
             try:
                 job = await self._runs.take(order, _refusal(job_type, order))
             except Conflict as error:
                 return DeadLetter("conflict", str(error))
-            if job is not None:
-                await self._run(job, job_type)
+            if job is None:
+                return Complete()
+            how, spent = await self._run(job, job_type)
+        # The next one runs while this one's end is written down.
+        await self._finish(job, how, spent)
         return Complete()
 
-    async def _run(self, job: Job, job_type: JobType) -> None:
+    async def _run(self, job: Job, job_type: JobType) -> tuple[End, Sequence[Usage]]:
+        """How a run ended, and what it spent that is not written down yet."""
         run = WorkingRun(
             job,
             job_type,
@@ -107,6 +116,7 @@ class Runner:
             runs=self._runs,
             asking=self._asking,
             clock=self._clock,
+            room=self._room,
         )
         self._running[job.name] = run
         try:
@@ -120,7 +130,7 @@ class Runner:
             raise
         finally:
             self._running.pop(job.name, None)
-        await self._finish(job, how, await run.spent())
+        return how, await run.spent()
 
     async def _finish(self, job: Job, how: End, spent: Sequence[Usage]) -> None:
         """Write it down, with patience: what was found has been paid for."""

@@ -16,7 +16,7 @@ from ai_workers.store import SqlJobs
 from ai_workers.tables import job_events, job_metrics, jobs
 from notifications.database import Database, Transaction
 from notifications.dead_letters import DeadLetters
-from notifications.errors import RejectedMessage
+from notifications.errors import InvalidInput, RejectedMessage
 from notifications.retries import DAY
 
 log = logging.getLogger("huntaze")
@@ -157,19 +157,16 @@ class DeadJobs:
             for dead in found:
                 try:
                     order = read_message(dead.message)
-                except RejectedMessage:
+                    self._types.get(order.job_type)
+                except (RejectedMessage, InvalidInput):
                     continue  # nobody's
-                if not self._stray(order):
-                    orders.append((order, dead.reason == EXPIRED))
+                orders.append((order, dead.reason == EXPIRED))
             ended += await self._upkeep.bury(orders)
             if found:
                 self._after[subscription] = found[-1].sequence_number
             if onward is None:
                 break
         return ended
-
-    def _stray(self, order: Order) -> bool:
-        return all(order.job_type != each.name for each in self._types)
 
 
 _j, _e, _m = jobs.c, job_events.c, job_metrics.c

@@ -116,6 +116,8 @@ class SqliteDatabase:
             while self._orders:
                 if orders := self._orders.take():
                     await self._write_group(orders)
+                    # Who was answered just now goes on, and what they ask for is in the next group.
+                    await asyncio.sleep(0)
             if self._orders.closed:
                 return
 

@@ -83,8 +83,6 @@ def bearer(key: str) -> dict[str, str]:
 
 _made: dict[frozenset[tuple[str, ...]], "Promises"] = {}
 
-STORES = ("sqlite", "postgresql")
-
 
 def on(store: str) -> dict[str, Any]:
     """What to change for a hub whose ledger is on this database."""

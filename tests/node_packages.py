@@ -9,6 +9,7 @@ import pytest
 
 FOLDER = Path(__file__).parent / "node"
 TYPESCRIPT = Path(__file__).parent / "typescript"
+PRISMA = Path(__file__).parent / "prisma"
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
 

@@ -117,7 +117,7 @@ class AzureModel:
             answer = await self._client.post(
                 "/chat/completions",
                 cast_to=httpx2.Response,
-                body=request,
+                content=orjson.dumps(request),
                 options={"timeout": timeout, "headers": await self._entry()},
             )
         except openai.APIStatusError:

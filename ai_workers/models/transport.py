@@ -1,61 +1,89 @@
 """How requests leave for a model's endpoint: nothing is sent that was not meant to be, and no
-answer is larger than it may be."""
+answer is larger than it may be.
 
-from collections.abc import AsyncIterator
+The `openai` package speaks through `httpx2`; below it the requests go over aiohttp, as webhooks
+do: the pool of `httpx2` looks at every idle connection for each question.
+"""
 
+import io
+
+import aiohttp
 import httpx2
+from yarl import URL
 
 MAX_BODY = 2 << 20
 """Bytes of an answer, an error's among them: hundreds of times what any question asks for."""
 
 _SENT = frozenset(
-    ("host", "accept", "accept-encoding", "authorization", "connection", "content-length",
-     "content-type", "user-agent")
-)  # fmt: skip
-"""What an endpoint gets to see; not what runs here, nor what an environment variable adds."""
+    ("host", "accept", "accept-encoding", "authorization", "content-type", "user-agent")
+)
+"""What an endpoint gets to see, beside the length; not what runs here, nor what an environment
+variable adds."""
 
 
 class ReplyTooLarge(httpx2.ReadError):
     """An answer went on beyond `MAX_BODY`; the rest was not read."""
 
 
-class _Bounded(httpx2.AsyncByteStream):
-    """A body that ends at the limit, with an error."""
+class _Transport(httpx2.AsyncBaseTransport):
+    """Sends over aiohttp, which keeps no cookies, follows nothing and unpacks nothing here.
 
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
+    Answers are whole when they are handed over.
+    """
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        read = 0
-        async for chunk in self._stream:
-            read += len(chunk)
-            if read > MAX_BODY:
-                raise ReplyTooLarge(f"the answer is over {MAX_BODY} bytes")
-            yield chunk
+    def __init__(self, connections: int) -> None:
+        """Be ready, within the event loop that uses it; see `http_client`."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=connections, ssl=httpx2.create_ssl_context(trust_env=False)
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        limits = request.extensions["timeout"]
+        try:
+            async with self._session.request(
+                request.method,
+                URL(str(request.url), encoded=True),
+                data=io.BytesIO(request.content),  # pictures are long: sent in bites
+                headers=[each for each in request.headers.multi_items() if each[0] in _SENT],
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=limits["connect"], sock_read=limits["read"]
+                ),
+            ) as answer:
+                return httpx2.Response(
+                    answer.status, headers=answer.raw_headers, content=await _body(answer)
+                )
+        except aiohttp.ConnectionTimeoutError as error:
+            raise httpx2.ConnectTimeout(str(error)) from error
+        except TimeoutError as error:
+            raise httpx2.ReadTimeout(str(error)) from error
+        except aiohttp.ClientConnectorError as error:
+            raise httpx2.ConnectError(str(error)) from error
+        except aiohttp.ClientError as error:
+            raise httpx2.ReadError(str(error)) from error
 
     async def aclose(self) -> None:
-        """Let go of the connection."""
-        await self._stream.aclose()
+        """Let go of the connections."""
+        await self._session.close()
 
 
-class _Transport(httpx2.AsyncHTTPTransport):
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        # A request of its own: the client reads back from its own what it left out here.
-        sent = httpx2.Request(
-            request.method,
-            request.url,
-            headers=[each for each in request.headers.multi_items() if each[0] in _SENT],
-            stream=request.stream,
-            extensions=request.extensions,
-        )
-        response = await super().handle_async_request(sent)
-        packed = response.headers.get("content-encoding", "identity")
-        if packed != "identity":  # asked for as it is: a small body could unpack to any size
-            await response.aclose()
-            raise httpx2.DecodingError(f"the answer is packed as {packed[:20]}", request=request)
-        assert isinstance(response.stream, httpx2.AsyncByteStream), "it is async"
-        response.stream = _Bounded(response.stream)
-        return response
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    packed = answer.headers.get("content-encoding", "identity")
+    if packed != "identity":  # asked for as it is: a small body could unpack to any size
+        answer.close()
+        raise httpx2.DecodingError(f"the answer is packed as {packed[:20]}")
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            answer.close()
+            raise ReplyTooLarge(f"the answer is over {MAX_BODY} bytes")
+    return bytes(body)
 
 
 def http_client(*, connections: int) -> httpx2.AsyncClient:
@@ -64,9 +92,8 @@ def http_client(*, connections: int) -> httpx2.AsyncClient:
     Args:
         connections: How many questions may be under way at once; more wait.
     """
-    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
     return httpx2.AsyncClient(
-        transport=_Transport(limits=limits, trust_env=False),
+        transport=_Transport(connections),
         headers={"accept-encoding": "identity", "user-agent": "huntaze-notifications"},
         follow_redirects=False,
         trust_env=False,

@@ -4,35 +4,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ai_workers.ports import Run
-from ai_workers.text_work import language_of, part_of, question_of, result_schema
-from notifications.ports import Dice
+from ai_workers.text_work import TextWorker
 from notifications.text import shorten
-from notifications.timing import SystemDice
 
-JOB_TYPE = "chat.suggest"
-
-_ANSWERED = ("summary", "mood", "suggestions", "cautions")
 _COUNT = 3
 _LENGTH = 300
 _MOST_CHARACTERS = 12_000
 """Of a conversation that a model gets to see, from its end: what was said earlier matters less."""
 
-_MOST_TOKENS = 2_048
 _KNOWN = ("fan", "persona", "offer", "avoid")
 
 
-class ChatSuggestionsWorker:
+class ChatSuggestionsWorker(TextWorker):
     """Does the jobs of the type `chat.suggest`. Implements `ports.JobWorker`."""
 
-    def __init__(self, *, dice: Dice | None = None) -> None:
-        """Be ready; `dice` makes what nobody can guess, by default the machine's."""
-        self._dice = dice or SystemDice()
-        self._schema = part_of(result_schema(JOB_TYPE), _ANSWERED)
-
-    @property
-    def job_type(self) -> str:
-        """`chat.suggest`."""
-        return JOB_TYPE
+    JOB_TYPE = "chat.suggest"
+    ANSWERED = ("summary", "mood", "suggestions", "cautions")
+    MOST_TOKENS = 2_048
 
     async def run(self, run: Run) -> Mapping[str, Any]:
         """Suggest replies to the last message of a conversation.
@@ -43,9 +31,8 @@ class ChatSuggestionsWorker:
         await run.progress(5, "reading")
         given = run.input
         count, length = given.get("count", _COUNT), given.get("maxLength", _LENGTH)
-        question = question_of(
+        question = self.question(
             run,
-            JOB_TYPE,
             told={
                 "count": count,
                 "length": length,
@@ -55,15 +42,12 @@ class ChatSuggestionsWorker:
             },
             material={name: given[name] for name in _KNOWN if name in given}
             | {"conversation": _the_end_of(given["messages"])},
-            schema=self._schema,
-            most_tokens=_MOST_TOKENS,
-            dice=self._dice,
         )
         await run.progress(20, "model")
         answer = await run.ask(question)
         await run.progress(95, "checking")
         return {
-            "language": language_of(run),
+            "language": run.locale,
             **answer,
             "suggestions": _usable(answer["suggestions"], count, length),
         }

@@ -5,28 +5,23 @@ from typing import Any
 
 from ai_workers.content_figures import analyzed
 from ai_workers.ports import JobFailed, Run
-from ai_workers.text_work import language_of, part_of, question_of, result_schema
-from notifications.ports import Dice
-from notifications.timing import SystemDice
+from ai_workers.text_work import TextWorker
 
-JOB_TYPE = "content.analyze"
-
-_ANSWERED = ("summary", "insights", "recommendations")
 _BEST = 25
 _WEAKEST = 15
 """Posts that a model gets to see, from either end of the list."""
 
-_MOST_TOKENS = 4_096
 _KNOWN = ("platform", "niche", "question")
 
 
-class ContentAnalysisWorker:
+class ContentAnalysisWorker(TextWorker):
     """Does the jobs of the type `content.analyze`. Implements `ports.JobWorker`."""
 
-    def __init__(self, *, dice: Dice | None = None) -> None:
-        """Be ready; `dice` makes what nobody can guess, by default the machine's."""
-        self._dice = dice or SystemDice()
-        result = result_schema(JOB_TYPE)
+    JOB_TYPE = "content.analyze"
+    ANSWERED = ("summary", "insights", "recommendations", "notes")
+    MOST_TOKENS = 4_096
+
+    def _answers(self, result: dict[str, Any]) -> dict[str, Any]:
         post = result["properties"]["posts"]["items"]
         note = {name: post["properties"][name] for name in ("id", "note")}
         result["properties"]["notes"] = {
@@ -40,12 +35,7 @@ class ContentAnalysisWorker:
                 "additionalProperties": False,
             },
         }
-        self._schema = part_of(result, (*_ANSWERED, "notes"))
-
-    @property
-    def job_type(self) -> str:
-        """`content.analyze`."""
-        return JOB_TYPE
+        return super()._answers(result)
 
     async def run(self, run: Run) -> Mapping[str, Any]:
         """Compute what the figures say, and have it explained.
@@ -60,20 +50,16 @@ class ContentAnalysisWorker:
             computed = analyzed(given)
         except ValueError as error:
             raise JobFailed("invalid-input", f"The posts cannot be read: {error}.") from error
-        question = question_of(
+        question = self.question(
             run,
-            JOB_TYPE,
             told={"rank": given.get("rankBy", "views"), "posts": computed["totals"]["posts"]},
             material={name: given[name] for name in _KNOWN if name in given} | _seen(computed),
             found=computed,
-            schema=self._schema,
-            most_tokens=_MOST_TOKENS,
-            dice=self._dice,
         )
         await run.progress(20, "model")
         answer = await run.ask(question)
         await run.progress(95, "checking")
-        return {"language": language_of(run), **computed, **_explained(computed, answer)}
+        return {"language": run.locale, **computed, **_explained(computed, answer)}
 
 
 def _seen(computed: Mapping[str, Any]) -> dict[str, Any]:

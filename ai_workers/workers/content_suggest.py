@@ -1,35 +1,24 @@
 """Suggests what to publish, with captions."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ai_workers.ports import Run
-from ai_workers.text_work import language_of, part_of, question_of, result_schema
-from notifications.ports import Dice
-from notifications.timing import SystemDice
+from ai_workers.text_work import TextWorker
 
-JOB_TYPE = "content.suggest"
-
-_ANSWERED = ("summary", "ideas")
 _COUNT = 5
 _HASHTAGS = 5
 _LONGEST_HASHTAG = 50
-_MOST_TOKENS = 4_096
 _KNOWN = ("niche", "audience", "voice", "themes", "avoid", "recent", "occasion")
 
 
-class ContentSuggestionsWorker:
+class ContentSuggestionsWorker(TextWorker):
     """Does the jobs of the type `content.suggest`. Implements `ports.JobWorker`."""
 
-    def __init__(self, *, dice: Dice | None = None) -> None:
-        """Be ready; `dice` makes what nobody can guess, by default the machine's."""
-        self._dice = dice or SystemDice()
-        self._result = result_schema(JOB_TYPE)
-
-    @property
-    def job_type(self) -> str:
-        """`content.suggest`."""
-        return JOB_TYPE
+    JOB_TYPE = "content.suggest"
+    ANSWERED = ("summary", "ideas")
+    MOST_TOKENS = 4_096
 
     async def run(self, run: Run) -> Mapping[str, Any]:
         """Suggest ideas for a creator's niche, platform and goals.
@@ -41,10 +30,8 @@ class ContentSuggestionsWorker:
         given = run.input
         count = given.get("count", _COUNT)
         hashtags = given.get("hashtags", _HASHTAGS)
-        schema = self._schema(given)
-        question = question_of(
+        question = self.question(
             run,
-            JOB_TYPE,
             told={
                 "count": count,
                 "hashtags": hashtags,
@@ -54,15 +41,13 @@ class ContentSuggestionsWorker:
                 "tone": given.get("tone", "friendly"),
             },
             material={name: given[name] for name in _KNOWN if name in given},
-            schema=schema,
-            most_tokens=_MOST_TOKENS,
-            dice=self._dice,
+            schema=self._wanted(given),
         )
         await run.progress(20, "model")
         answer = await run.ask(question)
         await run.progress(95, "checking")
         return {
-            "language": language_of(run),
+            "language": run.locale,
             **answer,
             "ideas": [
                 {**idea, "hashtags": _hashtags(idea["hashtags"], hashtags)}
@@ -70,9 +55,9 @@ class ContentSuggestionsWorker:
             ],
         }
 
-    def _schema(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _wanted(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What is asked for: formats and goals of this job alone; hashtags in any form."""
-        schema = part_of(self._result, _ANSWERED)
+        schema = copy.deepcopy(self._schema)
         idea = schema["properties"]["ideas"]["items"]["properties"]
         idea["goal"]["enum"] = list(given["goals"])
         if "formats" in given:

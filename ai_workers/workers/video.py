@@ -12,17 +12,19 @@ from ai_workers.download import Downloader, DownloadLimits
 from ai_workers.media import Footage, read_video
 from ai_workers.media_limits import MediaLimits
 from ai_workers.ports import Image, JobFailed, Question, Run
+from ai_workers.prompts import Told, shipped_prompts
 from ai_workers.text_work import result_schema
 from ai_workers.video_answers import answer_schema, result_of
-from ai_workers.video_prompts import VideoPrompts, Wanted
 from notifications.ports import Dice
 from notifications.settings import Settings
-from notifications.shipped import TEMPLATES
 from notifications.timing import SystemDice
 
 JOB_TYPE = "video.analysis"
 
 _CAPTIONS = 3
+_SAID = ("title", "context")
+"""What a user writes about a video: material, never instructions."""
+
 _MOST_TOKENS = 4_096  # what the multimodal model can say at most
 
 
@@ -65,7 +67,7 @@ class VideoAnalysisWorker:
         self._dice = dice or SystemDice()
         self._downloader = Downloader(self._settings.download, resolver=resolver)
         self._room = asyncio.Semaphore(self._settings.at_once)
-        self._prompts = VideoPrompts(TEMPLATES / "prompts" / JOB_TYPE)
+        self._prompts = shipped_prompts(JOB_TYPE)
         result = result_schema(JOB_TYPE)
         self._schema = answer_schema(result)
         self._kinds = result["properties"]["safety"]["items"]["properties"]["kind"]["enum"]
@@ -132,22 +134,25 @@ class VideoAnalysisWorker:
         return result_of(answer, footage, captions)
 
     def _question(self, run: Run, footage: Footage, captions: int) -> Question:
-        given = run.input
-        wanted = Wanted(
-            locale=given.get("language", run.locale),
-            captions=captions,
-            kinds=self._kinds,
-            title=given.get("title", ""),
-            context=given.get("context", ""),
-            fence=f"-----{self._dice.token(12).hex()}-----",
+        said = {name: run.input[name] for name in _SAID if name in run.input}
+        prompt = self._prompts.render(
+            run.locale,
+            told={
+                "captions": captions,
+                "kinds": self._kinds,
+                "said": bool(said),
+                **_shown(footage),
+            },
+            material=said,
+            schema=self._schema,
+            dice=self._dice,
         )
-        system, user = self._prompts.render(footage, wanted)
         return Question(
             job_type=JOB_TYPE,
-            locale=wanted.locale,
-            system=system,
-            user=user,
-            material=_material(wanted, footage),
+            locale=run.locale,
+            system=prompt.system,
+            user=prompt.user,
+            material={"title": "", "context": "", **said, **_measured(footage, captions)},
             images=tuple(Image(at_ms=each.at_ms, jpeg=each.jpeg) for each in footage.frames),
             sound=footage.sound,
             schema=self._schema,
@@ -155,12 +160,25 @@ class VideoAnalysisWorker:
         )
 
 
-def _material(wanted: Wanted, footage: Footage) -> dict[str, Any]:
+def _shown(footage: Footage) -> dict[str, Told]:
+    """What a model is told of the pictures and the sound that go along."""
     facts = footage.facts
     return {
-        "title": wanted.title,
-        "context": wanted.context,
-        "captions": wanted.captions,
+        "duration_ms": facts.duration_ms,
+        "width": facts.width,
+        "height": facts.height,
+        "pictures": [each.at_ms for each in footage.frames],
+        "cuts": [each.at_ms for each in footage.frames if each.cut],
+        "sound_ms": 0 if footage.sound is None else footage.sound.duration_ms,
+        "notes": footage.notes,
+    }
+
+
+def _measured(footage: Footage, captions: int) -> dict[str, Any]:
+    """The same as values, for the model that computes its answer."""
+    facts = footage.facts
+    return {
+        "captions": captions,
         "durationMs": facts.duration_ms,
         "width": facts.width,
         "height": facts.height,

@@ -1,6 +1,7 @@
 """Events coming into the ledger, being looked up and counted, within a transaction."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -55,11 +56,6 @@ def _insert(
     numbers: Numbers,
 ) -> dict[Name, int]:
     """Insert those that are new; their numbers, in the order offered."""
-    statement = (
-        codes.upsert(tx.connection, tables.events)
-        .on_conflict_do_nothing(index_elements=["tenant_id", "id"])
-        .returning(_e.tenant_id, _e.id, _e.key)
-    )
     rows = [
         {
             "key": numbers.next(),
@@ -76,7 +72,8 @@ def _insert(
         for index in indexes
         for event, channels, _ in (offers[index],)
     ]
-    keys = {(row.tenant_id, row.id): row.key for row in tx.connection.execute(statement, rows)}
+    found = tx.connection.execute(_new_events(tx.connection.dialect.name), rows)
+    keys = {(row.tenant_id, row.id): row.key for row in found}
     return dict(sorted(keys.items(), key=lambda item: item[1]))
 
 
@@ -126,17 +123,30 @@ def count(tx: Transaction, keys: Sequence[int]) -> int:
 
 
 def _add_counts(tx: Transaction, new: Mapping[tuple[str, str, str], int]) -> None:
-    statement = codes.upsert(tx.connection, tables.event_counts)
-    statement = statement.on_conflict_do_update(
-        index_elements=["tenant_id", "day", "type"],
-        set_={"count": tables.event_counts.c.count + statement.excluded.count},
-    )
     tx.connection.execute(
-        statement,
+        _new_counts(tx.connection.dialect.name),
         [
             {"tenant_id": tenant, "day": day, "type": kind, "count": number}
             for (tenant, day, kind), number in sorted(new.items())
         ],
+    )
+
+
+@cache
+def _new_events(dialect: str) -> Any:
+    return (
+        codes.upsert_in(dialect, tables.events)
+        .on_conflict_do_nothing(index_elements=["tenant_id", "id"])
+        .returning(_e.tenant_id, _e.id, _e.key)
+    )
+
+
+@cache
+def _new_counts(dialect: str) -> Any:
+    statement = codes.upsert_in(dialect, tables.event_counts)
+    return statement.on_conflict_do_update(
+        index_elements=["tenant_id", "day", "type"],
+        set_={"count": tables.event_counts.c.count + statement.excluded.count},
     )
 
 

@@ -1,6 +1,7 @@
 """Placing entries in users' inboxes, within the transaction that records their deliveries."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -64,14 +65,7 @@ class _Heads:
             for tenant_id, user_id in sorted(self._changed)
         ]
         if rows:
-            statement = codes.upsert(tx.connection, tables.inbox_heads)
-            tx.connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["tenant_id", "user_id"],
-                    set_={"seq": statement.excluded.seq, "unread": statement.excluded.unread},
-                ),
-                rows,
-            )
+            tx.connection.execute(_heads(tx.connection.dialect.name), rows)
 
 
 def _make_heads(tx: Transaction, users: Sequence[_User]) -> None:
@@ -138,18 +132,27 @@ def _items(tx: Transaction, keys: set[_Item]) -> dict[_Item, tuple[int, str]]:
 
 
 def _write(tx: Transaction, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    statement = codes.upsert(tx.connection, tables.inbox)
-    # `created_at` goes along with what it is of: an item that tells of something new is new.
-    kept = ("tenant_id", "user_id", "item_id")
-    replaced = {name: statement.excluded[name] for name in rows[0] if name not in kept}
-    tx.connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["tenant_id", "user_id", "item_id"], set_=replaced
-        ),
-        rows,
+    if rows:
+        tx.connection.execute(_newest(tx.connection.dialect.name), rows)
+
+
+@cache
+def _heads(dialect: str) -> Any:
+    statement = codes.upsert_in(dialect, tables.inbox_heads)
+    return statement.on_conflict_do_update(
+        index_elements=["tenant_id", "user_id"],
+        set_={"seq": statement.excluded.seq, "unread": statement.excluded.unread},
     )
+
+
+@cache
+def _newest(dialect: str) -> Any:
+    statement = codes.upsert_in(dialect, tables.inbox)
+    # `created_at` goes along with what it is of: an item that tells of something new is new.
+    key = ("tenant_id", "user_id", "item_id")
+    names = [column.name for column in tables.inbox.columns if column.name not in key]
+    replaced = {name: statement.excluded[name] for name in names}
+    return statement.on_conflict_do_update(index_elements=key, set_=replaced)
 
 
 _i, _h = tables.inbox.c, tables.inbox_heads.c

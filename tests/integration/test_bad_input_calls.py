@@ -18,7 +18,8 @@ import pytest
 import pytest_asyncio
 
 from tests.bad_input import Row, assert_goes_on, assert_refused, send
-from tests.hub_world import ADMIN_KEY, SECRETS, STORES, World, bearer, hub_world, on
+from tests.heart_world import STORES
+from tests.hub_world import ADMIN_KEY, SECRETS, World, bearer, hub_world, on
 from tests.webhook_addresses import ALL_REFUSED_HOSTS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -8,7 +8,8 @@ import pytest
 import pytest_asyncio
 
 from tests.bad_input import Row, assert_refused, send
-from tests.hub_world import STORES, World, document, hub_world, on
+from tests.heart_world import STORES
+from tests.hub_world import World, document, hub_world, on
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ai_workers.jobs import End, Failure, Job, Order, Released, Succeeded
-from ai_workers.keeping import Beat, Progress
+from ai_workers.keeping import Beat, Progress, Runs
 from ai_workers.ports import JobFailed, ModelFailed, Run, Usage
 from ai_workers.runner import Runner
 from ai_workers.store import SqlJobs
@@ -33,11 +33,11 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def test_a_job_is_done_and_told_of_once_in_each_state(world: JobWorld) -> None:
-    """Queued, started, progress, succeeded: one event each, and its figures are counted."""
+    """Queued, started, succeeded: one event each, and its figures are counted."""
     await world.submit(input={"text": "one two three", "title": "A chat"})
     await world.until_state("succeeded")
 
-    assert world.events() == ["queued", "started.1", "progress.1.1", "end"]
+    assert world.events() == ["queued", "started.1", "end"]
     job = await world.store.get("acme", "job-1")
     assert job is not None
     assert job.result == {"summary": "3 words in fr", "words": 3}
@@ -45,7 +45,7 @@ async def test_a_job_is_done_and_told_of_once_in_each_state(world: JobWorld) -> 
         ("succeeded", 1, COST, "counting-1")
     ]
     told = [row[0] for row in world.heart.rows("SELECT id FROM job_events ORDER BY at, id")]
-    assert len(told) == 4
+    assert len(told) == 3
 
 
 async def test_the_same_key_with_the_same_content_is_one_job(world: JobWorld) -> None:
@@ -99,14 +99,7 @@ async def test_a_run_that_may_be_repeated_is_repeated_by_the_table(world: JobWor
 
     await world.heart.pass_time(due_at)
     await world.until_state("succeeded")
-    assert world.events() == [
-        "queued",
-        "started.1",
-        "retrying.1",
-        "started.2",
-        "progress.2.1",
-        "end",
-    ]
+    assert world.events() == ["queued", "started.1", "retrying.1", "started.2", "end"]
     assert world.job()["cost_nano_usd"] == 2 * COST
 
 
@@ -309,7 +302,7 @@ async def test_a_job_whose_worker_was_killed_is_taken_up_again(world: JobWorld) 
     await world.heart.pass_time(61 * SECOND)
     await world.sweep.sweep()
     await world.until_state("succeeded")
-    assert world.events() == ["queued", "started.1", "started.2", "progress.2.1", "end"]
+    assert world.events() == ["queued", "started.1", "started.2", "end"]
 
 
 async def test_a_run_that_lost_its_claim_stores_no_result_and_its_money_counts(
@@ -371,7 +364,7 @@ async def test_a_message_of_another_producer_is_taken_in_on_first_sight(world: J
     """Its row, its events and its result are as if it had been asked for here."""
     await world.put(document("theirs-1"))
     await world.until_state("succeeded", "theirs-1")
-    assert world.events("theirs-1") == ["queued", "started.1", "progress.1.1", "end"]
+    assert world.events("theirs-1") == ["queued", "started.1", "end"]
 
 
 async def test_what_its_schema_refuses_fails_with_the_reason(world: JobWorld) -> None:
@@ -442,25 +435,44 @@ async def test_a_job_whose_message_expired_unseen_expires(tmp_path: Path) -> Non
 
 
 async def test_progress_is_told_once_a_second_at_most(world: JobWorld) -> None:
-    """Whatever a worker says: what comes within a second of the last is told with the next."""
-
-    said = asyncio.Event()
+    """Whatever a worker says: what comes too soon is told when its time has come, the newest of it,
+    while the worker is at something else."""
 
     async def act(run: Run) -> Mapping[str, Any]:
         for percent in range(0, 50, 10):
             await run.progress(percent, "frames")
-        said.set()
-        await world.heart.clock.sleep_until(world.heart.clock.now() + SECOND)
+        clock = world.heart.clock
+        await clock.sleep_until(clock.now() + SECOND)
         await run.progress(60, "model")
         await run.progress(20, "going-back")
+        await clock.sleep_until(clock.now() + SECOND)
         return await run.ask(question(run))
 
     world.chat.script.append(act)
     await world.submit()
-    await asyncio.wait_for(said.wait(), 10)
-    await world.heart.pass_time(SECOND)
+    await world.heart.until(lambda: len(world.chat.runs) == 1)
+    for told, percent in ((0, 0), (1, 40), (1, 40), (2, 60)):
+        await world.heart.until(lambda told=told: len(world.events()) == 2 + told)
+        assert world.job()["progress"] == percent
+        await world.heart.pass_time(SECOND // 2)
     await world.until_state("succeeded")
     assert world.events() == ["queued", "started.1", "progress.1.1", "progress.1.2", "end"]
+
+
+async def test_a_run_that_says_nothing_new_is_not_told_of_again(world: JobWorld) -> None:
+    """One event tells how far it is, however long it stays there."""
+
+    async def act(run: Run) -> Mapping[str, Any]:
+        await run.progress(20, "model")
+        await world.heart.clock.sleep_until(world.heart.clock.now() + 30 * SECOND)
+        return await run.ask(question(run))
+
+    world.chat.script.append(act)
+    await world.submit()
+    await world.heart.until(lambda: len(world.chat.runs) == 1)
+    await world.heart.pass_time(30 * SECOND)
+    await world.until_state("succeeded")
+    assert world.events() == ["queued", "started.1", "progress.1.1", "end"]
 
 
 async def test_lists_are_newest_first_and_go_on(world: JobWorld) -> None:
@@ -493,6 +505,31 @@ async def test_no_more_jobs_run_at_once_than_is_set(tmp_path: Path) -> None:
             act.go.set()
         for number in range(4):
             await world.until_state("succeeded", f"job-{number}")
+
+
+async def test_a_run_that_waits_for_its_place_is_held_and_can_be_cancelled(
+    tmp_path: Path,
+) -> None:
+    """Of sixteen places one more run is begun; no worker has it, but its owner and its end do."""
+    async with job_world(tmp_path, ai_concurrency=16) as world:
+        acts = [Held() for _ in range(18)]
+        world.chat.script.extend(acts)
+        names = [f"job-{number}" for number in range(18)]
+        for name in names:
+            await world.submit(name)
+        await world.heart.until(lambda: sum(act.began.is_set() for act in acts) == 16)
+        running = "SELECT id FROM jobs WHERE state = 'running' ORDER BY number"
+        await world.heart.until(lambda: len(world.heart.rows(running)) == 17)
+        assert len(world.chat.runs) == 16
+        waits = world.heart.rows(running)[16][0]
+        await world.store.cancel("acme", waits)
+        world.services.cancel("acme", waits)
+        await world.until_state("cancelled", waits)
+        assert len(world.chat.runs) == 16
+        for act in acts:
+            act.go.set()
+        for name in set(names) - {waits}:
+            await world.until_state("succeeded", name)
 
 
 async def test_jobs_are_forgotten_after_the_retention(tmp_path: Path) -> None:
@@ -627,15 +664,12 @@ class Outages:
         return await self.store.finish(job, how, usage)
 
 
-async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> None:
-    """What was found is written once the database is back, with what it cost; nothing is redone."""
+async def lone_runner(world: JobWorld, runs: Runs) -> Runner:
+    """Does one job at a time; the world's own workers do none any more."""
     for worker in world.workers.values():
         await worker.stop(0)
-    await world.submit()
-    runs = Outages(world.store)
-    runs.finishes_away = 3
     vault = Vault((bytes(32),), world.heart.dice)
-    runner = Runner(
+    return Runner(
         world.services.types,
         runs,
         Counting(),
@@ -644,6 +678,14 @@ async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> N
         clock=world.heart.clock,
         concurrency=1,
     )
+
+
+async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> None:
+    """What was found is written once the database is back, with what it cost; nothing is redone."""
+    runs = Outages(world.store)
+    runs.finishes_away = 3
+    runner = await lone_runner(world, runs)
+    await world.submit()
     (received,) = await world.heart.bus.receive("chat-suggestions", limit=1)
     handling = asyncio.create_task(runner.handle([received]))
     await world.heart.live_until(handling.done, step=SECOND)
@@ -651,3 +693,24 @@ async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> N
     assert world.state() == "succeeded"
     assert world.job()["cost_nano_usd"] == COST
     assert len(world.chat.runs) == 1
+
+
+async def test_the_next_run_does_not_wait_until_the_last_ones_end_is_written(
+    world: JobWorld,
+) -> None:
+    """A place is for a worker at work: however long its end takes, another job is done."""
+    runs = Outages(world.store)
+    runs.finishes_away = 1_000
+    runner = await lone_runner(world, runs)
+    for name in ("job-1", "job-2"):
+        await world.submit(name)
+    received = [
+        message
+        for _ in range(2)
+        for message in await world.heart.bus.receive("chat-suggestions", limit=1)
+    ]
+    handling = asyncio.create_task(runner.handle(received))
+    await world.heart.until(lambda: len(world.chat.runs) == 2)
+    runs.finishes_away = 0
+    await world.heart.live_until(handling.done, step=SECOND)
+    assert [world.state("job-1"), world.state("job-2")] == ["succeeded", "succeeded"]

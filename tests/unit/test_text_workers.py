@@ -98,17 +98,14 @@ async def test_a_model_that_says_nothing_of_use_fails_the_run(job_type: str) -> 
     assert failed.value.usage == (spent(1), spent(2))
 
 
-@pytest.mark.parametrize(
-    ("asked", "reads", "writes"),
-    [("fr", "en", "fr"), (None, "fr", "fr"), (None, "en", "en"), (None, "de", "en")],
-)
-async def test_the_language_is_the_one_asked_for_else_the_readers(
-    asked: str | None, reads: str, writes: str
-) -> None:
-    """A locale that has no prompts is answered in English."""
-    run = LoneRun(CHAT | ({"language": asked} if asked else {}), locale=reads)
-    result = await chat.WORKER.run(run)
-    assert (result["language"], run.asked[0].locale) == (writes, writes)
+@pytest.mark.parametrize("locale", ["fr", "en"])
+@pytest.mark.parametrize("job_type", sorted(WORKERS))
+async def test_a_result_is_in_the_runs_language(job_type: str, locale: str) -> None:
+    """What a job says of its language has been read already: nobody decides that twice."""
+    other = {"fr": "en", "en": "fr"}[locale]
+    run = LoneRun(INPUTS[job_type] | {"language": other}, locale=locale)
+    result = await WORKERS[job_type].run(run)
+    assert (result["language"], run.asked[0].locale) == (locale, locale)
 
 
 # --------------------------------------------------------------------------- replies
