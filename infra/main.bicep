@@ -80,6 +80,9 @@ param realtimeUnits int = 1
 @description('A mail domain of yours. Empty: one of Azure\'s, for trying: 10 mails an hour.')
 param mailDomain string = ''
 
+@description('Set it once Azure has verified the domain: docs/azure.md says how.')
+param mailDomainVerified bool = false
+
 param mailSender string = 'notifications'
 
 @allowed([
@@ -283,6 +286,7 @@ module mail 'modules/email.bicep' = {
     tags: tags
     principalId: identity.properties.principalId
     domain: mailDomain
+    domainVerified: mailDomainVerified
     senderName: mailSender
     dataLocation: mailDataLocation
   }
@@ -465,6 +469,7 @@ output databaseHost string = database.outputs.host
 output serviceBusName string = serviceBus.outputs.name
 output serviceBusEndpoint string = serviceBus.outputs.endpoint
 output reportsTopic string = mail.outputs.reportsTopic
+output mailDomainId string = mail.outputs.domainId
 output realtime string = realtime
 output insightsId string = monitoring.outputs.insightsId
 output workspaceId string = monitoring.outputs.workspaceId

@@ -7,6 +7,9 @@ param principalId string
 @description('A domain of yours, such as mail.example.com. Empty: one of Azure\'s, which sends 5 mails a minute and 10 an hour.')
 param domain string
 
+@description('Whether the domain\'s records are in DNS and Azure has seen them. Until then it cannot be linked, and mails wait.')
+param domainVerified bool
+
 param senderName string
 
 @allowed([
@@ -54,9 +57,9 @@ resource communication 'Microsoft.Communication/communicationServices@2025-09-01
   properties: {
     dataLocation: dataLocation
     disableLocalAuth: true
-    linkedDomains: [
+    linkedDomains: managed || domainVerified ? [
       mailDomain.id
-    ]
+    ] : []
   }
 }
 
@@ -83,4 +86,5 @@ resource reports 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
 
 output endpoint string = 'https://${communication.properties.hostName}'
 output from string = 'Huntaze <${senderName}@${mailDomain.properties.fromSenderDomain}>'
+output domainId string = mailDomain.id
 output reportsTopic string = reports.name
