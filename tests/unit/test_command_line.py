@@ -87,7 +87,7 @@ def test_wrong_settings_stop_every_command_but_the_doctor(name: str, tmp_path: P
         "webhooks": ["listen"],
         "mails": ["preview"],
     }
-    data = [] if name in ("demo", "mails") else ["--data", str(tmp_path / "data")]
+    data = [] if name in ("demo", "mails", "cost") else ["--data", str(tmp_path / "data")]
     environ = {"HUNTAZE_LOG": "loud", "HUNTAZE_BUS": "none"}
     result = CliRunner().invoke(
         huntaze, [name, *arguments.get(name, []), *data], obj=Host(variables=environ)
