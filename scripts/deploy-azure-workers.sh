@@ -17,6 +17,7 @@ usage: scripts/deploy-azure-workers.sh [OPTION]...
   --subscription ID    the subscription; the one of az if not said
   --package FILE       a package made before (python3 scripts/azure_package.py FILE)
   --client-ip ADDRESS  this machine's public address, for the database's firewall
+  --deployer-id ID     your object id, where az may not look it up (pipelines)
   --skip-migrate       the database is migrated elsewhere
   --roll-back          swap the release before this one back in, and nothing else
   --dry-run            print every command and run none
@@ -54,13 +55,14 @@ location=eastus2
 subscription=
 package=
 client_ip=
+deployer=
 migrate=1
 roll_back=
 dry=
 
 while [ $# -gt 0 ]; do
 	case $1 in
-	--environment | --parameters | --group | --location | --subscription | --package | --client-ip)
+	--environment | --parameters | --group | --location | --subscription | --package | --client-ip | --deployer-id)
 		[ $# -gt 1 ] && [ -n "$2" ] || refuse "$1 needs a value"
 		case $1 in
 		--environment) environment=$2 ;;
@@ -70,6 +72,7 @@ while [ $# -gt 0 ]; do
 		--subscription) subscription=$2 ;;
 		--package) package=$2 ;;
 		--client-ip) client_ip=$2 ;;
+		--deployer-id) deployer=$2 ;;
 		esac
 		shift
 		;;
@@ -120,7 +123,9 @@ explain() {
 		stop "that subscription is switched off: mend its payment in the portal, or give another with --subscription"
 	elif has "Forbidden|ForbiddenByRbac" && has "vault"; then
 		stop "the vault of $group does not let you read its secrets, and new ones would lock the hub out of its data: run az role assignment create --role 'Key Vault Secrets Officer' --assignee-object-id $deployer --assignee-principal-type $deployer_type --scope /subscriptions/$subscription/resourceGroups/$group, wait five minutes, then run this again"
-	elif has "AuthorizationFailed|LinkedAuthorizationFailed|does not have authorization|Insufficient privileges"; then
+	elif has "Insufficient privileges|Authorization_RequestDenied"; then
+		stop "$doing: this login may not look itself up: give its object id with --deployer-id (portal: Enterprise applications)"
+	elif has "AuthorizationFailed|LinkedAuthorizationFailed|does not have authorization"; then
 		stop "$doing: you lack the right to do it: ask for Owner (or Contributor and User Access Administrator) on resource group $group, then run this again"
 	elif has "ResourceGroupBeingDeleted|being deleted|deprovisioning"; then
 		stop "resource group $group is still being deleted: az group wait --deleted --name $group, then run this again"
@@ -205,11 +210,13 @@ if [ -n "$subscription" ]; then
 fi
 ask "looking at the login" az account show --query "[id, user.type, user.name]" --output tsv
 { read -r subscription && read -r login_type && read -r login_name; } <<<"${answer:-$'SUBSCRIPTION\nuser\nYOU'}" || stop "az did not say who is logged in: az logout, az login, then run this again"
-if [ "$login_type" = user ]; then
-	deployer_type=User
+deployer_type=User
+[ "$login_type" = user ] || deployer_type=ServicePrincipal
+if [ -n "$deployer" ]; then
+	answer=$deployer
+elif [ "$login_type" = user ]; then
 	ask "looking you up" az ad signed-in-user show --query id --output tsv
 else
-	deployer_type=ServicePrincipal
 	ask "looking up the service principal" az ad sp show --id "$login_name" --query id --output tsv
 fi
 deployer=${answer:-OBJECT-ID}
@@ -231,7 +238,7 @@ wait_ready() {
 	until=$(($(date +%s) + ready_within))
 	while ! curl --fail --silent --show-error --max-time 20 "$url/readyz" >"$work/ready" 2>&1; do
 		[ "$(date +%s)" -lt "$until" ] ||
-			stop "$url/readyz is not ready after $ready_within s ($(tail -n 1 "$work/ready" | cut -c 1-200)): read its log (az webapp log tail --resource-group $group --name $app), mend it, then run this again; production is as it was"
+			stop "$url/readyz is not ready after $ready_within s ($(tail -n 1 "$work/ready" | cut -c 1-200)): read its log (az webapp log tail --resource-group $group --name $app), mend it, then run this again; production runs the release before"
 		sleep "$pause"
 	done
 }

@@ -37,6 +37,10 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         {"role assignment list": "Contributor"},
         ("lack rights", "User Access Administrator"),
     ),
+    "may not look itself up": (
+        {"ad signed-in-user show": (1, "Insufficient privileges to complete the operation.")},
+        ("may not look itself up", "--deployer-id"),
+    ),
     "region without the plan": (
         {REGIONS: "West Europe\nNorth Europe"},
         ("eastus2 does not offer the plan", "--location", "West Europe"),

@@ -41,7 +41,8 @@ resource mailDomain 'Microsoft.Communication/emailServices/domains@2023-04-01' =
   }
 }
 
-resource sender 'Microsoft.Communication/emailServices/domains/senderUsernames@2023-04-01' = {
+// Azure's own domain has one sender, DoNotReply, and takes no other.
+resource sender 'Microsoft.Communication/emailServices/domains/senderUsernames@2023-04-01' = if (!managed) {
   parent: mailDomain
   name: senderName
   properties: {
@@ -85,6 +86,6 @@ resource reports 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
 }
 
 output endpoint string = 'https://${communication.properties.hostName}'
-output from string = 'Huntaze <${senderName}@${mailDomain.properties.fromSenderDomain}>'
+output from string = 'Huntaze <${managed ? 'DoNotReply' : senderName}@${mailDomain.properties.fromSenderDomain}>'
 output domainId string = mailDomain.id
 output reportsTopic string = reports.name

@@ -125,6 +125,24 @@ def test_json_says_the_same():
     assert found["workersUsd"] == 156.88
 
 
+def test_the_page_has_the_table_that_the_command_reckons():
+    """`docs/azure.md` shows what a month costs; it is what these prices come to."""
+    page = (ROOT / "docs" / "azure.md").read_text()
+    columns = [(50, "flex"), *((users, "premium") for users in (50, 100, 500, 5_000))]
+    bills = []
+    for users, hosting in columns:
+        events, jobs = PRICES.usual(users)
+        bills.append(bill(Use(users=users, events=events, jobs=jobs, hosting=hosting), PRICES))
+    for number, row in enumerate(bills[0].rows):
+        figures = " | ".join(str(each.rows[number].usd) for each in bills)
+        assert f"| {row.component} | {figures} |" in page
+    totals = " | ".join(f"**{each.total}**" for each in bills)
+    assert f"| **total** | {totals} |" in page
+    low, high = (Decimal(each) for each in PRICES.budget["aws"])
+    beta, production = bills[1].total, bills[3].total
+    assert f"{beta + low}-{beta + high}, and 500 to {production + low}-{production + high}" in page
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -4,10 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from scripts.azure_package import PYTHON, copy_code, pack, wanted
 from tests.deploy_faults import FAULTS
 from tests.fake_azure import DEPLOYED, FRESH, MODELS, OUTPUTS, ROOT, SEND, Run, deploy
 
@@ -123,7 +125,7 @@ def test_a_release_that_does_not_get_ready_is_not_swapped_in(tmp_path: Path):
     run = deploy(tmp_path, FRESH, tools={"curl": curl})
     assert (run.code, run.err.count("\n")) == (1, 1)
     assert "503 starting" in run.err
-    assert "production is as it was" in run.err
+    assert "production runs the release before" in run.err
     assert not run.called("functionapp", "deployment", "slot", "swap")
 
 
@@ -176,6 +178,14 @@ def test_a_pipeline_may_deploy(tmp_path: Path):
     assert values(run)["deployerType"] == "ServicePrincipal"
 
 
+def test_a_pipeline_that_may_not_look_itself_up_says_who_it_is(tmp_path: Path):
+    """Then the directory is asked for nothing."""
+    answers = {**FRESH, "account show": "s-1\nservicePrincipal\napp-7", "ad ": (1, "no")}
+    run = deploy(tmp_path, answers, ["--deployer-id", "object-9"])
+    assert run.code == 0
+    assert values(run)["deployerId"] == "object-9"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words", "code"),
     [
@@ -206,3 +216,32 @@ def test_a_right_that_is_not_everywhere_yet_is_waited_for(tmp_path: Path):
     run = deploy(tmp_path, FRESH, tools={"az": az})
     assert (run.code, run.err) == (0, "")
     assert len(count.read_text().splitlines()) == 4
+
+
+def test_the_package_is_made_for_azures_python():
+    """Conditions of requirements are judged for Linux and 3.13, whatever runs here."""
+    lines = [
+        "azure-functions==1.26.0 ; python_full_version < '3.13'",
+        "azure-functions==2.3.0 ; python_full_version >= '3.13'",
+        "uvloop==0.23.0 ; sys_platform != 'win32'  # faster",
+        "colorama==0.4.6 ; sys_platform == 'win32'",
+        "",
+        "yarl==1.25.1",
+    ]
+    found = list(wanted("\n".join(lines)))
+    assert found == ["azure-functions==2.3.0", "uvloop==0.23.0", "yarl==1.25.1"]
+    bicep = (ROOT / "infra" / "modules" / "function-app-premium.bicep").read_text()
+    assert f"linuxFxVersion: 'Python|{PYTHON}'" in bicep
+
+
+def test_the_package_has_all_of_the_code(tmp_path: Path):
+    """What the app imports, and nothing compiled."""
+    folder = tmp_path / "code"
+    folder.mkdir()
+    copy_code(folder)
+    count = pack(folder, tmp_path / "hub.zip")
+    with zipfile.ZipFile(tmp_path / "hub.zip") as archive:
+        names = set(archive.namelist())
+    assert count == len(names)
+    assert {"function_app.py", "host.json", "notifications/hub.py"} <= names
+    assert not [name for name in names if name.endswith(".pyc")]
