@@ -13,7 +13,7 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' existing = {
   name: vaultName
 }
 
-module subscription 'modules/delivery-reports.bicep' = {
+module reports 'modules/delivery-reports.bicep' = {
   name: 'delivery-reports-subscription'
   params: {
     reportsTopic: reportsTopic

@@ -225,6 +225,7 @@ scope=/subscriptions/$subscription/resourceGroups/$group
 
 # --------------------------------------------------------------------------- ways of running it
 
+# Seconds. The variables are for tests.
 ready_within=${HUNTAZE_DEPLOY_PATIENCE:-900}
 pause=${HUNTAZE_DEPLOY_PAUSE:-15}
 

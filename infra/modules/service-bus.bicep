@@ -66,9 +66,9 @@ resource topics 'Microsoft.ServiceBus/namespaces/topics@2024-01-01' = [for topic
 }]
 
 @batchSize(1)
-resource subscriptions 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2024-01-01' = [for subscription in topology.subscriptions: {
-  name: '${namespace.name}/${subscription.topic}/${subscription.name}'
-  properties: subscription.properties
+resource subscriptions 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2024-01-01' = [for entry in topology.subscriptions: {
+  name: '${namespace.name}/${entry.topic}/${entry.name}'
+  properties: entry.properties
   dependsOn: [
     topics
   ]
@@ -76,9 +76,9 @@ resource subscriptions 'Microsoft.ServiceBus/namespaces/topics/subscriptions@202
 
 // The first rule is named $Default and so takes the place of the one that lets everything through.
 @batchSize(1)
-resource rules 'Microsoft.ServiceBus/namespaces/topics/subscriptions/rules@2024-01-01' = [for subscription in topology.subscriptions: {
-  name: '${namespace.name}/${subscription.topic}/${subscription.name}/${subscription.rule.name}'
-  properties: subscription.rule.properties
+resource rules 'Microsoft.ServiceBus/namespaces/topics/subscriptions/rules@2024-01-01' = [for entry in topology.subscriptions: {
+  name: '${namespace.name}/${entry.topic}/${entry.name}/${entry.rule.name}'
+  properties: entry.rule.properties
   dependsOn: [
     subscriptions
   ]

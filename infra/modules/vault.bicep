@@ -12,13 +12,21 @@ param deployerId string
 ])
 param deployerType string
 
-@description('database-url, admin-key, encryption-keys, user-token-secret and email-reports-key.')
+@description('By the names below.')
 @secure()
 param secrets object
 
 param publicNetworkAccess string
 param workspaceId string
 
+var names = [
+  'database-url'
+  'database-password'
+  'admin-key'
+  'encryption-keys'
+  'user-token-secret'
+  'email-reports-key'
+]
 var secretsUser = '4633458b-17de-408a-b874-0445c86b69e6'
 var secretsOfficer = 'b86a8fe4-44ce-4948-aee5-eccb2c155cd7'
 
@@ -47,12 +55,12 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
   }
 }
 
-resource values 'Microsoft.KeyVault/vaults/secrets@2023-07-01' = [for secret in items(secrets): {
+resource values 'Microsoft.KeyVault/vaults/secrets@2023-07-01' = [for secret in names: {
   // checkov:skip=CKV_AZURE_41:they are rotated by hand (docs/azure.md); one that expires by itself stops the hub
   parent: vault
-  name: secret.key
+  name: secret
   properties: {
-    value: secret.value
+    value: secrets[secret]
     contentType: 'text/plain'
   }
 }]

@@ -11,6 +11,7 @@ from pycep import BicepParser
 
 from notifications.bus.filters import SqlFilter
 from notifications.bus.topology import TOPOLOGY
+from notifications.settings import Settings
 from scripts.infra_topology import OUT, document, duration
 from tests.bicep_files import INFRA, ROOT, Declaration, Expression, paths, read, resources, walk
 
@@ -124,9 +125,9 @@ def test_the_bus_is_made_from_the_file():
     assert topology.text == "loadJsonContent('../topology.json')"
     bodies = {each.symbol: each.body for each in file.resources}
     assert bodies["topics"]["properties"] == Expression("topic.properties")
-    assert bodies["subscriptions"]["properties"] == Expression("subscription.properties")
-    assert bodies["rules"]["properties"] == Expression("subscription.rule.properties")
-    assert bodies["rules"]["name"].text.endswith("/${subscription.rule.name}'")
+    assert bodies["subscriptions"]["properties"] == Expression("entry.properties")
+    assert bodies["rules"]["properties"] == Expression("entry.rule.properties")
+    assert bodies["rules"]["name"].text.endswith("/${entry.rule.name}'")
     assert bodies["jobsTopic"]["name"] == TOPOLOGY[0].name
     assert bodies["eventsTopic"]["name"] == TOPOLOGY[1].name
 
@@ -220,6 +221,19 @@ def test_nothing_secret_leaves_in_an_output():
         assert "listKeys" not in said
 
 
+def test_every_secret_of_the_app_is_in_the_vault():
+    """What the app refers to, and what the script keeps, is put there; each has a value."""
+    vault = read(INFRA / "modules" / "vault.bicep")
+    names = set(vault.variables["names"])
+    given = next(each for each in MAIN.modules if each.symbol == "vault").body["params"]["secrets"]
+    assert set(given) == names
+    referred = set(re.findall(r"secretsUri\}/([a-z-]+)/", MAIN.path.read_text()))
+    assert referred == names - {"database-password"}
+    script = (ROOT / "scripts" / "deploy-azure-workers.sh").read_text()
+    kept = re.findall(r"^for name in ([a-z -]+); do$", script, re.MULTILINE)
+    assert set(kept[0].split()) == names - {"database-url"}
+
+
 def test_a_module_is_given_what_it_asks_for():
     """Every parameter without a default is passed, and none that is not there."""
     for path in paths():
@@ -247,13 +261,17 @@ def test_a_parameter_file_fits(name: str):
 
 @pytest.mark.parametrize("name", PARAMETER_FILES)
 def test_the_models_that_are_asked_are_deployed(name: str):
-    """Every model in an order of models is one of those that are made."""
+    """The orders are those of the settings, and every model in them is one of those made."""
     given = parameters(name)
     deployed = {each["name"] for each in given["models"]}
-    assert set(given["modelOrder"]) == {"video", "chat", "suggest", "analyze"}
+    usual = Settings()
+    assert given["modelOrder"] == {
+        kind: list(getattr(usual, f"ai_models_{kind}"))
+        for kind in ("video", "chat", "suggest", "analyze")
+    }
     assert {each for order in given["modelOrder"].values() for each in order} <= deployed
-    assert {"Phi-4-multimodal-instruct", "Phi-4-mini-instruct"} <= deployed
-    assert all(each["format"] in ("Microsoft", "DeepSeek") for each in given["models"])
+    for each in given["models"]:
+        assert each["format"] == ("Microsoft" if each["name"].startswith("Phi") else "DeepSeek")
 
 
 def test_production_is_beta_with_more_of_it():
