@@ -163,6 +163,13 @@ ask() {
 		return
 	fi
 	answer=$("$@" 2>"$work/said") || explain "$doing"
+	[ "$answer" != None ] || answer=
+}
+
+# need SAMPLE WHAT: there is an answer; in a dry run it is the sample.
+need() {
+	[ -z "$dry" ] || answer=$1
+	[ -n "$answer" ] || stop "$2"
 }
 
 command -v python3 >/dev/null || stop "python3 is not installed: Python 3.11 or newer is needed"
@@ -197,7 +204,8 @@ if [ -n "$migrate" ] && [ -z "$roll_back$dry" ]; then
 fi
 
 ask "asking az for its version" az version --query '"azure-cli"' --output tsv
-az_version=${answer:-2.999.0}
+need 2.999.0 "az does not say its version: install it anew, then run this again"
+az_version=$answer
 minor=${az_version#2.}
 minor=${minor%%.*}
 # The oldest whose options are known to be these; make infra-test holds every call against it.
@@ -209,7 +217,9 @@ if [ -n "$subscription" ]; then
 	ask "choosing the subscription" az account set --subscription "$subscription" --output none
 fi
 ask "looking at the login" az account show --query "[id, user.type, user.name]" --output tsv
-{ read -r subscription && read -r login_type && read -r login_name; } <<<"${answer:-$'SUBSCRIPTION\nuser\nYOU'}" || stop "az did not say who is logged in: az logout, az login, then run this again"
+nobody="az did not say who is logged in: az logout, az login, then run this again"
+need $'SUBSCRIPTION\nuser\nYOU' "$nobody"
+{ read -r subscription && read -r login_type && read -r login_name; } <<<"$answer" || stop "$nobody"
 deployer_type=User
 [ "$login_type" = user ] || deployer_type=ServicePrincipal
 if [ -n "$deployer" ]; then
@@ -219,7 +229,8 @@ elif [ "$login_type" = user ]; then
 else
 	ask "looking up the service principal" az ad sp show --id "$login_name" --query id --output tsv
 fi
-deployer=${answer:-OBJECT-ID}
+need OBJECT-ID "the directory does not know this login: give its object id with --deployer-id"
+deployer=$answer
 
 scope=/subscriptions/$subscription/resourceGroups/$group
 
@@ -252,8 +263,8 @@ swap() {
 if [ -n "$roll_back" ]; then
 	[ "$hosting" = premium ] || stop "Flex Consumption has no slot to swap back: run this again with --package and the former package, which is in the storage account"
 	ask "finding the app" az functionapp list --resource-group "$group" --query "[0].name" --output tsv
-	app=${answer:-APP}
-	[ "$app" != None ] || stop "there is no app in $group: nothing to roll back"
+	need APP "there is no app in $group: nothing to roll back"
+	app=$answer
 	swap
 	wait_ready "https://$app.azurewebsites.net"
 	say "the release before is back"
@@ -269,13 +280,14 @@ if [ "$hosting" = premium ]; then
 else
 	ask "asking where the plan is to be had" az functionapp list-flexconsumption-locations --query "[].name" --output tsv
 fi
-if [ -z "$dry" ] && ! printf '%s\n' "$answer" | tr '[:upper:]' '[:lower:]' | tr -d ' ' | grep -qx "$here"; then
+offered=$(tr '[:upper:]' '[:lower:]' <<<"$answer" | tr -d ' ')
+if [ -z "$dry" ] && ! grep -qx "$here" <<<"$offered"; then
 	stop "region $location does not offer the plan ($hosting): take another --location, such as $(printf '%s\n' "$answer" | head -n 3 | paste -sd , -)"
 fi
 ask "asking for the models of $ai_location" az cognitiveservices model list --location "$ai_location" --query "[].model.name" --output tsv
 if [ -z "$dry" ]; then
 	for model in $models; do
-		printf '%s\n' "$answer" | grep -qx "$model" ||
+		grep -qx "$model" <<<"$answer" ||
 			stop "region $ai_location does not offer the model $model: set aiLocation in $parameters to one that does, or take it out of models and modelOrder"
 	done
 fi
@@ -284,11 +296,14 @@ say "resource group $group"
 ask "making the group" az group create --name "$group" --location "$location" --tags application=huntaze-notifications --output none
 ask "looking at your rights" az role assignment list --assignee "$deployer" --scope "$scope" --include-inherited --include-groups --query "[].roleDefinitionName" --output tsv
 if [ -z "$dry" ]; then
-	holds() { printf '%s\n' "$answer" | grep -qx "$1"; }
+	holds() { grep -qx "$1" <<<"$answer"; }
 	holds Owner || { holds Contributor && { holds "User Access Administrator" || holds "Role Based Access Control Administrator"; }; } ||
 		stop "you lack rights on $group: Owner, or Contributor and User Access Administrator, is needed, since the hub's identity is given roles; ask for one, then run this again"
 fi
+ask "asking which resource providers are registered" az provider list --query "[?registrationState=='Registered'].namespace" --output tsv
+registered=$answer
 for provider in ServiceBus Web SignalRService Communication EventGrid DBforPostgreSQL KeyVault Insights OperationalInsights CognitiveServices ManagedIdentity Storage Network App; do
+	! grep -qix "Microsoft.$provider" <<<"$registered" || continue
 	ask "registering Microsoft.$provider" az provider register --namespace "Microsoft.$provider" --wait --output none
 done
 
@@ -298,7 +313,6 @@ done
 say "secrets"
 ask "looking for the vault" az keyvault list --resource-group "$group" --query "[0].name" --output tsv
 vault=$answer
-[ "$vault" != None ] || vault=
 
 read_secret() {
 	answer=
@@ -321,7 +335,6 @@ done
 say "infrastructure"
 ask "looking for the app" az functionapp list --resource-group "$group" --query "[0].name" --output tsv
 app=$answer
-[ "$app" != None ] || app=
 for slot in production staging; do
 	: >"$work/package.$slot"
 	[ -n "$app" ] && [ "$hosting" = premium ] || continue
@@ -368,12 +381,13 @@ PYTHON
 
 deployment=huntaze-$(date -u +%Y%m%d%H%M%S)
 ask "deploying the infrastructure" az deployment group create --resource-group "$group" --name "$deployment" --template-file "$root/infra/main.bicep" --parameters "@$parameters" --parameters "@$work/secret.parameters.json" --parameters "location=$location" --output none
-ask "reading what was made" az deployment group show --resource-group "$group" --name "$deployment" --query "properties.outputs.[appName.value, url.value, storageName.value, packagesUrl.value, vaultName.value, databaseServer.value, databaseHost.value, serviceBusName.value, reportsTopic.value, mailDomainId.value]" --output tsv
+ask "reading what was made" az deployment group show --resource-group "$group" --name "$deployment" --query "properties.outputs.[appName.value, url.value, storageName.value, packagesUrl.value, vaultName.value, databaseServer.value, databaseHost.value, serviceBusName.value, reportsTopic.value, mailDomainId.value, insightsId.value]" --output tsv
+less="the deployment $deployment says less than it should: run this again"
+need $'APP\nhttps://APP.azurewebsites.net\nSTORAGE\nhttps://STORAGE.blob.core.windows.net/packages\nVAULT\nSERVER\nSERVER.postgres.database.azure.com\nBUS\nTOPIC\nDOMAIN\nINSIGHTS' "$less"
 {
 	read -r app && read -r url && read -r storage && read -r packages_url && read -r vault && read -r server &&
-		read -r database_host && read -r bus && read -r reports_topic && read -r mail_domain
-} <<<"${answer:-$'APP\nhttps://APP.azurewebsites.net\nSTORAGE\nhttps://STORAGE.blob.core.windows.net/packages\nVAULT\nSERVER\nSERVER.postgres.database.azure.com\nBUS\nTOPIC\nDOMAIN'}" ||
-	stop "the deployment $deployment says less than it should: run this again"
+		read -r database_host && read -r bus && read -r reports_topic && read -r mail_domain && read -r insights
+} <<<"$answer" || stop "$less"
 
 # --------------------------------------------------------------------------- database
 
@@ -382,7 +396,8 @@ if [ -n "$migrate" ]; then
 	if [ "$private_network" = false ]; then
 		if [ -z "$client_ip" ]; then
 			ask "asking for this machine's public address" curl --fail --silent --show-error --max-time 20 https://checkip.amazonaws.com
-			client_ip=${answer:-ADDRESS}
+			need ADDRESS "this machine's public address is not to be found: give it with --client-ip"
+			client_ip=$answer
 		fi
 		[ -n "$dry" ] || opened=$server
 		ask "opening the database to this machine" az postgres flexible-server firewall-rule create --resource-group "$group" --server-name "$server" --name deploy --start-ip-address "$client_ip" --end-ip-address "$client_ip" --output none
@@ -459,7 +474,7 @@ SERVICEBUS_CONNECTION_SEND=$send
 HUNTAZE_API_KEY: made in $url/console, one for each tenant
 HUNTAZE_USER_TOKEN_SECRET: az keyvault secret show --vault-name $vault --name user-token-secret --query value --output tsv
 The admin's key: az keyvault secret show --vault-name $vault --name admin-key --query value --output tsv
-Next: HUNTAZE_URL=$url HUNTAZE_API_KEY=<the admin's key> scripts/test-workers.sh
+Next: HUNTAZE_URL=$url HUNTAZE_API_KEY=<the admin's key> scripts/test-workers.sh --insights $insights
 TEXT
 if [ -n "$mail_domain_name" ] && [ "$mail_domain_verified" != true ]; then
 	cat <<TEXT

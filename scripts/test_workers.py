@@ -175,13 +175,18 @@ def check_dead_letters(hub: Hub, report: Report) -> None:
     report.line(not found, "dead letters: none", f"some in {', '.join(where)}")
 
 
+def traces_command(insights: str) -> list[str]:
+    """What asks Application Insights, without an extension of az."""
+    command = ["az", "rest", "--method", "post", "--url", f"{LOGS}/v1{insights}/query"]
+    return [*command, "--resource", LOGS, "--body", json.dumps({"query": TRACES}), "-o", "json"]
+
+
 def check_traces(insights: str | None, until: float, report: Report) -> None:
     """Application Insights has seen every worker. It needs some minutes for that."""
     if insights is None:
         report.left_out("traces", "no --insights (nor Application Insights on this machine)")
         return
-    command = ["az", "rest", "--method", "post", "--url", f"{LOGS}/v1{insights}/query"]
-    command += ["--resource", LOGS, "--body", json.dumps({"query": TRACES}), "--output", "json"]
+    command = traces_command(insights)
     seen: set[str] = set()
     said = ""
 

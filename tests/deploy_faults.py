@@ -126,6 +126,14 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         {CREATE: (1, "MissingSubscriptionRegistration: not registered to use namespace")},
         ("still being registered", "five minutes"),
     ),
+    "nobody of that name": (
+        {"ad signed-in-user show": ""},
+        ("does not know this login", "--deployer-id"),
+    ),
+    "a deployment that says nothing": (
+        {"deployment group show": ""},
+        ("says less than it should", "run this again"),
+    ),
     "something new": (
         {CREATE: (1, "\nERROR: (Odd) The moon is in the wrong place.\n")},
         ("The moon is in the wrong place.", "run this again"),

@@ -24,7 +24,12 @@ hz-db
 hz-db.postgres.database.azure.com
 hz-bus
 hz-mail-reports
-/subscriptions/s-1/domains/d"""
+/subscriptions/s-1/domains/d
+/subscriptions/s-1/insights/i"""
+REGISTERED = (
+    *("Web", "SignalRService", "Communication", "EventGrid", "DBforPostgreSQL", "KeyVault"),
+    *("insights", "OperationalInsights", "CognitiveServices", "ManagedIdentity", "Storage"),
+)
 SEND = "Endpoint=sb://hz-bus.servicebus.windows.net/;SharedAccessKeyName=vercel-send"
 
 Answers = Mapping[str, str | tuple[int, str]]
@@ -39,6 +44,7 @@ FRESH: Answers = {
     "functionapp list-flexconsumption-locations": "eastus2",
     "cognitiveservices model list": MODELS,
     "role assignment list": "Owner",
+    "provider list": "\n".join(f"Microsoft.{each}" for each in REGISTERED),
     "keyvault list": "",
     "functionapp list ": "",
     "rest --method get": "",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.test_workers import traces_command
 from tests.fake_azure import DEPLOYED, FRESH, ROOT, SCRIPT, Answers, deploy
 
 PAGE = ROOT / "docs" / "azure.md"
@@ -84,6 +85,8 @@ def recorded(folder: Path) -> list[list[str]]:
         run = deploy(folder / str(number), answers, arguments)
         assert run.code == 0, run.err
         calls |= {shape(call): call for call in run.calls}
+    traces = traces_command("/subscriptions/s-1/insights/i")[1:]
+    calls[shape(traces)] = traces
     return list(calls.values())
 
 

@@ -1,15 +1,18 @@
 """`scripts/test-workers.sh` against `huntaze up`: what it is after a deployment, on one machine."""
 
+import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from scripts.test_workers import WORKERS, Report, check_traces
 from tests.hub_process import ROOT, HubProcess, hub_process
 from tests.videos import Made, make
 
@@ -103,3 +106,29 @@ def test_what_cannot_be_tried_is_2(url: str, key: str, words: str):
     done = script(url=url, key=key)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (WORKERS, "✓ traces: every worker has some"),
+        (WORKERS[1:], f"✗ traces: every worker has some: none of {WORKERS[0]}"),
+    ],
+)
+def test_traces_are_looked_for_where_they_are_kept(
+    names: tuple[str, ...],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    """Application Insights is asked by az; a worker that it has not seen is named."""
+    answer = json.dumps({"tables": [{"rows": [[name, 1] for name in names]}]})
+    az = tmp_path / "az"
+    az.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    az.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    report = Report()
+    check_traces("/subscriptions/s/i", time.monotonic(), report)
+    assert capsys.readouterr().out.strip() == says
+    assert report.failed == ("✗" in says)

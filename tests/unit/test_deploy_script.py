@@ -60,7 +60,17 @@ def test_one_command_leads_from_nothing_to_a_running_hub(fresh: Run):
     assert places == sorted(places)
     assert f"SERVICEBUS_CONNECTION_SEND={SEND}" in fresh.out
     assert "HUNTAZE_URL=https://hz-hub.azurewebsites.net" in fresh.out
+    assert "scripts/test-workers.sh --insights /subscriptions/s-1/insights/i" in fresh.out
     assert "@hz-db.postgres.database.azure.com:5432/huntaze?sslmode=verify-full" in fresh.migrated
+
+
+def test_only_providers_that_are_missing_are_registered(fresh: Run):
+    """Whoever has rights on the group alone may deploy where somebody has registered them."""
+    assert [call[3] for call in fresh.called("provider", "register")] == [
+        "Microsoft.ServiceBus",
+        "Microsoft.Network",
+        "Microsoft.App",
+    ]
 
 
 def test_secrets_are_made_once_and_never_shown(fresh: Run):
@@ -145,6 +155,14 @@ def test_a_roll_back_is_a_swap(tmp_path: Path):
     assert not run.called("deployment")
 
 
+def test_there_is_nothing_to_roll_back_in_an_empty_group(tmp_path: Path):
+    """It says so, and swaps nothing."""
+    run = deploy(tmp_path, FRESH, ["--roll-back"])
+    assert (run.code, run.err.count("\n")) == (1, 1)
+    assert "nothing to roll back" in run.err
+    assert not run.called("functionapp", "deployment")
+
+
 def test_flex_is_published_without_a_slot(tmp_path: Path):
     """The plan for a small beta has none."""
     document = json.loads((ROOT / "infra" / "beta.parameters.json").read_text())
@@ -209,8 +227,10 @@ def test_a_right_that_is_not_everywhere_yet_is_waited_for(tmp_path: Path):
         f'case "$*" in "storage blob upload"*) echo x >> "{count}"; '
         f'[ "$(wc -l < "{count}")" -gt 3 ] || '
         '{ echo "AuthorizationPermissionMismatch" >&2; exit 1; } ;; '
-        f'"deployment group show"*) echo "{OUTPUTS}" ;; "version"*) echo 2.91.0 ;; '
+        f'"deployment group show"*) echo "{OUTPUTS}" ;; '
+        '"version"*) echo 2.91.0 ;; '
         f'"account show"*) printf "s-1\\nuser\\nada\\n" ;; "role"*) echo Owner ;; '
+        '"ad "*) echo o-1 ;; '
         f'*geoRegions*) echo eastus2 ;; "cognitiveservices"*) echo "{MODELS}" ;; esac'
     )
     run = deploy(tmp_path, FRESH, tools={"az": az})
