@@ -83,6 +83,9 @@ param mailDomain string = ''
 @description('Set it once Azure has verified the domain: docs/azure.md says how.')
 param mailDomainVerified bool = false
 
+@description('What Azure lets the subscription send: mails a minute and an hour. More by a support ticket, for a domain of yours.')
+param mailLimits string = empty(mailDomain) ? '5/m,10/h' : '30/m,100/h'
+
 param mailSender string = 'notifications'
 
 @allowed([
@@ -392,6 +395,7 @@ var commonSettings = {
   HUNTAZE_REALTIME_HUB: realtimeHub
   HUNTAZE_EMAIL: 'acs'
   HUNTAZE_EMAIL_FROM: mail.outputs.from
+  HUNTAZE_ACS_LIMITS: mailLimits
   HUNTAZE_ACS_CONNECTION: mail.outputs.endpoint
   HUNTAZE_EMAIL_REPORTS_KEY: '@Microsoft.KeyVault(SecretUri=${secretsUri}/email-reports-key/)'
   HUNTAZE_AI_ENDPOINT: ai.outputs.endpoint

@@ -23,7 +23,7 @@ param allowedOrigins array
 param workspaceId string
 
 var webPubSubOwner = '12cf5a90-567b-43ae-8102-96cf46c7d9b4'
-var signalrRestOwner = 'fd53cd77-2268-407a-8f46-7e7863d0f521'
+var signalrOwner = '7e4f1700-ea5a-4f59-8f37-079cfe29dce3'
 var tier = split(sku, '_')[0]
 
 resource pubsub 'Microsoft.SignalRService/webPubSub@2024-03-01' = if (!signalr) {
@@ -116,10 +116,10 @@ resource signalrService 'Microsoft.SignalRService/signalR@2024-03-01' = if (sign
 }
 
 resource signalrRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (signalr) {
-  name: guid(signalrService.id, principalId, signalrRestOwner)
+  name: guid(signalrService.id, principalId, signalrOwner)
   scope: signalrService
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', signalrRestOwner)
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', signalrOwner)
     principalId: principalId
     principalType: 'ServicePrincipal'
   }

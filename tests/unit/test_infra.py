@@ -29,7 +29,7 @@ ROLES = {
     ("vault.bicep", "secretsUser"): "4633458b-17de-408a-b874-0445c86b69e6",
     ("vault.bicep", "secretsOfficer"): "b86a8fe4-44ce-4948-aee5-eccb2c155cd7",
     ("realtime.bicep", "webPubSubOwner"): "12cf5a90-567b-43ae-8102-96cf46c7d9b4",
-    ("realtime.bicep", "signalrRestOwner"): "fd53cd77-2268-407a-8f46-7e7863d0f521",
+    ("realtime.bicep", "signalrOwner"): "7e4f1700-ea5a-4f59-8f37-079cfe29dce3",
     ("email.bicep", "mailOwner"): "09976791-48a7-449e-bb21-39d1a415f350",
     ("ai.bicep", "cognitiveServicesUser"): "a97b65f3-24c7-4388-baec-2e87135dc908",
     ("monitoring.bicep", "metricsPublisher"): "3913510d-42f4-4e42-8a64-420c390055eb",
