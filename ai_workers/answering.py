@@ -25,7 +25,9 @@ async def open_asking(parts: Parts) -> AsyncIterator[Asking]:
     """
     prices = PriceTable.shipped()
     own = _endpoints(parts.settings)
-    async with open_models(None, own, prices=prices, clock=parts.clock) as model:
+    # What a release does not know has no models of its own: it is text, and so is chat.
+    common = own.get("chat.suggest")
+    async with open_models(common, own, prices=prices, clock=parts.clock) as model:
         yield PatientAsking(model, clock=parts.clock, dice=parts.dice)
 
 

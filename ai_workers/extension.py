@@ -7,21 +7,30 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from ai_workers import http, http_figures
+from ai_workers import console, http, http_figures
+from ai_workers.announcing import Announcing
 from ai_workers.answering import OpenAsking, open_asking
+from ai_workers.arrivals import SqlArrivals
+from ai_workers.consequences import Consequences
+from ai_workers.days import SqlDays
 from ai_workers.figures import SqlFigures
 from ai_workers.job_types import JobTypes, Tables, configured, shipped_workers
+from ai_workers.past import SqlPast
 from ai_workers.ports import JobWorker
 from ai_workers.runner import Runner
 from ai_workers.services import JobServices
+from ai_workers.spending import SqlSpending
 from ai_workers.store import SqlJobs
+from ai_workers.tally import JobTally
 from ai_workers.upkeep import DeadJobs, SqlJobUpkeep
 from notifications.bus.topology import JOB_SUBSCRIPTIONS, JOBS_TOPIC
 from notifications.extensions import Parts, Running
+from notifications.http.console.joining import join
 from notifications.outage import Outage
 from notifications.retries import DAY
 from notifications.settings import Settings
 from notifications.shipped import SCHEMAS
+from notifications.stores.tenants import SqlTenants
 from notifications.worker import Appetite, Guard
 
 ROUTERS = (http.router, http_figures.router)
@@ -59,12 +68,13 @@ class AiWorkers:
         settings = parts.settings
         tables = Tables(video=settings.retry_video, light=settings.retry_light)
         types = JobTypes.load(configured(self._workers, settings), self._schemas, tables)
+        announcing = Announcing(parts.catalogue, parts.ledger)
+        spending, tally = SqlSpending(parts.database, announcing), JobTally()
         store = SqlJobs(
             parts.database,
             types,
-            parts.catalogue,
-            ledger=parts.ledger,
-            outbox=parts.outbox,
+            Consequences(announcing, spending, tally, outbox=parts.outbox),
+            spending,
             numbers=parts.numbers,
             dice=parts.dice,
         )
@@ -72,6 +82,7 @@ class AiWorkers:
             await store.release()
         keep = settings.retention_days * DAY
         upkeep = SqlJobUpkeep(parts.database, store, keep=keep)
+        arrivals, days = SqlArrivals(parts.database), SqlDays(parts.database, parts.clock)
         dead = DeadJobs(parts.dead_letters, upkeep, types, [each.subscription for each in types])
         async with self._asking(parts) as asking:
             outage = Outage(parts.clock)
@@ -80,6 +91,7 @@ class AiWorkers:
                 store,
                 asking,
                 parts.directory,
+                SqlTenants(parts.database),
                 clock=parts.clock,
                 concurrency=settings.ai_concurrency,
                 outage=outage,
@@ -93,11 +105,13 @@ class AiWorkers:
             }
             services = JobServices(
                 desk=store,
+                past=SqlPast(parts.database),
                 figures=SqlFigures(parts.database),
                 types=types,
                 numbers=parts.numbers,
                 clock=parts.clock,
                 cancel=runner.cancel,
+                metrics=tally.metrics,
             )
             yield Running(
                 guards=guards,
@@ -105,7 +119,11 @@ class AiWorkers:
                     "jobsBuried": dead.bury,
                     "jobsExpired": upkeep.expire,
                     "jobsWoken": upkeep.wake,
+                    "budgetsTold": spending.tell,
+                    "jobsLookedFor": arrivals.look,
+                    "jobDaysRolled": days.roll,
                     "jobsForgotten": upkeep.forget,
+                    "jobDaysForgotten": days.forget,
                 },
                 mount=partial(_mount, services=services),
             )
@@ -113,5 +131,7 @@ class AiWorkers:
 
 def _mount(app: FastAPI, services: JobServices) -> None:
     app.state.jobs = services
+    app.state.metrics.append(services.metrics)
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
+    join(app, console.section)

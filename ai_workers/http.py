@@ -119,10 +119,13 @@ class JobPage(View):
     "",
     status_code=202,
     summary="Ask for a job",
-    responses=problem_responses(409),
+    responses=problem_responses(409, 429),
 )
 async def submit_job(request: Request, body: JobIn) -> JobAccepted:
-    """Answers once the job is kept; a worker does it, and events tell how far it is."""
+    """Answers once the job is kept; a worker does it, and events tell how far it is.
+
+    429 where the tenant's budget for this month is spent and it refuses new jobs then.
+    """
     tenant = principal_of(request).tenant(body.tenant_id, place="/tenantId")
     services = services_of(request)
     services.types.get(body.job_type).check(body.input)
@@ -171,11 +174,7 @@ async def get_job(request: Request, tenant: Tenant, name: PathId) -> JobOut:
 @router.post("/{id}/cancel", summary="Cancel a job")
 async def cancel_job(request: Request, tenant: ActingTenant, name: PathId) -> JobOut:
     """One that is over is left as it is. One that runs is told to stop, and ends soon after."""
-    services = services_of(request)
-    job = await services.desk.cancel(tenant, name)
-    if job is not None and job.cancelling and not job.ended:
-        services.cancel(tenant, name)
-    return _out(job)
+    return _out(await services_of(request).stop(tenant, name))
 
 
 def _out(job: Job | None) -> JobOut:

@@ -1,8 +1,11 @@
 """What jobs took, over HTTP."""
 
+from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from ai_workers.keeping import Figure, Percentiles
 from ai_workers.services import services_of
@@ -10,16 +13,29 @@ from notifications.http.forms import TenantOrAll, View
 from notifications.http.routing import KeyRoute
 from notifications.retries import DAY
 from notifications.stores.codes import day_of
+from notifications.tenants import NANO
 
 router = APIRouter(prefix="/v1/metrics", tags=["jobs"], route_class=KeyRoute)
 
 USUAL_DAYS = 30
 MOST_FIGURES = 5_000
-_NANO = 1_000_000_000
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise PydanticCustomError("day", "must be a day such as 2026-03-01") from None
+
 
 Day = Annotated[
-    str | None,
-    Query(pattern=r"^[12][0-9]{3}-[01][0-9]-[0-3][0-9]$", description="A UTC day, `2026-03-01`."),
+    Annotated[
+        str,
+        Field(pattern=r"^[12][0-9]{3}-[01][0-9]-[0-3][0-9]$"),
+        AfterValidator(_day),
+    ]
+    | None,
+    Query(description="A UTC day, `2026-03-01`."),
 ]
 
 
@@ -45,6 +61,7 @@ class FigureOut(View):
     cost_usd: float
     queue_ms: PercentilesOut
     run_ms: PercentilesOut
+    deliver_ms: PercentilesOut
 
 
 class FiguresOut(View):
@@ -61,7 +78,8 @@ async def job_metrics(
     until: Day = None,
     job_type: Annotated[str | None, Query(alias="jobType", max_length=64)] = None,
 ) -> FiguresOut:
-    """By day, type and model; of the last thirty days where none are named.
+    """By day, type and model; of the last thirty days where none are named. `deliverMs` is from a
+    job's end to the first toast or webhook that told of it, and known within minutes.
 
     With the admin's key and no tenant: everybody's. At most 5,000 figures; ask for fewer days
     where there are more.
@@ -88,9 +106,10 @@ def _out(figure: Figure) -> FigureOut:
         failures=figure.failures,
         input_tokens=figure.input_tokens,
         output_tokens=figure.output_tokens,
-        cost_usd=figure.cost_nano_usd / _NANO,
+        cost_usd=figure.cost_nano_usd / NANO,
         queue_ms=_percentiles(figure.queue),
         run_ms=_percentiles(figure.run),
+        deliver_ms=_percentiles(figure.deliver),
     )
 
 

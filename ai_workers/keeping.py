@@ -4,9 +4,9 @@ Every write is one transaction: the job's new state, what it spent, the event th
 the message that wakes a worker. Times are milliseconds since the epoch by the ledger's clock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ai_workers.jobs import End, Failure, Job, Order, State
 from ai_workers.ports import Usage
@@ -50,8 +50,9 @@ class Runs(Protocol):
     async def take(self, order: Order, failure: Failure | None = None) -> Job | None:
         """Begin a run of a job that a message tells of; None where nothing is to be done now.
 
-        A job that is not known is taken in first; with `failure` as one that failed. What must
-        not run any more is ended.
+        A job that is not known is taken in first; with `failure` as one that failed, and likewise
+        where its tenant's budget is spent and takes no new ones. What must not run any more is
+        ended.
 
         Raises:
             Conflict: Its id or its idempotency key is another job's.
@@ -84,6 +85,7 @@ class Desk(Protocol):
 
         Raises:
             Conflict: Its idempotency key belongs to another content.
+            OverLimit: It would be a new one, and its tenant's budget is spent and takes none.
         """
         ...
 
@@ -138,6 +140,7 @@ class Figure:
         cost_nano_usd: Billionths of a US dollar.
         queue: From acceptance to the first run.
         run: Spent running.
+        deliver: From the end to the first toast or webhook that told of it.
     """
 
     tenant_id: str
@@ -151,6 +154,7 @@ class Figure:
     cost_nano_usd: int
     queue: Percentiles
     run: Percentiles
+    deliver: Percentiles
 
 
 class Figures(Protocol):
@@ -160,6 +164,37 @@ class Figures(Protocol):
         self, tenant_id: str | None, *, since: str, until: str, job_type: str | None, limit: int
     ) -> Sequence[Figure]:
         """A tenant's figures, or everybody's, of these days, both included; the newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An event that told of a job.
+
+    Attributes:
+        id: The event's, by which the hub shows it.
+        type: e.g. `job.progress`.
+        run: The run that it tells of; 0 before the first.
+        at: When.
+        data: The event's.
+    """
+
+    id: str
+    type: str
+    run: int
+    at: int
+    data: Mapping[str, Any]
+
+
+class Past(Protocol):
+    """What was told of a job."""
+
+    async def told(self, tenant_id: str, job_id: str, *, limit: int) -> Sequence[Told]:
+        """The last events that told of it, oldest first; none where there is no such job.
+
+        Raises:
+            StoreUnavailable: Nothing is known.
+        """
         ...
 
 

@@ -60,7 +60,7 @@ def metrics_of(job: Job) -> dict[str, Any]:
         "job_type": job.order.job_type,
         "day": codes.day_of(job.finished_at),
         "state": job.state.value,
-        "model": codes.text(job.spent.model),
+        "model": codes.text(job.spent.model) or None,  # in a day's figures, empty is nobody
         "runs": job.run,
         "input_tokens": job.spent.input_tokens,
         "output_tokens": job.spent.output_tokens,
@@ -68,6 +68,8 @@ def metrics_of(job: Job) -> dict[str, Any]:
         "queue_ms": job.queue_ms,
         "run_ms": job.run_ms,
         "finished_at": job.finished_at,
+        "look_at": job.finished_at,
+        "rolled": 0,
     }
 
 

@@ -17,6 +17,7 @@ from notifications.errors import Conflict, InvalidInput, RejectedMessage, Unavai
 from notifications.messages import Complete, DeadLetter, Message, Received, Settlement
 from notifications.outage import DATABASE, Outage
 from notifications.ports import Clock, Directory
+from notifications.tenants import Tenants
 from notifications.text import shorten
 from notifications.worker import OUTAGE_PATIENCE_MS
 
@@ -27,7 +28,7 @@ _RELEASED_WITHIN_S = 2.0
 """How long a process that stops takes to give back a run, at most."""
 
 _LOCALE = "fr"
-"""The language of results for nobody in particular."""
+"""The language of results where nobody can be asked for theirs."""
 
 
 class Runner:
@@ -39,6 +40,7 @@ class Runner:
         runs: Runs,
         asking: Asking,
         directory: Directory,
+        tenants: Tenants,
         *,
         clock: Clock,
         concurrency: int,
@@ -51,6 +53,7 @@ class Runner:
             runs: Keeps the jobs.
             asking: Who answers the workers.
             directory: Knows the users' languages.
+            tenants: Knows the language of those who are nobody in particular.
             clock: The ledger's time.
             concurrency: Jobs that run at once.
             outage: The one that is shared by all who wait for the database.
@@ -59,6 +62,7 @@ class Runner:
         self._runs = runs
         self._asking = asking
         self._directory = directory
+        self._tenants = tenants
         self._clock = clock
         self._room = asyncio.Semaphore(concurrency)
         self._outage = outage or Outage(clock)
@@ -147,17 +151,20 @@ class Runner:
             log.warning("job.not_released", exc_info=error, extra=job.log_context())
 
     async def _locale(self, order: Order) -> str:
-        """The language of whoever the result is for: what the job says, else the user's."""
+        """The language of whoever the result is for: what the job says, else the user's, else that
+        of the tenant."""
         for wanted in (order.input.get("language"), order.input.get("locale")):
             if wanted in ("fr", "en"):
                 return str(wanted)
-        if order.user_id is None:
-            return _LOCALE
         try:
-            user = await self._directory.user(order.tenant_id, order.user_id)
+            if order.user_id is not None:
+                user = await self._directory.user(order.tenant_id, order.user_id)
+                if user is not None:
+                    return user.locale.value
+            tenant = await self._tenants.find(order.tenant_id)
         except Unavailable:
             return _LOCALE
-        return _LOCALE if user is None else user.locale.value
+        return _LOCALE if tenant is None else tenant.locale.value
 
 
 def _refusal(job_type: JobType, order: Order) -> Failure | None:

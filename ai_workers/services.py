@@ -7,7 +7,9 @@ from typing import cast
 from fastapi import Request
 
 from ai_workers.job_types import JobTypes
-from ai_workers.keeping import Desk, Figures
+from ai_workers.jobs import Job
+from ai_workers.keeping import Desk, Figures, Past
+from notifications.http.exposition import Metrics
 from notifications.ports import Clock
 from notifications.timing import Numbers
 
@@ -18,19 +20,30 @@ class JobServices:
 
     Attributes:
         desk: Keeps the jobs.
+        past: Knows what was told of them.
         figures: Adds up what they took.
         types: What may be asked for.
         numbers: Name new jobs.
         clock: Says what day it is.
+        metrics: What is counted for `/metrics`.
         cancel: Tells a run in this process that its job was cancelled: tenant and job id.
     """
 
     desk: Desk
+    past: Past
     figures: Figures
     types: JobTypes
     numbers: Numbers
     clock: Clock
+    metrics: Metrics
     cancel: Callable[[str, str], None]
+
+    async def stop(self, tenant_id: str, job_id: str) -> Job | None:
+        """Cancel a job, also the run that this process does of it; None where there is none."""
+        job = await self.desk.cancel(tenant_id, job_id)
+        if job is not None and job.cancelling and not job.ended:
+            self.cancel(tenant_id, job_id)
+        return job
 
 
 def services_of(request: Request) -> JobServices:

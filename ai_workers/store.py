@@ -5,7 +5,6 @@ Where others write at the same time, every unit takes its locks in one order: th
 on it, the ledger's events, the outbox.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -14,26 +13,22 @@ from typing import Any
 import sqlalchemy as sa
 
 from ai_workers import deciding
+from ai_workers.budgets import patience_s
+from ai_workers.consequences import Consequences
 from ai_workers.job_types import JobTypes
 from ai_workers.jobs import Change, End, Failure, Job, Order, State
 from ai_workers.keeping import Beat, Progress
-from ai_workers.orders import message_of
 from ai_workers.ports import Usage
-from ai_workers.rows import changing, job_of, metrics_of, row_of
-from ai_workers.tables import job_events, job_metrics, jobs
+from ai_workers.rows import changing, job_of, row_of
+from ai_workers.spending import SqlSpending
+from ai_workers.tables import jobs
 from ai_workers.telling import progress_event
-from notifications.bus.topology import JOBS_TOPIC
-from notifications.catalogue import Catalogue
 from notifications.database import Database, Transaction
-from notifications.errors import Conflict
+from notifications.errors import Conflict, HuntazeError, OverLimit
 from notifications.events import Event
-from notifications.extensions import EventsWithin, OutboxWithin
-from notifications.messages import Message
 from notifications.ports import Dice
 from notifications.stores import codes
 from notifications.timing import Numbers
-
-log = logging.getLogger("huntaze")
 
 _TAKEN = "this id or idempotency key belongs to a job with another content"
 
@@ -45,18 +40,16 @@ class SqlJobs:
         self,
         database: Database,
         types: JobTypes,
-        catalogue: Catalogue,
+        consequences: Consequences,
+        spending: SqlSpending,
         *,
-        ledger: EventsWithin,
-        outbox: OutboxWithin,
         numbers: Numbers,
         dice: Dice,
     ) -> None:
         self._database = database
         self._types = types
-        self._catalogue = catalogue
-        self._ledger = ledger
-        self._outbox = outbox
+        self._consequences = consequences
+        self._spending = spending
         self._numbers = numbers
         self._dice = dice
 
@@ -73,18 +66,23 @@ class SqlJobs:
     async def submit(self, order: Order) -> tuple[Job, bool]:
         """See `keeping.Desk.submit`."""
 
-        def submit(tx: Transaction) -> tuple[Job, bool] | None:
-            change = self._accepted(tx, order)
-            if self._insert(tx, change.job):
-                self._tell(tx, change)
-                return change.job, False
+        def submit(tx: Transaction) -> tuple[Job, bool] | HuntazeError:
+            refusal = self._spending.refusal(tx, order.tenant_id)
+            if refusal is None:
+                change = self._accepted(tx, order)
+                if self._insert(tx, change.job):
+                    self._consequences.of(tx, change)
+                    return change.job, False
             there = self._there(tx, order)
+            if there is None and refusal is not None:
+                return OverLimit(refusal.message, retry_after=patience_s(tx.now))
             same = there is not None and there.order.fingerprint() == order.fingerprint()
-            return (there, True) if there is not None and same else None
+            return (there, True) if there is not None and same else Conflict(_TAKEN)
 
+        # Raised out here: what raises in a transaction makes the writer try its neighbours again.
         found = await self._database.write(submit)
-        if found is None:
-            raise Conflict(_TAKEN)
+        if isinstance(found, HuntazeError):
+            raise found
         return found
 
     async def get(self, tenant_id: str, job_id: str) -> Job | None:
@@ -152,6 +150,7 @@ class SqlJobs:
         self, tx: Transaction, order: Order, failure: Failure | None
     ) -> Job | Conflict | None:
         """A job that another producer put on the topic, on first sight."""
+        failure = failure or self._spending.refusal(tx, order.tenant_id)
         job = self.admit(tx, order, failure)
         if job is None:
             there = self._there(tx, order)
@@ -176,6 +175,7 @@ class SqlJobs:
             there = self._own(tx, job)
             if there is None:
                 return Beat(held=False)
+            self._consequences.spent(tx, there, usage)
             percent = None if progress is None else progress.percent
             held = deciding.renewed(there, now=tx.now, usage=usage, progress=percent)
             events: list[Event] = []
@@ -197,6 +197,7 @@ class SqlJobs:
             if there is None:
                 self._spend(tx, job, usage)
                 return False
+            self._consequences.spent(tx, there, usage)
             paid = replace(there, spent=there.spent.and_(usage))
             self.apply(tx, deciding.finish(paid, how, now=tx.now, table=table, dice=dice))
             return True
@@ -214,6 +215,7 @@ class SqlJobs:
         there = self.lock(tx, *job.name)
         if there is None or not usage:
             return
+        self._consequences.spent(tx, there, usage)
         self.apply(tx, Change(job=replace(there, spent=there.spent.and_(usage))))
 
     # ---------------------------------------------------------------- within a transaction
@@ -234,7 +236,7 @@ class SqlJobs:
         tenant_id, job_id = change.job.name
         row = changing(change.job) | {"b_tenant": tenant_id, "b_id": job_id}
         tx.connection.execute(_CHANGE, row)
-        self._tell(tx, change)
+        self._consequences.of(tx, change)
 
     def admit(self, tx: Transaction, order: Order, failure: Failure | None = None) -> Job | None:
         """Take in a job whose message is on the bus, or was; None where its key or id is taken.
@@ -246,7 +248,7 @@ class SqlJobs:
             change = deciding.refused(change, failure, now=tx.now)
         if not self._insert(tx, change.job):
             return None
-        self._tell(tx, replace(change, wake_at=None))
+        self._consequences.of(tx, replace(change, wake_at=None))
         return change.job
 
     def _accepted(self, tx: Transaction, order: Order) -> Change:
@@ -267,63 +269,10 @@ class SqlJobs:
                 return job_of(row)
         return self.lock(tx, order.tenant_id, order.id)
 
-    def _tell(self, tx: Transaction, change: Change) -> None:
-        """Leave what hangs on a job for the end of the transaction: units that share it write
-        their events with one statement."""
-        job = change.job
-        if change.events:
-            tx.collect(_write_events, *(_event_row(each, job, tx.now) for each in change.events))
-            tx.collect(self._accept, *change.events)
-        if job.ended:
-            tx.collect(_write_metrics, metrics_of(job))
-        if change.wake_at is not None:
-            tx.collect(self._send, message_of(job, change.wake_at, tx.now))
-
-    def _accept(self, tx: Transaction, events: list[Event]) -> None:
-        channels = self._catalogue.channels
-        offers = [(event, channels(event.type), True) for event in events]
-        answers = self._ledger.accept_within(tx, offers)
-        for event, answer in zip(events, answers, strict=True):
-            if answer.conflict:  # somebody published another one under its id
-                log.warning("job.event_taken", extra=event.log_context())
-
-    def _send(self, tx: Transaction, messages: list[Message]) -> None:
-        self._outbox.put(tx, messages, topic=JOBS_TOPIC)
-
-
-def _write_events(tx: Transaction, rows: list[dict[str, Any]]) -> None:
-    tx.connection.execute(_NEW_EVENT, rows)
-
-
-def _write_metrics(tx: Transaction, rows: list[dict[str, Any]]) -> None:
-    tx.connection.execute(_metrics(tx.connection.dialect.name), rows)
-
 
 @cache
 def _new_job(dialect: str) -> Any:
     return codes.upsert_in(dialect, jobs).on_conflict_do_nothing().returning(_j.id)
-
-
-@cache
-def _metrics(dialect: str) -> Any:
-    """What a job took; a run that spent more after its end is counted in it."""
-    statement = codes.upsert_in(dialect, job_metrics)
-    key = ("tenant_id", "job_id")
-    names = [column.name for column in job_metrics.columns if column.name not in key]
-    values = {name: statement.excluded[name] for name in names}
-    return statement.on_conflict_do_update(index_elements=key, set_=values)
-
-
-def _event_row(event: Event, job: Job, at: int) -> dict[str, Any]:
-    return {
-        "tenant_id": event.tenant_id,
-        "job_id": job.order.id,
-        "id": event.id,
-        "type": event.type,
-        "run": job.run,
-        "at": at,
-        "data": event.data,
-    }
 
 
 _j = jobs.c
@@ -342,4 +291,3 @@ _RELEASE = (
     .where(_j.state == State.RUNNING.value, _j.claimed_until > _b("b_now"))
     .values(claimed_until=_b("b_now"))
 )
-_NEW_EVENT = sa.insert(job_events)

@@ -10,6 +10,8 @@ from notifications.database import metadata
 
 _OPEN = sa.text("state IN ('queued', 'running', 'retrying')")
 _NAMED = sa.text("idempotency_key IS NOT NULL")
+_SOUGHT = sa.text("look_at IS NOT NULL")
+_NOT_ROLLED = sa.text("rolled = 0")
 
 jobs = sa.Table(
     "jobs",
@@ -53,6 +55,10 @@ jobs = sa.Table(
         postgresql_where=_NAMED,
     ),
     sa.Index("jobs_by_tenant", "tenant_id", "number"),
+    # The filters of lists: one narrows down by index, another one goes through what is left.
+    sa.Index("jobs_by_state", "tenant_id", "state", "number"),
+    sa.Index("jobs_by_type", "tenant_id", "job_type", "number"),
+    sa.Index("jobs_by_user", "tenant_id", "user_id", "number"),
     sa.Index("jobs_by_wake", "wake_at", sqlite_where=_OPEN, postgresql_where=_OPEN),
     sa.Index("jobs_by_deadline", "deadline", sqlite_where=_OPEN, postgresql_where=_OPEN),
     sa.Index("jobs_by_end", "finished_at"),
@@ -87,7 +93,52 @@ job_metrics = sa.Table(
     sa.Column("queue_ms", sa.BigInteger),
     sa.Column("run_ms", sa.BigInteger, nullable=False),
     sa.Column("finished_at", sa.BigInteger, nullable=False),
+    # From its end to the first toast or webhook that told of it.
+    sa.Column("deliver_ms", sa.BigInteger),
+    sa.Column("look_at", sa.BigInteger),  # when the sweep looks for that; NULL is no more
+    sa.Column("rolled", sa.SmallInteger, nullable=False, server_default="0"),  # is in job_days
     sa.Index("job_metrics_by_day", "tenant_id", "day", "job_type"),
     sa.Index("job_metrics_by_end", "finished_at"),
+    sa.Index("job_metrics_to_look", "look_at", sqlite_where=_SOUGHT, postgresql_where=_SOUGHT),
+    sa.Index(
+        "job_metrics_to_roll",
+        "day",
+        "tenant_id",
+        sqlite_where=_NOT_ROLLED,
+        postgresql_where=_NOT_ROLLED,
+    ),
+    sqlite_with_rowid=False,
+)
+
+job_days = sa.Table(
+    "job_days",
+    metadata,
+    # What the rows of a day that is over add up to; it outlives them.
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("day", sa.Text, primary_key=True),
+    sa.Column("job_type", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),  # empty where nobody was asked
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.BigInteger, nullable=False),
+    sa.Column("input_tokens", sa.BigInteger, nullable=False),
+    sa.Column("output_tokens", sa.BigInteger, nullable=False),
+    sa.Column("cost_nano_usd", sa.BigInteger, nullable=False),
+    *(
+        sa.Column(f"{kind}_p{share}", sa.BigInteger)
+        for kind in ("queue", "run", "deliver")
+        for share in (50, 95, 99)
+    ),
+    sa.Index("job_days_by_day", "day"),
+    sqlite_with_rowid=False,
+)
+
+job_spending = sa.Table(
+    "job_spending",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("month", sa.Text, primary_key=True),  # it was spent in, UTC, e.g. 2026-03
+    sa.Column("cost_nano_usd", sa.BigInteger, nullable=False),
+    sa.Column("told", sa.SmallInteger, nullable=False),  # the highest share, in percent
+    sa.Index("job_spending_by_month", "month", "tenant_id"),
     sqlite_with_rowid=False,
 )

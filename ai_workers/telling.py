@@ -9,15 +9,17 @@ from typing import Any
 
 from ai_workers.jobs import Job, State, is_code
 from notifications.events import Event, read_event
+from notifications.tenants import NANO
 from notifications.text import one_line, shorten
 
 SOURCE = "/huntaze/jobs"
+
+_PROGRESS = "job.progress"
 
 MOST_MS = 604_800_000
 """The longest time that an event tells of: a week."""
 
 _LONGEST = {"title": 200, "summary": 1_000, "model": 128}
-_NANO = 1_000_000_000
 _MOST_TOKENS = 1_000_000_000
 
 
@@ -77,7 +79,7 @@ def usage_document(job: Job) -> dict[str, Any]:
         "model": shorten(spent.model or "none", _LONGEST["model"]),
         "inputTokens": bounded(spent.input_tokens, _MOST_TOKENS),
         "outputTokens": bounded(spent.output_tokens, _MOST_TOKENS),
-        "costUsd": spent.cost_nano_usd / _NANO,
+        "costUsd": spent.cost_nano_usd / NANO,
         "queueMs": bounded(job.queue_ms or 0, MOST_MS),
         "runMs": bounded(job.run_ms, MOST_MS),
     }
@@ -94,3 +96,13 @@ def progress_event(job: Job, number: int, step: str, *, now: int) -> Event:
     if is_code(step):
         told["step"] = step
     return event_of(job, f"progress.{job.run}.{number}", now, **told)
+
+
+def end_id(job_id: str) -> str:
+    """The id of the event that tells of a job's end."""
+    return f"{job_id}.end"
+
+
+def is_progress(event: Event) -> bool:
+    """Whether it tells how far a run is, and of no other state."""
+    return event.type == _PROGRESS

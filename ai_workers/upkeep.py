@@ -189,7 +189,7 @@ _FORGET_JOB = sa.delete(jobs).where(_j.tenant_id == _b("tenant"), _j.id == _b("i
 _FORGET_EVENTS = sa.delete(job_events).where(_e.tenant_id == _b("tenant"), _e.job_id == _b("id"))
 _OLD_FIGURES = (
     sa.select(_m.tenant_id, _m.job_id)
-    .where(_m.finished_at < _b("oldest"))
+    .where(_m.finished_at < _b("oldest"), _m.rolled == 1)  # the day has it
     .order_by(_m.finished_at)
     .limit(_b("limit"))
 )

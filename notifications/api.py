@@ -34,6 +34,7 @@ from notifications.records import InboxItem, Mail
 from notifications.rendering import Renderer
 from notifications.retries import SECOND
 from notifications.shipped import TEMPLATES
+from notifications.stores.tenants import SqlTenants
 from notifications.stores.writable import WriteProbe
 
 _CLIENT_TOKEN_S = 3_600
@@ -52,6 +53,7 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
             dead_letters=hub.dead_letters,
             registry=hub.directory,
             directory=hub.directory,
+            tenants=SqlTenants(hub.database, hub.sweep.nudge),
             endpoints=Endpoints(
                 hub.directory,
                 hub.directory,

@@ -138,6 +138,7 @@ class Outlet(Protocol):
         """Hand out deferred messages by their numbers, all or none.
 
         Raises:
+            InvalidInput: They are more than one answer holds.
             NotFound: One of them is not among the deferred.
         """
         ...

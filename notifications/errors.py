@@ -5,6 +5,7 @@
     │   └── InvalidEvent      an event's envelope or data
     ├── NotFound              absent, or another tenant's: the two look alike on purpose
     ├── Conflict              the same id or key with another content
+    ├── NotAllowed            it is there, and is not for whoever asks to change
     ├── OverLimit             the tenant has used up what it may have: says when to try again
     ├── RejectedMessage       a bus message nobody can ever handle: goes to the dead letters
     ├── Unavailable           something of ours is away for now: try again later
@@ -58,6 +59,10 @@ class NotFound(HuntazeError):
 
 class Conflict(HuntazeError):
     """The id or key is taken, with another content."""
+
+
+class NotAllowed(HuntazeError):
+    """What was asked for is understood, and is not to be: says why."""
 
 
 class OverLimit(HuntazeError):

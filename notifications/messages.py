@@ -41,6 +41,11 @@ class Message:
     wire: bytes | None = field(default=None, repr=False)
     system: Mapping[str, PropertyValue] | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of what is long in it."""
+        return len(self.body) if self.wire is None else len(self.body) + len(self.wire)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:

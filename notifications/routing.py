@@ -212,6 +212,8 @@ def replayed(message: Message, consumer: str | None, *, message_id: str) -> Mess
         properties=properties,
         subject=message.subject,
         content_type=message.content_type,
+        wire=message.wire,
+        system=message.system,
     )
 
 

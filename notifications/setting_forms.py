@@ -27,6 +27,8 @@ _WHOLE = re.compile(r"[0-9]{1,9}")
 _HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 # What a Bearer token may be made of (RFC 6750), so that a key fits into the header as it is.
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+_POLICY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
+_SHORTEST_KEY = 16
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -154,6 +156,16 @@ def admin_key(text: str) -> str:
     if len(text) < _SECRET_BYTES:
         raise ValueError(f"an admin key has at least {_SECRET_BYTES} characters")
     return api_key(text)
+
+
+def policy_key(text: str) -> tuple[str, str]:
+    """A shared access policy and its key, `name=key`."""
+    name, _, key = text.partition("=")
+    if _POLICY.fullmatch(name) is None or _KEY.fullmatch(key) is None:
+        raise ValueError("a policy and its key are written as name=key")
+    if len(key) < _SHORTEST_KEY:
+        raise ValueError(f"the key of {name} is shorter than {_SHORTEST_KEY} characters")
+    return name, key
 
 
 def token_secret(text: str) -> str:

@@ -46,6 +46,7 @@ class Settings:
         user_token_secrets: Sign user tokens, newest first. Empty: generated.
         database_url: The PostgreSQL database that holds the ledger; None is a file of this machine.
         bus: What carries the messages.
+        servicebus_keys: Policies of the Service Bus door and their keys, beside the emulator's.
         realtime: What pushes to browsers.
         realtime_hub: The name under which clients reach it.
         email: What carries the mails.
@@ -84,6 +85,7 @@ class Settings:
     user_token_secrets: tuple[str, ...] = field(default=(), repr=False)
     database_url: str | None = field(default=None, repr=False)
     bus: str = "embedded"
+    servicebus_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     realtime: str = "local"
     realtime_hub: str = "huntaze"
     email: str = "folder"
@@ -181,6 +183,11 @@ VARIABLES: Sequence[Variable] = (
     ),
     Variable("HUNTAZE_DATABASE_URL", ("database_url",), forms.database_url),
     Variable("HUNTAZE_BUS", ("bus",), forms.one_of("embedded")),
+    Variable(
+        "HUNTAZE_SERVICEBUS_KEYS",
+        ("servicebus_keys",),
+        forms.each_of(forms.policy_key, secret=True),
+    ),
     Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local")),
     Variable("HUNTAZE_REALTIME_HUB", ("realtime_hub",), forms.hub_name),
     Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder", "smtp")),

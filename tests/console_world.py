@@ -1,5 +1,6 @@
 """A real hub with things to look at in its console, and a browser to look with."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
+from notifications.cli.demo_video import make_video
 from tests.buried import bury, to_webhook
 from tests.hub_process import HubProcess, hub_process, wait_until
 
@@ -38,7 +40,17 @@ LONG_PATH = (
 
 
 class _Receiver(BaseHTTPRequestHandler):
-    """Takes what goes to /ok, refuses everything else."""
+    """Takes what goes to /ok, refuses everything else; has a video for who waits for it."""
+
+    def do_GET(self) -> None:
+        self.server.shows.wait(WITHIN_S)  # type: ignore[attr-defined]
+        video = make_video()
+        self.send_response(200)
+        self.send_header("content-type", "video/mp4")
+        self.send_header("content-length", str(len(video)))
+        self.end_headers()
+        with contextlib.suppress(OSError):  # who asked may be gone
+            self.wfile.write(video)
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
@@ -54,11 +66,12 @@ class _Receiver(BaseHTTPRequestHandler):
 
 
 class Receiver(ThreadingHTTPServer):
-    """A customer's receiver on loopback; `takes` makes it take everything."""
+    """A customer's receiver on loopback; `takes` makes it take everything, `shows` sends videos."""
 
     takes = False
 
     def __init__(self) -> None:
+        self.shows = threading.Event()
         super().__init__(("127.0.0.1", 0), _Receiver)
 
     @property
@@ -76,6 +89,7 @@ def receiving() -> Iterator[Receiver]:
     try:
         yield receiver
     finally:
+        receiver.shows.set()
         receiver.shutdown()
         receiver.server_close()
         thread.join()
@@ -92,6 +106,7 @@ class ConsoleWorld:
         good: An endpoint that takes what it gets.
         bad: One that refuses everything, until the receiver takes.
         long: An endpoint of the tenant whose names are all long.
+        long_job: A job of it.
     """
 
     hub: HubProcess
@@ -100,6 +115,14 @@ class ConsoleWorld:
     good: str
     bad: str
     long: str
+    long_job: str
+
+    def ask(self, job_type: str, user: str, given: dict[str, Any], **changes: Any) -> str:
+        """Ask for a job; its id."""
+        body = {"tenantId": "acme", "jobType": job_type, "userId": user, "input": given, **changes}
+        answer = self.api.post("/v1/jobs", json=body)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
 
     def publish(self, event_id: str, event_type: str, **changes: Any) -> None:
         """Publish the example of a type."""
@@ -144,7 +167,7 @@ def console_world(data: Path) -> Iterator[ConsoleWorld]:
         hub_process(data, SETTINGS) as hub,
         httpx.Client(base_url=hub.url, headers=hub.admin, timeout=30, limits=BRIEF) as api,
     ):
-        world = ConsoleWorld(hub, api, receiver, "", "", "")
+        world = ConsoleWorld(hub, api, receiver, "", "", "", "")
         _furnish(world)
         yield world
 
@@ -176,6 +199,8 @@ def _furnish(world: ConsoleWorld) -> None:
     world.publish("payment-1", "payment.received", userid="noor")
     world.publish("job-1", "job.failed", userid="camille")
     world.publish("budget-1", "budget.threshold", userid=None)
+    chat = {"title": "Sam", "messages": [{"from": "fan", "text": "When is the next live?"}]}
+    world.ask("chat.suggest", "ada", chat)
     world.publish("other-1", "message.received", tenantid="studio-lumiere", userid="zoe")
     _furnish_at_length(world)
     world.until_quiet()
@@ -202,3 +227,6 @@ def _furnish_at_length(world: ConsoleWorld) -> None:
     replay = {"tenantId": LONG_TENANT, "since": "2026-01-01T00:00:00Z"}
     begun = api.post(f"/v1/webhook-endpoints/{world.long}/replay", json=replay)
     assert begun.status_code == 202, begun.text
+    given = {"title": "Abrechnung" * 20, "messages": [{"from": "fan", "text": "Hm" * 400}]}
+    named = {"tenantId": LONG_TENANT, "idempotencyKey": "0a1b2c3d4e5f6071" * 8}
+    world.long_job = world.ask("chat.suggest", LONG_USER, given, **named)

@@ -91,11 +91,11 @@ async def furnish(world: World, tenant: str, *, url: str) -> Things:
         sent = await world.http.post("/v1/events", json=each, headers=headers)
         assert sent.status_code == 202, sent.text
     await until(lambda: settled(world, headers), f"all of {tenant}'s deliveries")
-    things = Things(tenant, user, *await _found(world, headers, user))
+    things = Things(tenant, user, *await _found(world, headers, user, tenant))
     for operation in MAKING:
         if operation.has_id and operation.answers("201", "202"):
             await _make(world, operation, headers, user=user, ids=things.ids, body=own)
-    things = Things(tenant, user, *await _found(world, headers, user))
+    things = Things(tenant, user, *await _found(world, headers, user, tenant))
     # Not as often as it could be: each time all that there is of it is read.
     await until(lambda: _at_rest(world, things), f"all that {tenant} began", every_s=0.1)
     return things
@@ -135,10 +135,10 @@ async def everything(world: World, things: Things) -> dict[str, Any]:
 
 
 async def _found(
-    world: World, headers: Mapping[str, str], user: str
+    world: World, headers: Mapping[str, str], user: str, tenant: str
 ) -> tuple[dict[str, str], frozenset[str]]:
     """The ids and cursors that the tenant's lists show."""
-    ids, cursors = {"/v1/users": user}, set()
+    ids, cursors = {"/v1/users": user, "/v1/tenants": tenant}, set()
     for operation in GUARDED:
         if operation.method != "GET" or not operation.takes("limit"):
             continue

@@ -17,6 +17,7 @@ from ai_workers.store import SqlJobs
 from notifications.bus.dead_letters import EmbeddedDeadLetters
 from notifications.bus.topology import CONSUMERS, JOBS_TOPIC
 from notifications.extensions import Parts, Running
+from notifications.http.exposition import Metrics
 from notifications.messages import Message
 from notifications.settings import Settings
 from notifications.shipped import load_catalogue
@@ -38,11 +39,13 @@ class _App:
         self.state = _State()
         self.router = _State()
         self.router.routes = []
+        self.state.metrics = []
 
 
 class _State:
     jobs: JobServices
     routes: list[Any]
+    metrics: list[Metrics]
 
 
 @dataclass(slots=True, kw_only=True)

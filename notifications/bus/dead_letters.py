@@ -202,6 +202,7 @@ class EmbeddedDeadLetters:
         dead = connection.execute(_STILL_DEAD, asked)
         left = {row.event for row in dead if row.seq not in beside}
         left.update(connection.execute(_STILL_WAITING, asked).scalars())
+        left.update(connection.execute(_STILL_DEFERRED, asked).scalars())
         for row in connection.execute(_STILL_SCHEDULED, asked):
             addressee = orjson.loads(row.properties).get("hubConsumer", consumer)
             if addressee == consumer or addressee not in self._subscriptions:
@@ -274,6 +275,7 @@ _d, _m, _s, _n = (
     tables.scheduled.c,
     tables.subscriptions.c,
 )
+_a = tables.deferred.c
 _b = sa.bindparam
 _among = _d.seq.in_(_b("seqs", expanding=True))
 _mine = _d.subscription == _b("name")
@@ -308,6 +310,9 @@ _STILL_WAITING = (
         _m.event != _named,
         _m.pending.op("&")(sa.literal_column("1").op("<<")(_n.bit)) != 0,
     )
+)
+_STILL_DEFERRED = sa.select(_a.event).where(
+    _a.subscription == _b("name"), _a.event.in_(_events), _a.event != _named
 )
 _STILL_SCHEDULED = sa.select(_s.event, _s.properties).where(
     _s.event.in_(_events), _s.event != _named

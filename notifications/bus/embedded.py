@@ -14,14 +14,15 @@ import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from notifications.bus import journal
-from notifications.bus.journal import PAGE
+from notifications.bus import door_journal, journal, recovery
+from notifications.bus.filters import Filter
 from notifications.bus.publishing import Publishing
 from notifications.bus.queues import Entry, Queue, Tokens
-from notifications.bus.reading import EXPIRED, Reading
+from notifications.bus.reading import Reading
 from notifications.bus.recovery import Suspects, leave, recover
 from notifications.bus.settling import Settling
-from notifications.bus.topology import Topic
+from notifications.bus.tidying import tidy
+from notifications.bus.topology import Subscription, Topic
 from notifications.database import Database, Transaction
 from notifications.errors import NotFound, Unavailable
 from notifications.messages import Complete, DeadLetter, Message, Received, Settlement
@@ -34,22 +35,33 @@ _TICK_MS = 1_000
 
 
 class EmbeddedBus:
-    """Implements `ports.Bus`; `put` and `complete` do the same within somebody's transaction."""
+    """Implements `ports.Bus`; `put` and `complete` do the same within somebody's transaction.
 
-    def __init__(self, database: Database, topology: Sequence[Topic], clock: Clock) -> None:
-        self._database = database
+    Args:
+        database: Holds it.
+        topology: Its topics and subscriptions.
+        clock: Says when locks run out and messages are due.
+        wary: Whether those who receive are in this process, so that a crash may be the doing of
+            what they had in hand; else it says nothing of any message.
+    """
+
+    def __init__(
+        self, database: Database, topology: Sequence[Topic], clock: Clock, *, wary: bool = True
+    ) -> None:
+        self.database = database
+        self._wary = wary
         self._topology = topology
         self._clock = clock
         self._queues: dict[str, Queue] = {}
         self._by_topic: dict[str, list[Queue]] = {topic.name: [] for topic in topology}
-        self._tokens = Tokens()
+        self.tokens = Tokens()
         self._suspects = Suspects()
-        self._settling = Settling(self._ended)
-        self._reading = Reading(self._settling)
-        self._publishing = Publishing(self._by_topic, self._settling, self._reading)
+        self.settling = Settling(self._ended)
+        self._reading = Reading(self.settling)
+        self._publishing = Publishing(self._by_topic, self.settling, self._reading)
         self._alarm = Alarm(clock)
         self._tasks: list[asyncio.Task[None]] = []
-        self._open = False
+        self._started = self._open = False
 
     async def start(self, consuming: Iterable[str] = ()) -> None:
         """Take up where the last run ended.
@@ -58,10 +70,12 @@ class EmbeddedBus:
             consuming: The subscriptions that will be received from.
         """
         names = frozenset(consuming)
-        found = await self._database.write(lambda tx: recover(tx, self._topology, names))
+        found = await self.database.write(
+            lambda tx: recover(tx, self._topology, names, wary=self._wary)
+        )
         self._publishing.next_seq = found.next_seq
         for subscription, bit, counts in found.subscriptions:
-            queue = Queue(subscription, subscription.rule.filter, bit, counts)
+            queue = self._queue(subscription, subscription.rule.filter, bit, counts)
             queue.apart = frozenset(
                 row[journal.SEQ] for name, row in found.suspects if name == subscription.name
             )
@@ -73,11 +87,16 @@ class EmbeddedBus:
             log.warning("bus.crashed_before", extra={"suspects": len(found.suspects)})
         if found.next_due is not None:
             self._alarm.set(found.next_due)
-        self._open = True
+        self._started = self._open = True
         self._tasks = [
             asyncio.create_task(self._activate_scheduled(), name="bus-scheduled"),
             asyncio.create_task(self._tick(), name="bus-tick"),
         ]
+
+    def _queue(
+        self, subscription: Subscription, rule: Filter, bit: int, counts: dict[int, int]
+    ) -> Queue:
+        return Queue(subscription, rule, bit, counts, wary=self._wary)
 
     async def close(self) -> None:
         """Stop; what is locked comes again after the next start."""
@@ -91,7 +110,7 @@ class EmbeddedBus:
         queues = self._queues.values()
         try:
             next_seq = self._publishing.next_seq
-            await self._database.write(lambda tx: leave(tx, queues, self._suspects, next_seq))
+            await self.database.write(lambda tx: leave(tx, queues, self._suspects, next_seq))
         except Unavailable as error:
             log.warning("bus.close_failed", extra={"detail": str(error)})
 
@@ -104,23 +123,31 @@ class EmbeddedBus:
 
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
         """See `ports.Bus.publish`."""
-        await self._database.write(lambda tx: self.put(tx, topic, messages))
+        await self.database.write(lambda tx: self.put(tx, topic, messages))
 
     async def receive(self, subscription: str, *, limit: int) -> Sequence[Received]:
         """See `ports.Bus.receive`."""
-        queue = self._queues[subscription]
         while True:
-            if not self._open:
-                raise Unavailable("the bus is closed")
-            queue.active = True
-            queue.changed.clear()
-            if self._suspects:
-                taken = await self._take_suspect(queue)
-            else:
-                taken = await self._take(queue, limit)
+            taken = await self.at_once(subscription, limit=limit)
             if taken:
                 return taken
-            await queue.changed.wait()
+            await self._queues[subscription].changed.wait()
+
+    async def at_once(self, subscription: str, *, limit: int) -> Sequence[Received]:
+        """Lock what there is without waiting for more to come, up to `limit`; maybe nothing.
+
+        Raises:
+            Unavailable: The bus is closed.
+            NotFound: There is no such subscription any more.
+        """
+        if not self._open:
+            raise Unavailable("the bus is closed")
+        queue = self.queue(subscription)
+        queue.active = True
+        queue.changed.clear()
+        if self._suspects:
+            return await self._take_suspect(queue)
+        return await self._take(queue, limit)
 
     async def settle(self, received: Received, settlement: Settlement) -> None:
         """See `ports.Bus.settle`.
@@ -131,13 +158,13 @@ class EmbeddedBus:
         queue, token = self._queues[received.subscription], received.token
         if token is None or token not in queue.locks:
             return
-        settling = self._settling
+        settling = self.settling
         if isinstance(settlement, Complete):
-            await self._database.write(lambda tx: settling.complete(tx, [(queue, token)]))
+            await self.database.write(lambda tx: settling.complete(tx, [(queue, token)]))
         elif isinstance(settlement, DeadLetter):
-            await self._database.write(lambda tx: settling.reject(tx, queue, token, settlement))
+            await self.database.write(lambda tx: settling.reject(tx, queue, token, settlement))
         else:
-            await self._database.write(lambda tx: settling.give_back(tx, queue, token))
+            await self.database.write(lambda tx: settling.give_back(tx, queue, token))
 
     async def renew(self, received: Received) -> None:
         """See `ports.Bus.renew`."""
@@ -152,7 +179,7 @@ class EmbeddedBus:
         """See `dead_letters.Peek.peek`."""
         queue = self.queue(subscription)
         topic, mask = queue.subscription.topic, queue.mask
-        entries = await self._database.read(
+        entries = await self.database.read(
             lambda connection: journal.waiting(connection, topic, mask, after=after, limit=limit)
         )
         return [
@@ -162,7 +189,7 @@ class EmbeddedBus:
                 sequence_number=entry.seq,
                 delivery_count=queue.deliveries(entry.seq),
                 enqueued_at=entry.enqueued_at,
-                ours=True,
+                ours=entry.message.wire is None,
             )
             for entry in entries
         ]
@@ -176,33 +203,35 @@ class EmbeddedBus:
             Unavailable: The bus has not started.
             NotFound: There is no such subscription.
         """
-        if not self._queues:
+        if not self._started:
             raise Unavailable("the bus has not started")
         if subscription not in self._queues:
             there = ", ".join(self._queues)
             raise NotFound(f"no subscription {subscription!r}; there are {there}")
         return self._queues[subscription]
 
-    def put(self, tx: Transaction, topic: str, messages: Sequence[Message]) -> None:
-        """Put messages on a topic within `tx`.
+    def put(self, tx: Transaction, topic: str, messages: Sequence[Message]) -> Sequence[int]:
+        """Put messages on a topic within `tx`; their sequence numbers.
 
         Raises:
             Unavailable: The bus has not started.
             NotFound: There is no such topic.
             InvalidInput: A property is a number that is none.
         """
-        if not self._queues:
+        if not self._started:
             raise Unavailable("the bus has not started")
         if topic not in self._by_topic:
             raise NotFound(f"there is no topic {topic!r}")
         later = [m for m in messages if m.due_at is not None and m.due_at > tx.now]
-        if later:
-            self._publishing.schedule(tx, topic, later)
-            first = min(message.due_at or 0 for message in later)
-            tx.after_commit(lambda: self._alarm.set(first))
+        if not later:
+            return self._publishing.enqueue(tx, topic, messages)
+        scheduled = iter(self._publishing.schedule(tx, topic, later))
+        first = min(message.due_at or 0 for message in later)
+        tx.after_commit(lambda: self._alarm.set(first))
         at_once = [m for m in messages if m.due_at is None or m.due_at <= tx.now]
-        if at_once:
-            self._publishing.enqueue(tx, topic, at_once)
+        enqueued = iter(self._publishing.enqueue(tx, topic, at_once))
+        late = {id(message) for message in later}
+        return [next(scheduled if id(message) in late else enqueued) for message in messages]
 
     def put_to(self, tx: Transaction, subscription: str, messages: Sequence[Message]) -> None:
         """Put messages on one subscription alone within `tx`, past the rules.
@@ -216,7 +245,51 @@ class EmbeddedBus:
     def complete(self, tx: Transaction, received: Sequence[Received]) -> None:
         """Complete messages within `tx`; those whose lock is lost stay."""
         held = [(self._queues[r.subscription], r.token) for r in received if r.token is not None]
-        self._settling.complete(tx, held)
+        self.settling.complete(tx, held)
+
+    # ---------------------------------------------------------------- a topology that changes
+
+    def open_topic(self, topic: str) -> None:
+        """Take messages for a topic from now on."""
+        self._by_topic.setdefault(topic, [])
+
+    def close_topic(self, topic: str) -> None:
+        """Take none any more; its subscriptions are removed before."""
+        self._by_topic.pop(topic, None)
+
+    def add(self, tx: Transaction, subscription: Subscription, rule: Filter) -> None:
+        """Add a subscription within `tx`; what is sent from now on is for it, too.
+
+        Raises:
+            OverLimit: Its topic has as many as it can have.
+        """
+        queue = self._queue(subscription, rule, recovery.add(tx, subscription), {})
+        queue.loaded, queue.behind = self._publishing.next_seq - 1, False
+        self.detach(subscription.name)  # of a transaction that was tried before
+        self.attach(queue)
+
+    def attach(self, queue: Queue) -> None:
+        """Let a subscription take messages."""
+        queue.gone = False
+        self._queues[queue.subscription.name] = queue
+        self._by_topic[queue.subscription.topic].append(queue)
+
+    def detach(self, name: str) -> None:
+        """Let a subscription take no more messages, and hand out none."""
+        queue = self._queues.pop(name, None)
+        if queue is not None:
+            queue.gone = True
+            topic = queue.subscription.topic
+            self._by_topic[topic] = [one for one in self._by_topic[topic] if one is not queue]
+            queue.changed.set()
+            self.settling.buried(name)  # who waits for its dead letters learns of it
+
+    def remove(self, tx: Transaction, queue: Queue) -> None:
+        """Remove what a detached subscription has not dealt with, within `tx`."""
+        name, topic, mask = queue.subscription.name, queue.subscription.topic, queue.mask
+        known = self._reading.among(door_journal.seqs(tx, topic, mask))
+        recovery.remove(tx, topic, name, mask)
+        tx.after_commit(lambda: self._reading.forget(known, mask))
 
     # ---------------------------------------------------------------- scheduled messages
 
@@ -224,7 +297,7 @@ class EmbeddedBus:
         while True:
             await self._alarm.ring()
             try:
-                next_due = await self._database.write(self._publishing.activate_due)
+                next_due = await self.database.write(self._publishing.activate_due)
             except Exception as error:
                 log.exception("bus.activation_failed", extra={"detail": str(error)})
                 next_due = self._clock.now() + _TICK_MS
@@ -238,8 +311,8 @@ class EmbeddedBus:
             if queue.starves():
                 async with queue.loading:
                     if queue.starves():  # nobody else loaded meanwhile
-                        await self._database.write(lambda tx: self._reading.load(tx, queue))
-            taken = queue.take(limit, self._clock.now(), self._tokens)
+                        await self.database.write(lambda tx: self._reading.load(tx, queue))
+            taken = queue.take(limit, self._clock.now(), self.tokens)
             if taken or not queue.behind:
                 return taken
 
@@ -255,9 +328,9 @@ class EmbeddedBus:
                 self._wake_all()
                 return []
             if self._suspects.marked is None:
-                await self._database.write(lambda tx: self._mark(tx, queue, entry))
+                await self.database.write(lambda tx: self._mark(tx, queue, entry))
             now = self._clock.now()
-            received = queue.lock(entry, now, self._tokens)
+            received = queue.lock(entry, now, self.tokens)
             self._suspects.hand_out(received.token, now + queue.subscription.lock_ms)
             return [received]
 
@@ -291,27 +364,12 @@ class EmbeddedBus:
         now = self._clock.now()
         if self._suspects.survived(now):
             self._wake_all()
-        for queue in self._queues.values():
+        for queue in list(self._queues.values()):  # some may come or go meanwhile
             queue.shed(now)
             while queue.overdue or queue.expired_locks(now):
-                await self._tidy_queue(queue, now)
+                await tidy(self.database, self.settling, queue, now)
             if not queue.active and queue.look_at <= now:
-                await self._database.write(partial(self._reading.look_through, queue=queue))
-
-    async def _tidy_queue(self, queue: Queue, now: int) -> None:
-        tokens = queue.expired_locks(now)[:PAGE]
-        overdue = queue.overdue[:PAGE]
-
-        def tidy(tx: Transaction) -> None:
-            for token in tokens:
-                lock = queue.locks.get(token)
-                if lock is not None and lock.until <= now:  # nobody renewed it meanwhile
-                    self._settling.give_back(tx, queue, token)
-            for entry in overdue:
-                self._settling.bury(tx, queue, entry, EXPIRED)
-
-        await self._database.write(tidy)
-        del queue.overdue[: len(overdue)]
+                await self.database.write(partial(self._reading.look_through, queue=queue))
 
 
 class EventsOutbox:

@@ -81,13 +81,15 @@ entries = sa.select(
     _m.subject,
     _m.content_type,
     _m.body,
+    _m.wire,
+    _m.system,
 )
 """Messages as `entry_of` takes them."""
 
 MessageRow = Sequence[Any]
 """A row of these; its values stand where the columns do."""
 
-SEQ, _BODY = 0, 7
+SEQ, _BODY, _WIRE = 0, 7, 8
 
 
 def message_of(row: Mapping[Any, Any]) -> Message:
@@ -98,18 +100,24 @@ def message_of(row: Mapping[Any, Any]) -> Message:
         properties=orjson.loads(row["properties"]),
         subject=row["subject"],
         content_type=row["content_type"],
+        wire=row["wire"],
+        system=None if row["system"] is None else orjson.loads(row["system"]),
     )
 
 
 def entry_of(row: MessageRow) -> Entry:
     """A message of `entries`. By position: it is made for every message of a backlog."""
-    seq, enqueued_at, pending, message_id, properties, subject, content_type, body = row
+    seq, enqueued_at, pending, message_id, properties, subject, content_type, body, wire, system = (
+        row
+    )
     message = Message(
         id=message_id,
         body=body,
         properties=orjson.loads(properties),
         subject=subject,
         content_type=content_type,
+        wire=wire,
+        system=None if system is None else orjson.loads(system),
     )
     return Entry(seq, message, enqueued_at, pending)
 
@@ -118,21 +126,21 @@ def insert(tx: Transaction, topic: str, arrived: Iterable[Entry]) -> None:
     """Write messages that are visible from now on."""
     rows = [
         {
-            **_columns(topic, entry.seq, entry.message),
+            **columns(topic, entry.seq, entry.message),
             "event": None if entry.message.decoded else event_carried(entry.message),
             "enqueued_at": entry.enqueued_at,
             "pending": entry.pending,
         }
         for entry in arrived
     ]
-    tx.connection.execute(sa.insert(tables.messages), rows)
+    tx.connection.execute(_INSERT, rows)
 
 
 def page(tx: Transaction, topic: str, mask: int, *, after: int, limit: int) -> Page:
     """Read up to `limit` messages that wait for one subscription, beyond `after`."""
     asked = {"topic": topic, "mask": mask, "after": after, "limit": limit}
     # The next `SCAN` numbers are no more messages than that; in a backlog of its own they are many.
-    rows, cut = _fetch(tx, {**asked, "upto": after + SCAN})
+    rows, cut = fetch(tx.connection, {**asked, "upto": after + SCAN})
     if cut or len(rows) == limit:
         return Page(rows, rows[-1][SEQ], more=True)
     last: int = tx.connection.execute(_LAST).scalar() or 0
@@ -142,7 +150,8 @@ def page(tx: Transaction, topic: str, mask: int, *, after: int, limit: int) -> P
         return Page(rows, rows[-1][SEQ], more=True)
     # Others' messages, or numbers that are gone: count what there is.
     scanned: int | None = tx.connection.execute(_SCANNED, {"after": after}).scalar()
-    rows, cut = _fetch(tx, {**asked, "upto": _EVERYTHING if scanned is None else scanned})
+    upto = EVERYTHING if scanned is None else scanned
+    rows, cut = fetch(tx.connection, {**asked, "upto": upto})
     if cut or len(rows) == limit:
         return Page(rows, rows[-1][SEQ], more=True)
     if scanned is not None:
@@ -150,16 +159,16 @@ def page(tx: Transaction, topic: str, mask: int, *, after: int, limit: int) -> P
     return Page(rows, rows[-1][SEQ] if rows else after, more=False)
 
 
-def _fetch(tx: Transaction, asked: Mapping[str, object]) -> tuple[list[MessageRow], bool]:
-    """A page's rows, and whether it was cut short because they are long."""
+def fetch(connection: sa.Connection, asked: Mapping[str, object]) -> tuple[list[MessageRow], bool]:
+    """Rows beyond `after` and up to `upto`, and whether there are too many for one answer."""
     rows: list[MessageRow] = []
     size = 0
-    result = tx.connection.execute(_SELECT_PAGE, asked)
+    result = connection.execute(_SELECT_PAGE, asked)
     cursor = result.cursor  # the driver's own rows: half the price, and this is for each message
     assert cursor is not None
     while size <= PAGE_BYTES and (some := cursor.fetchmany(_FETCHED)):
         rows += some
-        size += sum([len(row[_BODY]) for row in some])
+        size += sum([len(row[_BODY]) + len(row[_WIRE] or b"") for row in some])
     result.close()
     return rows, size > PAGE_BYTES
 
@@ -168,7 +177,7 @@ def waiting(
     connection: sa.Connection, topic: str, mask: int, *, after: int, limit: int
 ) -> Sequence[Entry]:
     """The first `limit` messages beyond `after` that one subscription has not dealt with."""
-    asked = {"topic": topic, "mask": mask, "after": after, "limit": limit, "upto": _EVERYTHING}
+    asked = {"topic": topic, "mask": mask, "after": after, "limit": limit, "upto": EVERYTHING}
     return [entry_of(row) for row in connection.execute(_SELECT_PAGE, asked)]
 
 
@@ -215,7 +224,7 @@ def bury(tx: Transaction, dead: Iterable[Buried]) -> None:
     """Write dead letters; the messages themselves are cleared apart from this."""
     rows = [
         {
-            **_columns(one.topic, one.entry.seq, one.entry.message),
+            **columns(one.topic, one.entry.seq, one.entry.message),
             "event": event_carried(one.entry.message),
             "subscription": one.subscription,
             "enqueued_at": one.entry.enqueued_at,
@@ -233,13 +242,13 @@ def schedule(tx: Transaction, topic: str, first_seq: int, messages: Sequence[Mes
     """Write messages that become visible later."""
     rows = [
         {
-            **_columns(topic, seq, message),
+            **columns(topic, seq, message),
             "event": event_carried(message),
             "due_at": message.due_at,
         }
         for seq, message in enumerate(messages, first_seq)
     ]
-    tx.connection.execute(sa.insert(tables.scheduled), rows)
+    tx.connection.execute(_SCHEDULE, rows)
 
 
 def take_due(tx: Transaction) -> dict[str, list[Message]]:
@@ -259,7 +268,8 @@ def next_due(tx: Transaction) -> int | None:
     return due
 
 
-def _columns(topic: str, seq: int, message: Message) -> dict[str, object]:
+def columns(topic: str, seq: int, message: Message) -> dict[str, object]:
+    """What every table has of a message."""
     return {
         "seq": seq,
         "topic": topic,
@@ -268,6 +278,8 @@ def _columns(topic: str, seq: int, message: Message) -> dict[str, object]:
         "properties": _properties(message),
         "subject": message.subject,
         "content_type": message.content_type,
+        "system": None if not message.system else orjson.dumps(dict(message.system)),
+        "wire": message.wire,
     }
 
 
@@ -280,7 +292,9 @@ def _properties(message: Message) -> bytes:
     return written
 
 
-_EVERYTHING = 2**63 - 1
+EVERYTHING = 2**63 - 1
+_INSERT = sa.insert(tables.messages)
+_SCHEDULE = sa.insert(tables.scheduled)
 _LAST = sa.select(sa.func.max(_m.seq))
 _SCANNED = (
     sa.select(_m.seq)

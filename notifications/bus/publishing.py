@@ -36,12 +36,14 @@ class Publishing:
         self._reading = reading
         self.next_seq = 1
 
-    def enqueue(self, tx: Transaction, topic: str, messages: Sequence[Message]) -> None:
-        """Make messages visible to the subscriptions whose rules take them."""
+    def enqueue(self, tx: Transaction, topic: str, messages: Sequence[Message]) -> range:
+        """Make messages visible to the subscriptions whose rules take them; their numbers."""
+        first = self.next_seq
         entries = [self._entry(tx, message) for message in messages]
         for entry in entries:
             self._match(tx, topic, entry)
         self._arrive(tx, topic, [entry for entry in entries if entry.pending])
+        return range(first, self.next_seq)
 
     def enqueue_for(self, tx: Transaction, queue: Queue, messages: Sequence[Message]) -> None:
         """Make messages visible to one subscription alone, past the rules."""
@@ -50,10 +52,12 @@ class Publishing:
             entry.pending = queue.mask
         self._arrive(tx, queue.subscription.topic, entries)
 
-    def schedule(self, tx: Transaction, topic: str, messages: Sequence[Message]) -> None:
-        """Keep messages that become visible later."""
-        journal.schedule(tx, topic, self.next_seq, messages)
+    def schedule(self, tx: Transaction, topic: str, messages: Sequence[Message]) -> range:
+        """Keep messages that become visible later; their numbers."""
+        first = self.next_seq
+        journal.schedule(tx, topic, first, messages)
         self.next_seq += len(messages)
+        return range(first, self.next_seq)
 
     def activate_due(self, tx: Transaction) -> int | None:
         """Make what is due visible, as if it were published now; say when the next is due."""
@@ -97,7 +101,7 @@ class Publishing:
         arrivals = []
         loaded = []
         for topic, published in by_topic.items():
-            for queue in self._queues[topic]:
+            for queue in self._queues.get(topic, ()):
                 mask = queue.mask
                 entries = [entry for entry in published if entry.pending & mask]
                 if entries:
@@ -118,4 +122,5 @@ def _system(message: Message) -> dict[str, object]:
         "MessageId": message.id,
         "Label": message.subject,
         "ContentType": message.content_type,
+        **(message.system or {}),
     }

@@ -67,16 +67,22 @@ class Queue:
     """
 
     def __init__(
-        self, subscription: Subscription, rule: Filter, bit: int, counts: dict[int, int]
+        self,
+        subscription: Subscription,
+        rule: Filter,
+        bit: int,
+        counts: dict[int, int],
+        *,
+        wary: bool = True,
     ) -> None:
-        self.subscription = subscription
         self.rule = rule
+        self._wary = wary
         self.mask = 1 << bit  # this subscription's bit in `pending`
         self.counts = counts  # deliveries that came to nothing, by seq
         self.loaded = 0  # every message up to here is in memory, or done
         self.behind = True  # the database may hold more, beyond `loaded`
         self.active = False  # somebody receives from it
-        self.look_at = 0  # while nobody does: when messages are to be looked through for old ones
+        self.gone = False  # its subscription was deleted: its bit may be another's by now
         self.apart: frozenset[int] = frozenset()  # seqs that come by another way than loading
         self.overdue: list[Entry] = []  # outlived their time, not yet in the dead letters
         self.loading = asyncio.Lock()
@@ -85,8 +91,16 @@ class Queue:
         self._ready: deque[Entry] = deque()
         self._bytes = 0  # of bodies in `_ready`
         self._returned: list[Entry] = []
+        self.configure(subscription)
+
+    def configure(self, subscription: Subscription) -> None:
+        """Go by a subscription's limits from now on."""
+        self.subscription = subscription
+        self.look_at = 0  # while nobody receives: when messages are looked through for old ones
         self._crowds: list[int] = [
             min(_CROWD ** max(subscription.max_delivery_count - 2 - count, 0), HOT_LIMIT)
+            if self._wary
+            else HOT_LIMIT
             for count in range(subscription.max_delivery_count + 1)
         ]
 
@@ -109,7 +123,7 @@ class Queue:
         number = min(len(arriving), max(self.limit - len(self._ready), 0))
         left = HOT_BYTES - self._bytes
         for place in range(number):
-            left -= len(arriving[place].message.body)
+            left -= arriving[place].message.size
             if left < 0:
                 return place
         return number
@@ -152,7 +166,7 @@ class Queue:
         taken: list[Received] = []
         too_old = now - self.subscription.ttl_ms
         while len(taken) < limit and (entry := self._pop()) is not None:
-            if entry.enqueued_at <= too_old:
+            if entry.enqueued_at <= too_old or _outlived_its_own(entry, now):
                 self.overdue.append(entry)
             else:
                 taken.append(self.lock(entry, now, tokens))
@@ -167,7 +181,7 @@ class Queue:
 
     def outlived(self, entry: Entry, now: int) -> bool:
         """Whether a message is past its time to live."""
-        return entry.enqueued_at + self.subscription.ttl_ms <= now
+        return entry.enqueued_at + self.subscription.ttl_ms <= now or _outlived_its_own(entry, now)
 
     def lock(self, entry: Entry, now: int, tokens: "Tokens") -> Received:
         """Put a message into somebody's hands."""
@@ -180,14 +194,16 @@ class Queue:
             delivery_count=self.counts.get(entry.seq, 0) + 1,
             enqueued_at=entry.enqueued_at,
             token=token,
-            ours=True,
+            # What a client of the door says of itself is not the hub's word.
+            ours=entry.message.wire is None,
         )
 
     def give_back(self, token: int, count: int) -> None:
         """A message comes again, before those that are ready; it was delivered `count` times."""
         lock = self.locks.pop(token, None)
         if lock is not None:
-            self.counts[lock.entry.seq] = count
+            if count:
+                self.counts[lock.entry.seq] = count
             heapq.heappush(self._returned, lock.entry)
             self.changed.set()
 
@@ -210,11 +226,11 @@ class Queue:
     def _add(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             self._ready.append(entry)
-            self._bytes += len(entry.message.body)
+            self._bytes += entry.message.size
 
     def _first(self) -> Entry:
         entry = self._ready.popleft()
-        self._bytes -= len(entry.message.body)
+        self._bytes -= entry.message.size
         return entry
 
     def _pop(self) -> Entry | None:
@@ -223,6 +239,14 @@ class Queue:
             if entry.pending & self.mask:
                 return entry
         return None
+
+
+def _outlived_its_own(entry: Entry, now: int) -> bool:
+    """Whether a message is past the time that whoever sent it gave it."""
+    if entry.message.system is None:
+        return False
+    own = entry.message.system.get("TimeToLive")
+    return isinstance(own, int) and entry.enqueued_at + own <= now
 
 
 class Tokens:

@@ -1,5 +1,6 @@
 """Bringing messages from the database into memory, within a transaction, a page at a time."""
 
+from collections.abc import Iterable
 from itertools import takewhile
 from weakref import WeakValueDictionary
 
@@ -8,9 +9,6 @@ from notifications.bus.journal import SEQ, MessageRow
 from notifications.bus.queues import Entry, Queue
 from notifications.bus.settling import Settling
 from notifications.database import Transaction
-from notifications.messages import DeadLetter
-
-EXPIRED = DeadLetter("TTLExpiredException", "The message expired and was dead lettered.")
 
 
 class Reading:
@@ -27,6 +25,16 @@ class Reading:
     def __len__(self) -> int:
         """How many messages are in memory."""
         return len(self._entries)
+
+    def among(self, seqs: Iterable[int]) -> list[Entry]:
+        """Those of these numbers that are in memory."""
+        found = (self._entries.get(seq) for seq in seqs)
+        return [entry for entry in found if entry is not None]
+
+    def forget(self, entries: Iterable[Entry], mask: int) -> None:
+        """A subscription is gone: these messages do not wait on its behalf any more."""
+        for entry in entries:
+            entry.pending &= ~mask
 
     def remember(self, entry: Entry) -> None:
         """Share a message that did not come from the database."""
@@ -51,7 +59,7 @@ class Reading:
         entries = [self.entry(row) for row in page.rows if row[SEQ] not in queue.apart]
         old = len(list(takewhile(lambda entry: queue.outlived(entry, tx.now), entries)))
         for entry in entries[:old]:
-            self._settling.bury(tx, queue, entry, EXPIRED)
+            self._settling.expire(tx, queue, entry)
         fresh = entries[old:]
         journal.write_loaded(tx, [(name, entry.seq) for entry in fresh[-1:]])
         tx.after_commit(lambda: queue.caught_up(fresh, page.upto, more=page.more))
@@ -67,5 +75,5 @@ class Reading:
             if not queue.outlived(entry, tx.now):
                 upto, look_at = entry.seq - 1, entry.enqueued_at + ttl
                 break
-            self._settling.bury(tx, queue, entry, EXPIRED)
+            self._settling.expire(tx, queue, entry)
         tx.after_commit(lambda: queue.looked_through(upto, look_at))

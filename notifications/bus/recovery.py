@@ -14,9 +14,10 @@ from notifications.bus.journal import Buried, MessageRow
 from notifications.bus.queues import Entry, Queue
 from notifications.bus.topology import Subscription, Topic
 from notifications.database import Transaction
+from notifications.errors import OverLimit
 from notifications.messages import DeadLetter
 
-_MAX_SUBSCRIPTIONS = 63
+MAX_SUBSCRIPTIONS = 63
 """Per topic: the bits of a signed 64-bit number."""
 
 _KILLER = DeadLetter(
@@ -45,7 +46,9 @@ class Recovered:
     next_due: int | None
 
 
-def recover(tx: Transaction, topology: Sequence[Topic], consuming: frozenset[str]) -> Recovered:
+def recover(
+    tx: Transaction, topology: Sequence[Topic], consuming: frozenset[str], *, wary: bool = True
+) -> Recovered:
     """Count what a crashed run had in memory as delivered once, and find what needs care.
 
     The count goes up to one below the last only: whoever gets there is a suspect and is handed
@@ -61,7 +64,7 @@ def recover(tx: Transaction, topology: Sequence[Topic], consuming: frozenset[str
         for subscription in topic.subscriptions:
             bit, loaded = bits[subscription.name]
             counts = _counts(tx, subscription, 1 << bit)
-            if not clean:
+            if wary and not clean:
                 _bury_killers(tx, subscription, bit, counts)
                 _count_interrupted(tx, subscription, bit, loaded, counts)
                 if subscription.name in consuming:
@@ -157,7 +160,13 @@ def _last_run(tx: Transaction) -> tuple[int, bool]:
     began, clean = (row.next_seq, row.clean) if row else (1, True)
     highest = (
         sa.select(sa.func.max(column)).scalar_subquery()
-        for column in (_m.seq, tables.scheduled.c.seq, tables.dead_letters.c.seq, _n.loaded)
+        for column in (
+            _m.seq,
+            tables.scheduled.c.seq,
+            tables.dead_letters.c.seq,
+            tables.deferred.c.seq,
+            _n.loaded,
+        )
     )
     seqs = tx.connection.execute(sa.select(*highest)).one()
     return max(began, 1 + max(seq or 0 for seq in seqs)), clean
@@ -174,39 +183,52 @@ def _write_run(tx: Transaction, next_seq: int, *, clean: bool) -> None:
 def _drop_removed(tx: Transaction, topology: Sequence[Topic]) -> None:
     """Take away subscriptions that are not in the topology any more, with their messages."""
     wanted = {(topic.name, one.name) for topic in topology for one in topic.subscriptions}
-    removed = [
-        row
-        for row in tx.connection.execute(sa.select(tables.subscriptions))
-        if (row.topic, row.name) not in wanted
-    ]
-    for row in removed:
-        tx.connection.execute(
-            sa.update(tables.messages)
-            .where(_m.topic == row.topic)
-            .values(pending=_m.pending.op("&")(~(1 << row.bit)))
+    for row in tx.connection.execute(sa.select(tables.subscriptions)).all():
+        if (row.topic, row.name) not in wanted:
+            remove(tx, row.topic, row.name, 1 << row.bit)
+
+
+def remove(tx: Transaction, topic: str, name: str, mask: int) -> None:
+    """Take away a subscription, with its messages; its dead letters stay."""
+    waits = (_m.topic == topic, _m.pending.op("&")(mask) != 0)
+    tx.connection.execute(sa.delete(tables.messages).where(*waits, _m.pending == mask))
+    tx.connection.execute(
+        sa.update(tables.messages).where(*waits).values(pending=_m.pending.op("&")(~mask))
+    )
+    tx.connection.execute(sa.delete(tables.subscriptions).where(_n.name == name))
+    tx.connection.execute(sa.delete(tables.redeliveries).where(_r.subscription == name))
+
+
+def add(tx: Transaction, subscription: Subscription) -> int:
+    """Add a subscription while the bus runs; its bit.
+
+    Raises:
+        OverLimit: The topic has as many as it can have.
+    """
+    mine = sa.select(_n.bit).where(_n.topic == subscription.topic)
+    taken = set(tx.connection.execute(mine).scalars())
+    bit = next((bit for bit in range(MAX_SUBSCRIPTIONS) if bit not in taken), None)
+    if bit is None:
+        raise OverLimit(
+            f"the topic {subscription.topic!r} has {MAX_SUBSCRIPTIONS} subscriptions: it can have"
+            " no more, delete one that nobody needs",
+            retry_after=0.0,
         )
-        tx.connection.execute(sa.delete(tables.subscriptions).where(_n.name == row.name))
-        tx.connection.execute(sa.delete(tables.redeliveries).where(_r.subscription == row.name))
-    if removed:
-        tx.connection.execute(sa.delete(tables.messages).where(_m.pending == 0))
+    tx.connection.execute(
+        sa.insert(tables.subscriptions).values(
+            name=subscription.name, topic=subscription.topic, bit=bit, loaded=0
+        )
+    )
+    return bit
 
 
 def _bits(tx: Transaction, topic: Topic) -> dict[str, tuple[int, int]]:
     """Each subscription's bit and how far it was loaded; new ones get a bit."""
     rows = tx.connection.execute(sa.select(tables.subscriptions).where(_n.topic == topic.name))
     known = {row.name: (row.bit, row.loaded) for row in rows}
-    free = (b for b in range(_MAX_SUBSCRIPTIONS) if b not in {bit for bit, _ in known.values()})
     for subscription in topic.subscriptions:
         if subscription.name not in known:
-            known[subscription.name] = (next(free), 0)
-            tx.connection.execute(
-                sa.insert(tables.subscriptions).values(
-                    name=subscription.name,
-                    topic=topic.name,
-                    bit=known[subscription.name][0],
-                    loaded=0,
-                )
-            )
+            known[subscription.name] = (add(tx, subscription), 0)
     return known
 
 

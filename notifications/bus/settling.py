@@ -7,13 +7,16 @@ committed: of a completion and a lock that runs out meanwhile, one wins, the oth
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from notifications.bus import journal
+from notifications.bus import door_journal, journal
 from notifications.bus.journal import Buried
 from notifications.bus.queues import Entry, Queue
 from notifications.database import Transaction
 from notifications.messages import DeadLetter
 
 log = logging.getLogger("huntaze")
+
+
+EXPIRED = DeadLetter("TTLExpiredException", "The message expired and was dead lettered.")
 
 
 def delivered_too_often(times: int) -> DeadLetter:
@@ -29,38 +32,78 @@ class Settling:
 
     Args:
         ended: Told of each lock that has ended, by its token.
+
+    Attributes:
+        buried: Told of each dead letter, by its subscription.
     """
 
     def __init__(self, ended: Callable[[int], None]) -> None:
         self._ended = ended
+        self.buried: Callable[[str], None] = lambda _subscription: None
 
-    def complete(self, tx: Transaction, held: Iterable[tuple[Queue, int]]) -> None:
-        """Messages have been dealt with, each named by its queue and the token of its lock."""
+    def complete(self, tx: Transaction, held: Iterable[tuple[Queue, int]]) -> int:
+        """Messages have been dealt with, each named by its queue and the token of its lock; how
+        many locks that ended."""
         ended = [
             (queue, entry, token)
             for queue, token in held
             if (entry := _end(tx, queue, token)) is not None
         ]
         tx.collect(self._write_done, *ended)
+        return len(ended)
 
-    def reject(self, tx: Transaction, queue: Queue, token: int, why: DeadLetter) -> None:
-        """The message goes to the dead letters."""
-        entry = _end(tx, queue, token)
-        if entry is not None:
-            delivered = queue.counts.get(entry.seq, 0) + 1
-            self._bury(tx, queue, entry, why, delivered, token)
-
-    def give_back(self, tx: Transaction, queue: Queue, token: int) -> None:
-        """The message comes again, or has come often enough and goes to the dead letters."""
+    def reject(self, tx: Transaction, queue: Queue, token: int, why: DeadLetter) -> bool:
+        """The message goes to the dead letters; whether there was such a lock."""
         entry = _end(tx, queue, token)
         if entry is None:
-            return
+            return False
+        delivered = queue.counts.get(entry.seq, 0) + 1
+        self._bury(tx, queue, entry, why, delivered, token)
+        return True
+
+    def give_back(self, tx: Transaction, queue: Queue, token: int) -> bool:
+        """The message comes again, or has come often enough and goes to the dead letters; whether
+        there was such a lock."""
+        entry = _end(tx, queue, token)
+        if entry is None:
+            return False
         limit = queue.subscription.max_delivery_count
         delivered = queue.counts.get(entry.seq, 0) + 1
         if delivered >= limit:
             self._bury(tx, queue, entry, delivered_too_often(limit), delivered, token)
         else:
             tx.collect(self._write_returned, (queue, entry, token, delivered))
+        return True
+
+    def release(self, tx: Transaction, queue: Queue, token: int) -> bool:
+        """Nobody looked at the message: it comes again, as if it had not been delivered."""
+        entry = _end(tx, queue, token)
+        if entry is None:
+            return False
+        count = queue.counts.get(entry.seq, 0)
+        if count:  # a suspect's last delivery is written down before it is handed out
+            journal.count(tx, [(queue.subscription.name, entry.seq, count)])
+        tx.after_commit(lambda: self._returned(queue, token, count))
+        return True
+
+    def put_aside(self, tx: Transaction, queue: Queue, token: int) -> bool:
+        """The message waits until somebody asks for it by its number."""
+        entry = _end(tx, queue, token)
+        if entry is None:
+            return False
+        subscription, count = queue.subscription, queue.counts.get(entry.seq, 0) + 1
+        door_journal.put_aside(tx, [(subscription.name, subscription.topic, entry, count)])
+        tx.collect(self._write_done, (queue, entry, token))
+        return True
+
+    def expire(self, tx: Transaction, queue: Queue, entry: Entry) -> None:
+        """A message in nobody's hands has outlived its time."""
+        if queue.gone:
+            return
+        if queue.subscription.dead_letter_expired:
+            self.bury(tx, queue, entry, EXPIRED)
+        else:
+            tx.collect(self._write_done, (queue, entry, None))
 
     def bury(self, tx: Transaction, queue: Queue, entry: Entry, why: DeadLetter) -> None:
         """A message in nobody's hands goes to the dead letters."""
@@ -68,7 +111,7 @@ class Settling:
 
     def refuse(self, tx: Transaction, queue: Queue, entry: Entry, why: DeadLetter) -> None:
         """A message goes to the dead letters of a subscription that never had it."""
-        tx.collect(_write_dead, _buried(queue, entry, why, 0))
+        tx.collect(self.write_dead, _buried(queue, entry, why, 0))
 
     def _bury(
         self,
@@ -79,7 +122,7 @@ class Settling:
         delivered: int,
         token: int | None,
     ) -> None:
-        tx.collect(_write_dead, _buried(queue, entry, why, delivered))
+        tx.collect(self.write_dead, _buried(queue, entry, why, delivered))
         tx.collect(self._write_done, (queue, entry, token))
 
     def _write_done(self, tx: Transaction, items: list[tuple[Queue, Entry, int | None]]) -> None:
@@ -108,8 +151,22 @@ class Settling:
 
         def committed() -> None:
             for queue, _entry, token, count in items:
-                queue.give_back(token, count)
-                self._ended(token)
+                self._returned(queue, token, count)
+
+        tx.after_commit(committed)
+
+    def _returned(self, queue: Queue, token: int, count: int) -> None:
+        queue.give_back(token, count)
+        self._ended(token)
+
+    def write_dead(self, tx: Transaction, dead: list[Buried]) -> None:
+        """Write dead letters, and tell of them once they are written."""
+        journal.bury(tx, dead)
+
+        def committed() -> None:
+            _tell(dead)
+            for name in {one.subscription for one in dead}:
+                self.buried(name)
 
         tx.after_commit(committed)
 
@@ -117,7 +174,7 @@ class Settling:
 def _end(tx: Transaction, queue: Queue, token: int) -> Entry | None:
     """End a lock within `tx`: its message, or None where it has ended already."""
     lock = queue.locks.get(token)
-    if lock is None or lock.ended_by is tx:
+    if lock is None or lock.ended_by is tx or queue.gone:
         return None
     lock.ended_by = tx
     return lock.entry
@@ -125,11 +182,6 @@ def _end(tx: Transaction, queue: Queue, token: int) -> Entry | None:
 
 def _buried(queue: Queue, entry: Entry, why: DeadLetter, delivered: int) -> Buried:
     return Buried(queue.subscription.name, queue.subscription.topic, entry, delivered, why)
-
-
-def _write_dead(tx: Transaction, dead: list[Buried]) -> None:
-    journal.bury(tx, dead)
-    tx.after_commit(lambda: _tell(dead))
 
 
 def _tell(dead: Sequence[Buried]) -> None:

@@ -10,7 +10,7 @@ from notifications.database import Number, metadata
 
 
 def _message_columns() -> list[sa.Column[object]]:
-    # The body comes last: looking at the others then never walks through a long one.
+    # What is long comes last: looking at the others then never walks through it.
     return [
         sa.Column("message_id", sa.Text, nullable=False),
         sa.Column("properties", sa.LargeBinary, nullable=False),
@@ -20,7 +20,11 @@ def _message_columns() -> list[sa.Column[object]]:
         # the message's own id says it, as that of the hub's own event messages does: of these
         # there are many, and the index is for the others.
         sa.Column("event", sa.Text),
+        # What rules see of its other system properties; NULL where there is nothing.
+        sa.Column("system", sa.LargeBinary),
         sa.Column("body", sa.LargeBinary, nullable=False),
+        # As a client of the door wrote it; NULL where none did.
+        sa.Column("wire", sa.LargeBinary),
     ]
 
 
@@ -62,8 +66,36 @@ dead_letters = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("dead_at", sa.BigInteger, nullable=False),
+    # When a client of the door put it aside, to ask for it by its number; NULL where none did.
+    sa.Column("deferred_at", sa.BigInteger),
     *_message_columns(),
     _by_event("bus_dead_letters"),
+)
+
+# What clients of the door put aside, to ask for it by its number. It has left `bus_messages`, so
+# that nobody who reads what waits ever walks past it.
+deferred = sa.Table(
+    "bus_deferred",
+    metadata,
+    sa.Column("subscription", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("enqueued_at", sa.BigInteger, nullable=False),
+    sa.Column("delivery_count", sa.Integer, nullable=False),
+    *_message_columns(),
+    _by_event("bus_deferred"),
+)
+
+# Topics, subscriptions and rules of a door that runs alone; a hub's are those of its release.
+entities = sa.Table(
+    "bus_entities",
+    metadata,
+    # In lower case: `jobs`, `jobs/subscriptions/video`, `jobs/subscriptions/video/rules/long`.
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("description", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
 )
 
 subscriptions = sa.Table(

@@ -71,6 +71,7 @@ class Subscription:
         lock_ms: How long a receiver holds a message, unless it renews the lock.
         ttl_ms: How long a message waits before it goes to the dead letters.
         consumer: Whether anything receives here; else it is for people to look at.
+        dead_letter_expired: Whether what nobody received in time is kept at all.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Subscription:
     lock_ms: int
     ttl_ms: int
     consumer: bool = True
+    dead_letter_expired: bool = DEAD_LETTERS_ON_EXPIRY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

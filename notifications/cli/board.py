@@ -1,6 +1,7 @@
 """What the demo shows: each thing that lands, how long it took, and what has not landed yet."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,7 +9,13 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-_STYLES: Mapping[str, str] = {"toast": "cyan", "mail": "magenta", "webhook": "green"}
+_STYLES: Mapping[str, str] = {
+    "toast": "cyan",
+    "mail": "magenta",
+    "webhook": "green",
+    "result": "bold blue",
+}
+_MOST_EARLY = 1_000
 
 
 class Expected(NamedTuple):
@@ -24,8 +31,8 @@ class Landing:
     """Something that landed.
 
     Attributes:
-        event_id: Of which event.
-        what: `toast`, `mail` or `webhook`.
+        event_id: Of which event, or of which job.
+        what: `toast`, `mail`, `webhook`, or a job's `result`.
         who: Who got it.
         text: What it says.
         problem: Why it does not count, or None.
@@ -55,26 +62,35 @@ class Board:
         self._published: dict[str, float] = {}
         self._types: dict[str, str] = {}
         self._missing: dict[Expected, None] = {}
+        self._early: deque[Expected] = deque(maxlen=_MOST_EARLY)
         self._changed = asyncio.Event()
         self.count = 0
         """How many have landed."""
 
-    def publishing(self, event_id: str, event_type: str, expected: Iterable[Expected]) -> None:
+    def publishing(
+        self,
+        event_id: str,
+        event_type: str,
+        expected: Iterable[Expected],
+        *,
+        at: float | None = None,
+    ) -> None:
         """An event's request begins now; latencies count from here.
 
         Args:
-            event_id: The event.
+            event_id: The event, or a job: its events' ids begin with its own and a dot.
             event_type: Its type.
-            expected: What is to land.
+            expected: What is to land, or has landed already.
+            at: When the request began, where it was not just now.
         """
-        self._missing.update(dict.fromkeys(expected))
-        self._published[event_id] = self.now()
+        self._missing.update(dict.fromkeys(each for each in expected if each not in self._early))
+        self._published[event_id] = self.now() if at is None else at
         self._types[event_id] = event_type
         self._print(Text.assemble((f"→ {event_type}  {event_id}", "bold")))
 
     def land(self, landing: Landing) -> None:
         """It has landed."""
-        begun = self._published.get(landing.event_id)
+        begun = self._published.get(self._known(landing.event_id))
         at = self.now() if landing.at is None else landing.at
         took = "" if begun is None else f"{(at - begun) * 1000:.0f} ms"
         style = "bold red" if landing.problem else _STYLES[landing.what]
@@ -83,8 +99,15 @@ class Board:
         )
         if landing.problem is None:
             self.count += 1
-            self._missing.pop(Expected(landing.event_id, landing.what, landing.who), None)
+            landed = Expected(landing.event_id, landing.what, landing.who)
+            self._missing.pop(landed, None)
+            if begun is None:
+                self._early.append(landed)  # the hub is quicker than its answer to who publishes
             self._changed.set()
+
+    def _known(self, event_id: str) -> str:
+        """The event itself, or the job that it tells of."""
+        return event_id if event_id in self._published else event_id.partition(".")[0]
 
     def note(self, text: str) -> None:
         """Say something in between."""
@@ -96,7 +119,8 @@ class Board:
     def missing(self) -> list[str]:
         """What has not landed, one line each."""
         return [
-            f"the {what} of {self._types.get(event_id, '?')} ({event_id}) for {who} did not land"
+            f"the {what} of {self._types.get(self._known(event_id), '?')} ({event_id}) for {who}"
+            " did not land"
             for event_id, what, who in self._missing
         ]
 

@@ -19,6 +19,7 @@ from click.core import ParameterSource
 from notifications.cli.access import read_settings
 from notifications.cli.board import Board
 from notifications.cli.complaints import Complaint
+from notifications.cli.demo_jobs import ask_for_jobs
 from notifications.cli.demo_story import (
     ALEX,
     CAMILLE,
@@ -27,23 +28,25 @@ from notifications.cli.demo_story import (
     TENANT,
     World,
     call,
+    event_types,
     how_to_try,
     tell,
     toasts_page,
 )
 from notifications.cli.demo_targets import Receiver, browser, mailboxes
+from notifications.cli.demo_video import NAME as VIDEO
+from notifications.cli.demo_video import make_video
+from notifications.cli.doors import PORT
 from notifications.cli.host import host_of
 from notifications.cli.logs import set_up_logging
 from notifications.cli.looks import terminal
+from notifications.cli.running import run, stop_signals
 from notifications.cli.serving import (
     Place,
     ServedHub,
-    run,
     serve_local_hub,
-    stop_signals,
     until_stopped,
 )
-from notifications.cli.up import PORT
 from notifications.extensions import Extension
 from notifications.owner import DataFolder, own
 from notifications.retries import DAY, SECOND, RetryTable
@@ -70,9 +73,10 @@ _LOOK_AGAIN_S = 0.02
 def demo(context: click.Context, once: bool, port: int, data: Path | None) -> None:
     """See it work: a hub with a sample tenant, two users and a verifying webhook receiver.
 
-    Publishes sample events and prints each toast, mail and webhook as it lands, with the time
-    since the request that published it began. Retries come after a second here, not five. Then
-    it stays up, so that you can try it yourself.
+    Publishes sample events, asks for one AI job of each type, which the offline model answers,
+    and prints each toast, mail, webhook and result as it lands, with the time since its request
+    began. Retries come after a second here, not five. Then it stays up, so that you can try it
+    yourself.
     """
     settings = demo_settings(read_settings(context))
     set_up_logging(settings)
@@ -88,6 +92,7 @@ def demo_settings(settings: Settings) -> Settings:
     return replace(
         settings,
         email="folder",  # its users are made up: no server gets mails for them
+        ai_endpoint=None,  # and no model is paid for their jobs
         webhook_allowed_networks=(*settings.webhook_allowed_networks, ip_network("127.0.0.0/8")),
         retry_notifications=_RETRIES,
         drain_seconds=min(settings.drain_seconds, 3),
@@ -130,7 +135,10 @@ async def _story(world: World, enough: float, *, once: bool) -> None:
     missing: list[str] = []
     try:
         async with asyncio.timeout_at(enough):
-            await tell(world)
+            types = await event_types(world)
+            await tell(world, types)
+            await ask_for_jobs(world, {name: each["channels"] for name, each in types.items()})
+            await world.board.landed()
     except TimeoutError:
         missing = world.board.missing() or ["the samples were not published in time"]
     if missing and once:
@@ -150,7 +158,7 @@ async def _world(
         async with _client(served.url, admin_key) as admin:
             made = await call(admin, "POST", "/v1/api-keys", {"tenantId": TENANT, "name": "demo"})
         api = await stack.enter_async_context(_client(served.url, made["key"]))
-        await stack.enter_async_context(_receiver(api, board))
+        video = await stack.enter_async_context(_receiver(api, board))
         for person in (CAMILLE, ALEX):
             await call(api, "PUT", f"/v1/users/{person.id}", person.document())
             where = await call(api, "POST", f"/v1/realtime/negotiate?userId={person.id}")
@@ -167,19 +175,22 @@ async def _world(
             api=api,
             board=board,
             mail=folder.mail,
+            video=video,
             run=served.hub.dice.token(3).hex(),
         )
 
 
 @asynccontextmanager
-async def _receiver(api: httpx.AsyncClient, board: Board) -> AsyncIterator[None]:
-    """A webhook receiver, and the tenant's endpoint that leads to it while it listens."""
-    receiver = Receiver(board, RECEIVER, fails_once=FAILS_ONCE)
+async def _receiver(api: httpx.AsyncClient, board: Board) -> AsyncIterator[str]:
+    """A webhook receiver, and the tenant's endpoint that leads to it while it listens; it serves a
+    video, too: where."""
+    video = await asyncio.to_thread(make_video)
+    receiver = Receiver(board, RECEIVER, fails_once=FAILS_ONCE, video=video)
     async with receiver.listening() as url:
-        wanted = {"url": url, "eventTypes": ["*"], "signatures": ["v1", "v1a"]}
+        wanted = {"url": f"{url}/webhooks", "eventTypes": ["*"], "signatures": ["v1", "v1a"]}
         made = await call(api, "POST", "/v1/webhook-endpoints", wanted)
         receiver.trust(made["secret"], made["publicKey"])
-        yield
+        yield f"{url}/{VIDEO}"
         # On data that is kept, the next run would knock at a door that is gone.
         await call(api, "POST", f"/v1/webhook-endpoints/{made['id']}/pause")
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from notifications.channels.webhooks.signatures import SignatureError, verify
 from notifications.cli.board import Board, Landing
+from notifications.cli.demo_video import NAME as VIDEO
 
 _LOOK_S = 0.01
 
@@ -24,10 +25,19 @@ class Receiver:
     It answers 500 to the first call of one type of event, so that a retry is seen.
     """
 
-    def __init__(self, board: Board, name: str, *, fails_once: str) -> None:
+    def __init__(self, board: Board, name: str, *, fails_once: str, video: bytes = b"") -> None:
+        """Receive for a tenant.
+
+        Args:
+            board: Where webhooks land.
+            name: What the board calls it.
+            fails_once: The type of event whose first call is refused.
+            video: What it serves beside.
+        """
         self._board = board
         self._name = name
         self._fails_once = fails_once
+        self._video = video
         self._keys: Sequence[str] = ()
         self._calls: dict[str, int] = {}
 
@@ -40,14 +50,18 @@ class Receiver:
         """Its URL."""
         app = web.Application()
         app.router.add_post("/webhooks", self._take)
+        app.router.add_get(f"/{VIDEO}", self._show)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}/webhooks"
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
         finally:
             await runner.cleanup()
+
+    async def _show(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._video, content_type="video/mp4")
 
     async def _take(self, request: web.Request) -> web.Response:
         body = await request.read()

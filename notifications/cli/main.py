@@ -16,6 +16,7 @@ from notifications.errors import HuntazeError
 
 COMMANDS: Mapping[str, str] = {
     "up": "Run the whole hub in one process.",
+    "door": "Run a Service Bus of your own for clients that have no Azure.",
     "demo": "See it work: a hub, a sample tenant, and what lands where.",
     "publish": "Publish the events of a file.",
     "dead-letters": "List, replay and purge what nobody could deal with.",

@@ -2,12 +2,9 @@
 
 import asyncio
 import errno
-import gc
 import logging
 import os
-import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from notifications.api import create_app
 from notifications.bootstrap import LocalHub, open_local_hub
 from notifications.channels.realtime.connection import Limits
 from notifications.cli.protocol import Patience, patient_protocol
+from notifications.cli.running import calm_the_collector
 from notifications.errors import ConfigurationError, HuntazeError
 from notifications.extensions import Extension
 from notifications.owner import DataFolder
@@ -85,7 +83,7 @@ async def serve_local_hub(
     patience = patience or Patience()
     with _listening(place) as listener:
         url = url_of(place.host, listener.getsockname()[1])
-        _calm_the_collector()
+        calm_the_collector()
         async with (
             open_local_hub(settings, secrets, folder, extension=extension) as hub,
             _answering(
@@ -93,53 +91,6 @@ async def serve_local_hub(
             ) as serving,
         ):
             yield ServedHub(hub=hub, url=url, serving=serving)
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run it on the fastest event loop there is."""
-    if sys.platform == "win32":
-        asyncio.run(main)
-        return
-    import uvloop
-
-    uvloop.run(main)
-
-
-@contextmanager
-def stop_signals(drain_seconds: int) -> Iterator[asyncio.Event]:
-    """Set the event at the first SIGTERM or SIGINT; end the block early when time is up.
-
-    Time is up `drain_seconds` after the first signal, or at the second one. The ledger knows what
-    was left, so that ending early loses nothing.
-    """
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    stop = asyncio.Event()
-    deadline: list[asyncio.TimerHandle] = []
-
-    def on_signal() -> None:
-        if stop.is_set():
-            task.cancel()
-            return
-        stop.set()
-        deadline.append(loop.call_later(drain_seconds, task.cancel))
-
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for each in signals:
-        loop.add_signal_handler(each, on_signal)
-    try:
-        yield stop
-    except asyncio.CancelledError:
-        if not stop.is_set():
-            raise
-        task.uncancel()
-        log.warning("hub.drain_cut_short", extra={"afterSeconds": drain_seconds})
-    finally:
-        for handle in deadline:
-            handle.cancel()
-        for each in signals:
-            loop.remove_signal_handler(each)
 
 
 async def until_stopped(
@@ -173,16 +124,6 @@ async def first_of(event: asyncio.Event, serving: "asyncio.Task[None]") -> None:
     if not event.is_set():
         cause = None if serving.cancelled() else serving.exception()
         raise HuntazeError(f"the server ended by itself: {cause}") from cause
-
-
-def _calm_the_collector() -> None:
-    """Look for garbage cycles as seldom as suits a process that holds thousands of messages.
-
-    Python's default looks through everything that is alive far too often for that: a webhook cost
-    a third less processor time with these (docs/decisions/0007).
-    """
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
 
 
 def url_of(host: str, port: int) -> str:

@@ -24,6 +24,7 @@ from notifications.http import (
     keys,
     openapi,
     replays,
+    tenants,
     toasts,
     user_tokens,
     users,
@@ -41,6 +42,7 @@ ROUTERS: Sequence[APIRouter] = (
     events.reading,
     event_types.router,
     users.router,
+    tenants.router,
     endpoints.router,
     replays.starting,
     replays.router,
@@ -88,6 +90,7 @@ def build_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.gate = Gate(services)
     app.state.requests = requests
+    app.state.metrics = []  # what else the host counts, as `exposition.Metrics`
     app.state.sessions = Sessions(
         services.admin_keys, services.console.secrets, services.clock, services.dice
     )

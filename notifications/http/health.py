@@ -1,13 +1,14 @@
 """Whether the process lives, whether it can work, and its counts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
 from notifications.errors import HuntazeError
+from notifications.http import exposition
+from notifications.http.exposition import Family, Metric
 from notifications.http.forms import View
 from notifications.http.problems import Problem
 from notifications.http.routing import problem_responses
@@ -18,8 +19,6 @@ router = APIRouter(tags=["health"])
 
 SWEEP_IS_LATE = 5 * MINUTE
 """A sweep comes every minute; so long without one, something is wrong."""
-
-_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Alive(View):
@@ -78,8 +77,8 @@ async def readyz(request: Request) -> Any:
 )
 async def metrics(request: Request) -> Response:
     """Counts of this process since it started; no tenant's name is in them."""
-    text = "".join(family.text() for family in _families(request))
-    return Response(text, media_type=_PROMETHEUS)
+    text = "".join(metric.text() for metric in _metrics(request))
+    return Response(text, media_type=exposition.MEDIA_TYPE)
 
 
 async def _failing(services: Services) -> Any:
@@ -95,43 +94,22 @@ def _sweep_age(services: Services) -> int | None:
     return None if at is None else max(0, services.clock.now() - at)
 
 
-@dataclass(frozen=True, slots=True)
-class _Family:
-    """A metric: its name, what it is, and its samples by labels."""
-
-    name: str
-    kind: str
-    help: str
-    samples: tuple[tuple[dict[str, str], float], ...]
-
-    def text(self) -> str:
-        """Prometheus' text form."""
-        lines = [f"# HELP {self.name} {self.help}", f"# TYPE {self.name} {self.kind}"]
-        lines += [f"{self.name}{_labels(labels)} {value:g}" for labels, value in self.samples]
-        return "\n".join(lines) + "\n"
+def _metrics(request: Request) -> Iterator[Metric]:
+    yield from _families(request)
+    for beside in request.app.state.metrics:
+        yield from beside()
 
 
-def _labels(labels: dict[str, str]) -> str:
-    if not labels:
-        return ""
-    pairs = (f'{name}="{_escaped(value)}"' for name, value in labels.items())
-    return "{" + ",".join(pairs) + "}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
-def _families(request: Request) -> Iterator[_Family]:
+def _families(request: Request) -> Iterator[Family]:
     services = services_of(request)
     vitals = services.vitals
-    yield _Family(
+    yield Family(
         "huntaze_events_total",
         "counter",
         "Events offered to the ledger, by what became of them.",
         tuple(({"outcome": name}, count) for name, count in sorted(vitals.tally.events.items())),
     )
-    yield _Family(
+    yield Family(
         "huntaze_deliveries_total",
         "counter",
         "Deliveries written down, by channel and the state they came to.",
@@ -140,7 +118,7 @@ def _families(request: Request) -> Iterator[_Family]:
             for (channel, state), count in sorted(vitals.tally.deliveries.items())
         ),
     )
-    yield _Family(
+    yield Family(
         "huntaze_http_requests_total",
         "counter",
         "Requests answered, by method, route and status.",
@@ -149,16 +127,16 @@ def _families(request: Request) -> Iterator[_Family]:
             for (method, route, status), count in sorted(request.app.state.requests.items())
         ),
     )
-    yield _Family(
+    yield Family(
         "huntaze_sockets", "gauge", "Realtime clients connected.", (({}, vitals.sockets()),)
     )
-    yield _Family(
+    yield Family(
         "huntaze_sockets_away",
         "gauge",
         "Realtime clients that lost their connection and may still recover it.",
         (({}, vitals.sockets_away()),),
     )
-    yield _Family(
+    yield Family(
         "huntaze_degraded",
         "gauge",
         "What does not work at present, and why.",
@@ -168,7 +146,7 @@ def _families(request: Request) -> Iterator[_Family]:
         ),
     )
     age = _sweep_age(services)
-    yield _Family(
+    yield Family(
         "huntaze_sweep_age_seconds",
         "gauge",
         "Since the last sweep ended.",

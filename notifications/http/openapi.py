@@ -23,6 +23,7 @@ TAGS = (
     {"name": "webhook endpoints", "description": "Where a customer's webhooks go."},
     {"name": "replays", "description": "A range of events to an endpoint once more."},
     {"name": "jobs", "description": "Work asked of the AI workers."},
+    {"name": "tenants", "description": "What an account set up: its language, its budget."},
     {"name": "users", "description": "Who is told, where, and in which language."},
     {"name": "inbox", "description": "A user's notifications."},
     {"name": "realtime", "description": "User tokens, and where a client connects."},

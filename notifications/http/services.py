@@ -36,6 +36,7 @@ from notifications.ports import (
 from notifications.records import InboxItem, Mail
 from notifications.replaying import Replaying
 from notifications.tally import Tally
+from notifications.tenants import Tenants
 
 Probe = Callable[[], Awaitable[None]]
 """Raises a `HuntazeError` where what it looks at is not well."""
@@ -133,6 +134,7 @@ class Services:
     dead_letters: DeadLetters
     registry: Registry
     directory: Directory
+    tenants: Tenants
     endpoints: Endpoints
     replaying: Replaying
     keys: Keys

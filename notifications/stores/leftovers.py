@@ -74,17 +74,30 @@ class SqlLeftovers:
     async def _tidy_dead_letters(self, limit: int) -> int:
         oldest = self._clock.now() - self._keep
         names = await self._file.read(lambda seen: seen.execute(_SUBSCRIPTIONS).scalars().all())
-        return sum([await self._forget_dead(name, oldest, limit) for name in names])
+        return sum(
+            [
+                await self._forget_dead(name, oldest, limit, *statements)
+                for name in names
+                for statements in ((_DEAD, _FORGET_DEAD), (_DEFERRED, _FORGET_DEFERRED))
+            ]
+        )
 
-    async def _forget_dead(self, subscription: str, oldest: int, limit: int) -> int:
+    async def _forget_dead(
+        self,
+        subscription: str,
+        oldest: int,
+        limit: int,
+        select: sa.TextClause,
+        delete: sa.TextClause,
+    ) -> int:
         # They die nearly in the order they came, a day apart at most: old ones stand in front.
         query = {"name": subscription, "limit": limit}
-        rows = await self._file.read(lambda seen: seen.execute(_DEAD, query).all())
-        old = [row.seq for row in rows if row.dead_at < oldest]
+        rows = await self._file.read(lambda seen: seen.execute(select, query).all())
+        old = [row.seq for row in rows if row.since < oldest]
 
         def forget(tx: Transaction) -> int:
             for page in codes.pages(old):
-                tx.connection.execute(_FORGET_DEAD, {"name": subscription, "seqs": page})
+                tx.connection.execute(delete, {"name": subscription, "seqs": page})
             return len(old)
 
         return await self._file.write(forget) if old else 0
@@ -189,8 +202,16 @@ _FEWER_UNREAD = (
 # The bus's tables in plain SQL, as in `on_bus`.
 _SUBSCRIPTIONS = sa.text("SELECT name FROM bus_subscriptions")
 _DEAD = sa.text(
-    "SELECT seq, dead_at FROM bus_dead_letters WHERE subscription = :name ORDER BY seq LIMIT :limit"
+    "SELECT seq, dead_at AS since FROM bus_dead_letters"
+    " WHERE subscription = :name ORDER BY seq LIMIT :limit"
 )
+_DEFERRED = sa.text(
+    "SELECT seq, enqueued_at AS since FROM bus_deferred"
+    " WHERE subscription = :name ORDER BY seq LIMIT :limit"
+)
+_FORGET_DEFERRED = sa.text(
+    "DELETE FROM bus_deferred WHERE subscription = :name AND seq IN :seqs"
+).bindparams(_b("seqs", expanding=True))
 _FORGET_DEAD = sa.text(
     "DELETE FROM bus_dead_letters WHERE subscription = :name AND seq IN :seqs"
 ).bindparams(_b("seqs", expanding=True))

@@ -43,7 +43,7 @@ class OnBus:
         """`bus`, `deadLettered`, or None where the event is neither."""
         subscription = self._subscriptions[consumer]
         waits = self._waiting.get(name, 0) & self._bits.get(subscription, 0)
-        if waits or (name, subscription) in self._scheduled:
+        if waits or (name, subscription) in self._later:
             return "bus"
         return "deadLettered" if (name, subscription) in self._dead else None
 
@@ -78,6 +78,21 @@ class OnBus:
             self._topic,
         )
         return {(row.event, _addressee(row.properties, self._subscriptions)) for row in rows}
+
+    @cached_property
+    def _later(self) -> set[tuple[str, str]]:
+        return self._scheduled | self._deferred
+
+    @cached_property
+    def _deferred(self) -> set[tuple[str, str]]:
+        """What a client of the door put aside, to ask for it later."""
+        rows = self._connection.execute(
+            sa.text(
+                "SELECT event, subscription FROM bus_deferred WHERE topic = :topic AND event <> ''"
+            ),
+            self._topic,
+        )
+        return {(row.event, row.subscription) for row in rows}
 
     @cached_property
     def _dead(self) -> set[tuple[str, str]]:
@@ -142,6 +157,7 @@ def copies_of(
         asked = {"names": page, "name": subscription}
         found.update(connection.execute(_WAITING, asked).scalars())
         found.update(connection.execute(_DEAD, asked).scalars())
+        found.update(connection.execute(_DEFERRED, asked).scalars())
         for row in connection.execute(_SCHEDULED, {"names": page}):
             if _addressee(row.properties, subscriptions) == subscription:
                 found.add(row.event)
@@ -203,6 +219,9 @@ _SCHEDULED = sa.text(
 _DEAD = sa.text(
     "SELECT event FROM bus_dead_letters"
     " WHERE event IN :names AND event <> '' AND subscription = :name"
+).bindparams(_among())
+_DEFERRED = sa.text(
+    "SELECT event FROM bus_deferred WHERE event IN :names AND event <> '' AND subscription = :name"
 ).bindparams(_among())
 _END = sa.text(
     "SELECT m.seq, m.enqueued_at FROM bus_messages m WHERE m.seq > :after"

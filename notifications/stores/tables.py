@@ -250,6 +250,18 @@ replays = sa.Table(
     sqlite_with_rowid=False,
 )
 
+tenants = sa.Table(
+    "tenants",
+    metadata,
+    # A row is there once something was set up; money is whole billionths of a US dollar.
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("locale", sa.Text, nullable=False),
+    sa.Column("budget_nano_usd", sa.BigInteger),  # for AI jobs, by calendar month in UTC
+    sa.Column("refuse_over_budget", sa.SmallInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+)
+
 api_keys = sa.Table(
     "api_keys",
     metadata,

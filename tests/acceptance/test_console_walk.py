@@ -203,6 +203,54 @@ def test_a_mail_is_looked_at(page: Page) -> None:
     expect(frame.get_by_text("Bonjour Camille Exemple").first).to_be_visible()
 
 
+def test_a_job_is_seen_to_move(world: ConsoleWorld, page: Page) -> None:
+    """It comes into the list by itself, with its bar; what it finds comes in by itself, too; its
+    page leads to what became of each event."""
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    page.get_by_role("link", name="acme", exact=True).click()
+    page.get_by_label("Job type").select_option("video.analysis")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_text("There is no such job.")).to_be_visible()
+    url = f"{world.receiver.url}/held.mp4"
+    name = world.ask("video.analysis", "ada", {"url": url, "title": "Squares"})
+    row = page.get_by_role("row").filter(has_text=name)
+    expect(row).to_contain_text("running")
+    expect(row.get_by_role("progressbar", name="Progress")).to_have_js_property("value", 2)
+    world.receiver.shows.set()
+    expect(row).to_contain_text("succeeded")
+    expect(row).to_contain_text("4 scenes")
+    expect(row.get_by_role("progressbar")).to_have_count(0)
+
+    row.get_by_role("link", name="Video analysis").click()
+    expect(page.get_by_text("The offline model answered")).to_be_visible()
+    expect(page.get_by_role("region", name="Result")).to_contain_text('"scenes"')
+    page.get_by_role("link", name=f"{name}.end").click()
+    expect(page.get_by_text("It is in the inbox of ada")).to_be_visible()
+
+
+def test_a_job_is_cancelled(world: ConsoleWorld, page: Page) -> None:
+    """One click tells it to stop; the page shows its end by itself."""
+    world.receiver.shows.clear()
+    name = world.ask("video.analysis", "ada", {"url": f"{world.receiver.url}/held.mp4"})
+    page.goto(f"/console/job?tenant=acme&id={name}")
+    expect(page.locator(".answer .chip.running")).to_be_visible()
+    page.get_by_role("button", name="Cancel this job").click()
+    expect(page.get_by_role("status").first).to_contain_text("The job is told to stop")
+    expect(page.locator(".answer .chip.cancelled")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel this job")).to_have_count(0)
+
+
+def test_what_jobs_took_is_drawn_and_said(page: Page) -> None:
+    """A plot for each type that ran, by a name and a description; its table has the same."""
+    page.goto("/console/jobs?tenant=acme")
+    page.get_by_role("link", name="Cost and run times").click()
+    plot = page.get_by_role("img", name="Run time per day, by job type: Reply suggestions")
+    expect(plot).to_be_visible()
+    expect(plot).to_have_accessible_description(re.compile("50 % ran for .+ at most"))
+    page.get_by_text("As a table").last.click()
+    expect(page.get_by_role("cell", name="Reply suggestions")).to_be_visible()
+
+
 def test_a_secret_is_rotated_and_shown_once(world: ConsoleWorld, page: Page) -> None:
     """It asks once more, shows the new secret, and never again."""
     page.goto(f"/console/endpoint?tenant=acme&id={world.bad}")
@@ -290,7 +338,8 @@ def test_no_page_is_wider_than_the_window(
         f"/delivery?{of_it}&id={delivery}", f"/endpoints?{of_it}",
         f"/endpoint?{of_it}&id={world.long}", f"/replays?{of_it}", "/dead-letters",
         "/users", f"/users?{of_it}", f"/user?{of_it}&id={quote(LONG_USER)}", "/tenants",
-        f"/tenant?{of_it}", "/nowhere",
+        f"/tenant?{of_it}", "/nowhere", f"/jobs?{of_it}",
+        f"/job?{of_it}&id={world.long_job}", "/jobs/figures", f"/jobs/figures?{of_it}",
     ):  # fmt: skip
         page.goto(f"/console{path}")
         wide += page.evaluate(WIDER, path)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,17 +15,28 @@ import pytest
 from notifications.cli.demo_story import STORY
 from tests.hub_process import ROOT, environment, huntaze, run_huntaze
 
-LANDED = re.compile(r"^ *(\d+) ms  (toast|mail|webhook) +(\w+) +(.*)$", re.MULTILINE)
+LANDED = re.compile(r"^ *(\d+) ms  (toast|mail|webhook|result) +(\w+) +(.*)$", re.MULTILINE)
+JOBS = ("video.analysis", "chat.suggest", "content.suggest", "content.analyze")
 
 
 def test_once_shows_everything_land_and_ends(tmp_path: Path):
-    """Toasts, mails and verified webhooks of all samples, one of them after a retry; then 0."""
+    """Toasts, mails and verified webhooks of all samples, one of them after a retry, and the
+    results of a job of each type; then 0."""
     done = run_huntaze(["demo", "--once", "--port", "0"], {"TMPDIR": str(tmp_path)}, within_s=95)
     assert done.returncode == 0, done.stdout + done.stderr
     landed = LANDED.findall(done.stdout)
     kinds = [what for _, what, _, _ in landed]
-    assert kinds.count("toast") == kinds.count("webhook") == len(STORY)
-    assert kinds.count("mail") == 4
+    webhooks = Counter(text.split(",")[0] for _, what, _, text in landed if what == "webhook")
+    assert webhooks.pop("job.progress") >= len(JOBS)
+    told = {"job.queued", "job.started", "job.succeeded"}
+    assert webhooks == Counter([name for name, _ in STORY] + [*told] * len(JOBS))
+    assert kinds.count("toast") >= len(STORY) + len(JOBS)
+    assert kinds.count("mail") == 3 + len(JOBS)
+    assert all(f"→ {each}  job_" in done.stdout for each in JOBS)
+    results = [text for _, what, _, text in landed if what == "result"]
+    assert [text.split(", ")[:2] for text in results] == [["the offline model", "$0.00"]] * 4
+    assert "4 séquences" in results[0]  # it has looked at the video that the demo made
+    assert "the offline model answers" in done.stdout
     assert done.stdout.rstrip().endswith(f"all {len(landed)} landed")
     assert all("v1 and v1a verified" in text for _, what, _, text in landed if what == "webhook")
     (retried,) = [took for took, _, _, text in landed if "at attempt 2" in text]
@@ -42,7 +54,7 @@ def test_data_that_is_kept_can_be_shown_again(tmp_path: Path):
     for _ in range(2):
         done = run_huntaze(arguments, within_s=95)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list((tmp_path / "kept" / "mail").glob("*.eml"))) == 8
+    assert len(list((tmp_path / "kept" / "mail").glob("*.eml"))) == 14
     audit = run_huntaze(["audit", "--data", str(tmp_path / "kept")])
     assert audit.returncode == 0, audit.stdout
 

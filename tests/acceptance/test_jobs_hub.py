@@ -107,9 +107,12 @@ def test_jobs_go_on_after_the_hub_was_killed(hub: HubProcess) -> None:
         events = database.execute("SELECT body FROM events WHERE id LIKE '%.end'").fetchall()
         counting = "SELECT count(*) FILTER (WHERE cost_nano_usd >= ?), count(*) FROM job_metrics"
         paid, counted = database.execute(counting, (COST,)).fetchone()
+        months = database.execute("SELECT sum(cost_nano_usd) FROM job_spending").fetchone()
+        rows = database.execute("SELECT sum(cost_nano_usd) FROM jobs").fetchone()
     told = [orjson.loads(body)["jobid"] for (body,) in events]
     assert sorted(told) == sorted(names)
     assert paid >= ends["succeeded"]
     assert counted == JOBS
+    assert months == rows
     audited = run_huntaze(["audit", "--data", str(hub.data)])
     assert audited.returncode == 0, audited.stdout + audited.stderr

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
+from notifications.bus.topology import NOTIFY_WEBHOOK
 from notifications.deliveries import Delivered, Failed, Parked
 from notifications.events import Channel, Event
 from notifications.messages import Message
@@ -299,6 +300,23 @@ async def test_an_event_that_is_nowhere_is_missing(tmp_path: Path) -> None:
         only(report, "evt-1", "acme", "no webhook delivery")
         assert report.missing == 1
         assert webhook(report) == {"missing": 1}
+
+
+async def test_an_event_that_a_client_of_the_door_put_aside_is_not_missing(
+    tmp_path: Path,
+) -> None:
+    """A deferred message waits for its own consumer: it is on the bus."""
+    columns = "topic, enqueued_at, message_id, properties, subject, content_type, body"
+    async with heart_world(tmp_path, working=False) as world:
+        await world.publish(sample_event())
+        await world.write("UPDATE events SET counted = 1")
+        await world.write(
+            f"INSERT INTO bus_deferred (subscription, seq, delivery_count, event, {columns})"
+            f" SELECT ?, seq, 1, message_id, {columns} FROM bus_messages",
+            NOTIFY_WEBHOOK,
+        )
+        await world.write("DELETE FROM bus_messages")
+        assert webhook(world.audit()) == {"bus": 1}
 
 
 async def test_a_message_for_another_consumer_does_not_hide_what_is_missing(

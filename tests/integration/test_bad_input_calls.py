@@ -1,7 +1,8 @@
 """Bad keys, tokens, queries and endpoint URLs: each row is a problem that says what and where.
 
-Bodies of users, keys and endpoints are in `test_http_users` and `test_http_endpoints`; addresses as
-they are connected to, in `test_webhook_address_guard`.
+Bodies of users, keys, tenants, jobs and endpoints are in `test_http_users`, `test_http_tenants`,
+`test_http_jobs` and `test_http_endpoints`; addresses as they are connected to, in
+`test_webhook_address_guard`.
 """
 
 import base64
@@ -199,6 +200,7 @@ def asked(query: str, word: str, path: str = EVENTS) -> Row:
 
 INBOX = "/v1/inbox?userId=ada&"
 DELIVERIES = "/v1/deliveries"
+FIGURES = "/v1/metrics/jobs"
 OTHER_CURSOR = base64.urlsafe_b64encode(b"d12").decode().rstrip("=")
 QUERIES = [
     asked("limit=0", "limit"),
@@ -251,6 +253,13 @@ QUERIES = [
     asked("userId=ada&state=seen", "state", "/v1/inbox"),
     asked("state=unread", "userId is required", "/v1/inbox"),
     asked("limit=1", "there is no query parameter", "/v1/event-types"),
+    asked("tenantId=acme", "there is no query parameter", "/v1/tenants/acme"),
+    asked("since=yesterday", "since", FIGURES),
+    asked("since=2026-02-30", "must be a day such as 2026-03-01", FIGURES),
+    asked("until=2026-3-1", "until", FIGURES),
+    asked("until=20260301", "until", FIGURES),
+    asked("day=2026-03-01", "there is no query parameter", FIGURES),
+    asked("jobType=" + "t" * 65, "jobType", FIGURES),
 ]
 
 
@@ -271,6 +280,7 @@ async def test_a_query_that_is_not_right_is_refused(world: World, row: Row) -> N
         ("DELETE", f"{ENDPOINTS}/{{}}"),
         ("DELETE", "/v1/api-keys/{}"),
         ("GET", "/v1/users/{}"),
+        ("GET", "/v1/tenants/{}"),
     ],
 )
 async def test_an_id_that_is_none_names_nothing(world: World, method: str, path: str) -> None:

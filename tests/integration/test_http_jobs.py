@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.hub_world import World, hub_world, until
+from tests.job_workers import COST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -174,3 +175,59 @@ async def test_what_jobs_took_is_there_by_day(world: World) -> None:
     assert {"counted", "acme"} <= {each["tenantId"] for each in everybody.json()["items"]}
     wrong = await world.http.get("/v1/metrics/jobs?since=yesterday", headers=headers)
     assert wrong.status_code == 422
+
+
+async def test_over_the_budget_new_jobs_are_refused(world: World) -> None:
+    """429 with its reason and when to ask again; the owners are told of each share by an event,
+    and with more budget jobs are taken."""
+    headers = await world.tenant("spender")
+    small = {"monthlyBudgetUsd": 0.001, "refuseOverBudget": True}
+    put = await world.http.put("/v1/tenants/spender", json=small, headers=headers)
+    assert put.status_code == 200
+    name = (await ask(world, "spender")).json()["id"]
+
+    async def over() -> Any:
+        answer = await ask(world, "spender")
+        return answer if answer.status_code == 429 else None
+
+    refused = await until(over, "the end of the budget")
+    assert refused.json()["type"] == "urn:huntaze:problem:too-many-requests"
+    assert "0.001 US dollars, is spent" in refused.json()["detail"]
+    assert 1 <= int(refused.headers["retry-after"]) <= 3_600
+    told = await world.http.get("/v1/events?type=budget.threshold", headers=headers)
+    events = [each["event"] for each in told.json()["items"]]
+    assert [each["data"]["thresholdPercent"] for each in events] == [100, 80, 50]
+    assert all(each["data"]["refusing"] for each in events)
+    assert (await read(world, name, "spender"))["state"] == "succeeded"
+
+    more = {**small, "monthlyBudgetUsd": 100}
+    await world.http.put("/v1/tenants/spender", json=more, headers=headers)
+    assert (await ask(world, "spender")).status_code == 202
+
+
+async def test_metrics_count_jobs_by_type_and_state_without_naming_a_tenant(world: World) -> None:
+    """Counts, cost and run seconds; a histogram's last bucket is its count."""
+    before = _samples((await world.http.get("/metrics")).text)
+    name = (await ask(world, "unnamed", jobType="video.analysis")).json()["id"]
+
+    async def over() -> Any:
+        return (await read(world, name, "unnamed"))["finishedAt"]
+
+    await until(over, "the job's end")
+    text = (await world.http.get("/metrics")).text
+    after = _samples(text)
+    grown = {each: after[each] - before.get(each, 0) for each in after}
+    for state in ("queued", "running", "succeeded"):
+        assert grown[f'huntaze_jobs_total{{type="video.analysis",state="{state}"}}'] == 1
+    cost = grown['huntaze_job_cost_usd_total{type="video.analysis"}']
+    assert cost == pytest.approx(COST / 1e9)
+    for sample in ("_bucket", "_count"):
+        labels = 'type="video.analysis"' + (',le="+Inf"' if sample == "_bucket" else "")
+        assert grown[f"huntaze_job_run_seconds{sample}{{{labels}}}"] == 1
+    assert "unnamed" not in text
+
+
+def _samples(text: str) -> dict[str, float]:
+    """What Prometheus would read."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}

@@ -12,10 +12,13 @@ from ai_workers.keeping import Beat, Progress
 from ai_workers.ports import JobFailed, ModelFailed, Run, Usage
 from ai_workers.runner import Runner
 from ai_workers.store import SqlJobs
+from notifications.directory import Locale
 from notifications.errors import Conflict, StoreUnavailable
 from notifications.messages import Complete
 from notifications.retries import MINUTE, SECOND
 from notifications.stores.directory import SqlDirectory
+from notifications.stores.tenants import SqlTenants
+from notifications.tenants import Tenant
 from notifications.vault import Vault
 from tests.heart_world import STORES
 from tests.job_workers import COST, VIDEO, Counting, question, usage
@@ -518,6 +521,22 @@ async def test_a_job_that_says_its_language_is_answered_in_it(tmp_path: Path, fi
         assert done.result == {"summary": "1 words in en", "words": 1}
 
 
+async def test_a_job_for_nobody_in_particular_is_answered_in_the_tenants_language(
+    tmp_path: Path,
+) -> None:
+    """Where its user has not said one, or it has no user."""
+    async with job_world(tmp_path) as world:
+        await world.submit("first")
+        tenants = SqlTenants(world.heart.database)
+        assert await tenants.save(Tenant(id="acme", locale=Locale.EN))
+        await world.until_state("succeeded", "first")
+        await world.submit(user_id=None)
+        await world.until_state("succeeded")
+        done = await world.store.get("acme", "job-1")
+        assert done is not None
+        assert done.result == {"summary": "3 words in en", "words": 3}
+
+
 async def test_figures_are_added_up_by_day_type_and_model(world: JobWorld) -> None:
     """Counts, failures, tokens, money and percentiles are those of the jobs that ended."""
     world.chat.script.append(failing(JobFailed("no-use", "Nothing.")))
@@ -621,6 +640,7 @@ async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> N
         runs,
         Counting(),
         SqlDirectory(world.heart.database, vault, world.heart.clock),
+        SqlTenants(world.heart.database),
         clock=world.heart.clock,
         concurrency=1,
     )

@@ -11,6 +11,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from ai_workers.jobs import State
+from ai_workers.store import SqlJobs
 from notifications.directory import Endpoint
 from notifications.replays import Kind, Selection
 from notifications.retries import NOTIFICATIONS
@@ -90,7 +92,29 @@ def replay_work(world: LedgerWorld) -> SqlReplayWork:
     )
 
 
+def jobs(world: LedgerWorld) -> SqlJobs:
+    """The jobs; their lists need the database alone."""
+    nothing: Any = None
+    return SqlJobs(
+        world.database, nothing, nothing,
+        ledger=nothing, outbox=nothing, numbers=nothing, dice=nothing,
+    )  # fmt: skip
+
+
 READS: dict[str, tuple[Call, str]] = {
+    "jobs": (lambda w: jobs(w).page("acme", below=9, limit=5), "jobs_by_tenant (tenant_id=?"),
+    "jobs by state": (
+        lambda w: jobs(w).page("acme", state=State.FAILED, limit=5),
+        "jobs_by_state (tenant_id=? AND state=?)",
+    ),
+    "jobs by type": (
+        lambda w: jobs(w).page("acme", job_type="chat.suggest", below=9, limit=5),
+        "jobs_by_type (tenant_id=? AND job_type=? AND number<?)",
+    ),
+    "jobs by user": (
+        lambda w: jobs(w).page("acme", user_id="ada", limit=5),
+        "jobs_by_user (tenant_id=? AND user_id=?)",
+    ),
     "events of all": (lambda w: w.queries.events(None, limit=5), "INTEGER PRIMARY KEY (rowid<?)"),
     "events": (lambda w: w.queries.events("acme", limit=5), "events_by_tenant"),
     "events by type": (

@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from ai_workers.tables import job_events, job_metrics, jobs
+from ai_workers.tables import job_days, job_events, job_metrics, job_spending, jobs
 from notifications.bus import tables as bus_tables
+from notifications.bus.topology import NOTIFY_WEBHOOK
 from notifications.database import metadata
 from notifications.deliveries import Delivery, Failed, State
 from notifications.events import Channel
@@ -23,7 +24,10 @@ ALL = frozenset(Channel)
 REFUSED = Failed(reason="http-500", status=500)
 RETENTION = 30 * DAY
 
+_OF_JOBS = (jobs, job_events, job_metrics, job_days, job_spending)
+
 KEPT = {
+    "bus_entities": "the topology of a door that runs alone, where no hub sweeps",
     "event_counts": "closed figures: a row a day and type",
     "inbox_heads": "a user's last seq, which must never come again",
     "lanes": "of a tenant, or of an endpoint that is there",
@@ -34,6 +38,7 @@ KEPT = {
     "users": "removed by hand",
     "endpoints": "removed by hand",
     "api_keys": "removed by hand",
+    "tenants": "set up by hand",
 }
 """Tables whose rows are kept, and why."""
 
@@ -93,7 +98,7 @@ async def test_every_table_is_emptied_of_what_is_past_the_retention(world: Heart
 def test_every_table_is_swept_or_kept_for_a_reason() -> None:
     """A new table must be thought of: it is swept, or listed here with why its rows stay."""
     swept = {"events", "deliveries", "attempts", "inbox", "outbox", bus_tables.dead_letters.name}
-    swept |= {"replays", *(table.name for table in (jobs, job_events, job_metrics))}
+    swept |= {"replays", bus_tables.deferred.name, *(table.name for table in _OF_JOBS)}
     ends_by_itself = {"bus_messages", "bus_scheduled", "bus_redeliveries", "deleted_lanes"}
     assert set(metadata.tables) == swept | ends_by_itself | set(KEPT)
 
@@ -163,6 +168,19 @@ async def test_lanes_of_deleted_endpoints_go_and_others_stay(world: HeartWorld) 
         "email/acme",
         "realtime/acme",
     }
+
+
+async def test_what_nobody_asks_for_goes_too(world: HeartWorld) -> None:
+    """What a client of the door put aside and never asked for goes with the dead letters."""
+    await world.write(
+        "INSERT INTO bus_deferred (subscription, seq, topic, enqueued_at, delivery_count,"
+        " message_id, properties, body) VALUES (?, 7, 't', ?, 1, 'm', '{}', '')",
+        NOTIFY_WEBHOOK,
+        world.clock.now(),
+    )
+    assert await world.leftovers.tidy(limit=5) == 0
+    await world.pass_time(RETENTION + 1)
+    assert await world.leftovers.tidy(limit=5) == 1
 
 
 async def test_dead_letters_come_in_pages(world: HeartWorld) -> None:

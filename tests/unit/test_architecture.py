@@ -25,10 +25,12 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.replays",
         "notifications.messages",
         "notifications.broker",
+        "notifications.entities",
         "notifications.records",
         "notifications.ports",
         "notifications.dead_letters",
         "notifications.browsing",
+        "notifications.tenants",
         "notifications.routing",
         "notifications.text",
         "notifications.formats",
@@ -86,6 +88,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.bootstrap",
         "notifications.policies",
         "notifications.storage",
+        "notifications.door_alone",
         "notifications.auditing",
         "notifications.api",
         "notifications.stores.migrations.*",  # Alembic's entry: knows every table there is
@@ -292,7 +295,14 @@ def test_logic_is_given_time_and_chance() -> None:
     assert callers == []
 
 
-PORTS = ("notifications.ports", "notifications.dead_letters", "notifications.browsing")
+PORTS = (
+    "notifications.ports",
+    "notifications.dead_letters",
+    "notifications.browsing",
+    "notifications.tenants",
+    "notifications.broker",
+    "notifications.entities",
+)
 
 
 def ports() -> dict[str, list[str]]:

@@ -18,7 +18,8 @@ from notifications.cli.demo import demo_settings
 from notifications.cli.host import Host
 from notifications.cli.logs import JsonLines, TextLines
 from notifications.cli.main import COMMANDS, huntaze
-from notifications.cli.serving import stop_signals, url_of
+from notifications.cli.running import stop_signals
+from notifications.cli.serving import url_of
 from notifications.errors import AlreadyRunning, ConfigurationError, HuntazeError, Unavailable
 from notifications.settings import Settings
 from notifications.smtp_url import Relay
@@ -99,14 +100,18 @@ def test_wrong_settings_stop_every_command_but_the_doctor(name: str, tmp_path: P
     assert result.exit_code == (1 if name == "doctor" else 2)
 
 
-@pytest.mark.parametrize("option", ["--service-bus-port", "--service-bus-admin-port"])
-def test_a_door_that_is_not_built_is_refused(option: str, tmp_path: Path):
-    """Nobody waits at a port that nothing listens on."""
-    result = CliRunner().invoke(
-        huntaze, ["up", option, "5672", "--data", str(tmp_path)], obj=Host(variables={})
-    )
+def test_a_door_with_a_wrong_configuration_does_not_open(tmp_path: Path):
+    """Every mistake in a Config.json is told with its place, before anything listens."""
+    config = tmp_path / "Config.json"
+    config.write_text('{"UserConfig": {"Namespaces": [{"Queues": [{}], "Topics": [{}]}]}}')
+    result = CliRunner().invoke(huntaze, ["door", "--config", str(config)], obj=Host(variables={}))
     assert result.exit_code == 2
-    assert f"{option}: this release has no Service Bus door" in result.stderr
+    place = "huntaze: --config: /UserConfig/Namespaces/0"
+    queues = "the door has no queues: a topic with one subscription is one"
+    assert result.stderr.splitlines() == [
+        f"{place}/Queues: {queues}",
+        f"{place}/Topics/0/Name: is missing",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,8 @@ def test_a_message_survives_the_embedded_bus_s_tables(event: Event) -> None:
         "properties": orjson.dumps(dict(message.properties)),
         "subject": message.subject,
         "content_type": message.content_type,
+        "system": None,
+        "wire": message.wire,
     }
     assert set(row) <= {column.name for column in tables.messages.c}
     assert journal.message_of(row) == message

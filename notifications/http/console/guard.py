@@ -24,6 +24,10 @@ from notifications.http.console.visits import (
 from notifications.http.problems import Refused, log_fault, problem_of
 
 CSRF = "csrf"
+
+NOWHERE = "/console/{rest:path}"
+"""Whatever is below `/console` and no page: comes last."""
+
 _TITLES: Mapping[int, str] = {403: "forbidden", 404: "missing", 409: "conflict", 503: "away"}
 
 
@@ -55,7 +59,7 @@ class Pages:
 def router_of(*parts: Pages) -> APIRouter:
     """All of the console's routes; whatever else is below `/console` is nowhere."""
     nowhere = Pages()
-    nowhere.get("/{rest:path}", _nowhere, is_open=True)
+    nowhere.get(NOWHERE.removeprefix("/console"), _nowhere, is_open=True)
     files = Route("/console/files/{name}", asset, methods=["GET"], include_in_schema=False)
     routes = [route for part in (*parts, nowhere) for route in part.routes]
     return APIRouter(routes=[files, *routes])

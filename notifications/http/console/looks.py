@@ -69,6 +69,16 @@ class Looks:
         """A time span."""
         return formats.duration(ms, formats.STYLES[self.language])
 
+    def usd(self, nano: int) -> str:
+        """US dollars, given in billionths of one."""
+        return formats.dollars(nano / 1_000_000_000, formats.STYLES[self.language])
+
+    def day(self, text: str) -> str:
+        """A UTC day, `2026-03-01`, in short."""
+        _, number, day = text.split("-")
+        month = _MONTHS[self.language][int(number) - 1]
+        return f"{int(day)} {month}" if self.language == "fr" else f"{month} {int(day)}"
+
     def moment(self, ms: int) -> str:
         """A time, in the viewer's zone, to the second."""
         there = datetime.fromtimestamp(ms / 1000, _zone(self.zone_name))

@@ -122,6 +122,12 @@ class Visit:
         return tenant
 
     @property
+    def sections(self) -> tuple[tuple[str, str], ...]:
+        """Name and first page of what others added to the console."""
+        found: tuple[tuple[str, str], ...] = getattr(self.request.app.state, "console_sections", ())
+        return found
+
+    @property
     def here(self) -> str:
         """Path and query of this page."""
         query = self.request.url.query
@@ -149,6 +155,7 @@ class Visit:
             many=self.looks.many,
             dur=self.looks.dur,
             when=self.looks.when,
+            usd=self.looks.usd,
             says=self.looks.says,
             link=link,
             public_number=public_number,
@@ -169,6 +176,8 @@ DONE = (
     "revoked",
     "replay-started",
     "replay-cancelled",
+    "job-cancelled",
+    "job-stopping",
     "signed-out",
 )
 """What a page says that was just done."""

@@ -16,7 +16,7 @@ function tellZone() {
   if (!told && again && document.cookie.includes("huntaze_zone=")) location.reload();
 }
 
-// The part of the overview that changes is asked for again and put in its place.
+// The part of a page that changes is asked for again and put in its place.
 function keepLive() {
   const state = document.getElementById("live-state");
   const button = document.getElementById("live-button");
@@ -37,6 +37,10 @@ function keepLive() {
 
   const ask = () => {
     const part = document.getElementById("live");
+    if (!part.dataset.from) {
+      button.parentElement.hidden = true; // nothing changes any more
+      return;
+    }
     const request = new XMLHttpRequest();
     request.open("GET", part.dataset.from);
     request.responseType = "document"; // parsed, and nothing in it runs
@@ -74,21 +78,36 @@ function keepLive() {
 }
 
 function replaceKeepingFocus(part, fresh) {
-  const focused = part.contains(document.activeElement) ? document.activeElement.href : null;
+  const active = part.contains(document.activeElement) ? document.activeElement : null;
+  const bars = new Map();
+  for (const bar of part.querySelectorAll("progress")) bars.set(bar.dataset.key, bar.value);
   const known = new Set(Array.from(part.querySelectorAll("tbody a"), (link) => link.href));
   const adopted = document.adoptNode(fresh);
   for (const row of adopted.querySelectorAll("tbody tr")) {
     if (known.size && !known.has(row.querySelector("a").href)) row.classList.add("new");
   }
-  part.replaceWith(adopted);
-  if (focused) {
-    for (const link of adopted.querySelectorAll("a")) {
-      if (link.href === focused) {
-        link.focus({ preventScroll: true });
-        break;
-      }
-    }
+  const moved = [];
+  for (const bar of adopted.querySelectorAll("progress")) {
+    const before = bars.get(bar.dataset.key);
+    if (before === undefined || before >= bar.value) continue;
+    moved.push([bar, bar.value]);
+    bar.value = before;
   }
+  part.replaceWith(adopted);
+  // From where it was: the style sheet moves it to where it is.
+  requestAnimationFrame(() => requestAnimationFrame(() => {
+    for (const [bar, value] of moved) bar.value = value;
+  }));
+  if (active?.href) {
+    focusFirst(adopted.querySelectorAll("a"), (each) => each.href === active.href);
+  } else if (active?.form) {
+    const same = (each) => each.form?.action === active.form.action;
+    focusFirst(adopted.querySelectorAll("button"), same);
+  }
+}
+
+function focusFirst(all, fits) {
+  Array.from(all).find(fits)?.focus({ preventScroll: true });
 }
 
 function offerCopies() {

@@ -442,6 +442,24 @@ export type SubjectIn = {
   userId?: string | null;
 };
 
+/** What a tenant sets up, whole: what is left out takes its default. */
+export type TenantIn = {
+  name?: string | null;
+  locale?: "fr" | "en";
+  monthlyBudgetUsd?: number | null;
+  /** Whether new jobs are refused once the budget is spent. */
+  refuseOverBudget?: boolean;
+};
+
+/** A tenant. */
+export type TenantOut = {
+  id: string;
+  name: string | null;
+  locale: "fr" | "en";
+  monthlyBudgetUsd: number | null;
+  refuseOverBudget: boolean;
+};
+
 /** Whose token, and for how long. */
 export type TokenIn = {
   /** With the admin's key: the tenant. With a tenant's key it may be left out. */
