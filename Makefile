@@ -20,7 +20,7 @@ FUZZ_EXAMPLES ?= 200
 FUZZ_SEED ?= $(shell date +%s)
 SOAK_ROUNDS ?= 5
 SOAKED := tests/acceptance/test_kill_nine.py tests/acceptance/test_shared_ledger_kill.py \
-	tests/acceptance/test_bus_kill.py tests/acceptance/test_openapi_fuzz.py \
+	tests/acceptance/test_scale_out_kill.py tests/acceptance/test_bus_kill.py tests/acceptance/test_openapi_fuzz.py \
 	tests/integration/test_ledger_states.py tests/integration/test_bus_races.py \
 	tests/integration/test_inbox_store.py tests/acceptance/test_door_soak.py tests/unit
 BENCHES := latency toasts webhooks backlog isolation door

@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from notifications.bus.dead_letters import EmbeddedDeadLetters
 from notifications.bus.topology import (
     CONSUMERS,
     EVENTS_TOPIC,
@@ -60,12 +59,10 @@ from notifications.shipped import TEMPLATES, load_catalogue
 from notifications.storage import Storage, open_storage
 from notifications.stores.browsing import SqlBrowsing
 from notifications.stores.directory import SqlDirectory, SqlKeys
-from notifications.stores.given_up import SqlGivenUp
 from notifications.stores.inbox import SqlInbox
 from notifications.stores.ledger import SqlLedger
 from notifications.stores.leftovers import SqlLeftovers
 from notifications.stores.lost import SqlLostEvents
-from notifications.stores.on_bus import EmbeddedBusLook
 from notifications.stores.queries import SqlQueries
 from notifications.stores.replays import SqlReplays, SqlReplayWork
 from notifications.stores.standing import SqlStanding
@@ -220,7 +217,7 @@ async def open_local_hub(
     appetites = {**APPETITES, **(extension.appetites(settings) if extension else {})}
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(open_storage(settings, folder, dice, appetites))
-        database, bus, ledger = storage.database, storage.bus, storage.ledger
+        database, bus, ledger = storage.database, storage.carrier.bus, storage.ledger
         clock, numbers = storage.clock, storage.numbers
         vault = Vault(secrets.encryption_keys, dice)
         directory = SqlDirectory(database, vault, clock)
@@ -247,17 +244,9 @@ async def open_local_hub(
             dice=dice,
             numbers=numbers,
         )
-        dead_letters = EmbeddedDeadLetters(
-            storage.file,
-            bus,
-            dice,
-            SqlGivenUp(numbers),
-            consumers=CONSUMERS,
-            ledger=None if storage.outbox is None else database,
-        )
         beside = Running()
         if extension is not None:
-            parts = _parts(storage, settings, catalogue, dead_letters, directory, dice)
+            parts = _parts(storage, settings, catalogue, directory, dice)
             beside = await stack.enter_async_context(extension.open(parts))
         standing = SqlStanding(database, settings.retry_notifications)
         await standing.begin()
@@ -287,7 +276,7 @@ async def open_local_hub(
             catalogue=catalogue,
             database=database,
             bus=bus,
-            dead_letters=dead_letters,
+            dead_letters=storage.carrier.dead_letters,
             ledger=ledger,
             tally=tally,
             upkeep=upkeep,
@@ -323,7 +312,6 @@ def _parts(
     storage: Storage,
     settings: Settings,
     catalogue: Catalogue,
-    dead_letters: DeadLetters,
     directory: Directory,
     dice: Dice,
 ) -> Parts:
@@ -334,8 +322,8 @@ def _parts(
         shared=storage.outbox is not None,
         ledger=storage.ledger,
         outbox=storage.within,
-        bus=storage.bus,
-        dead_letters=dead_letters,
+        bus=storage.carrier.bus,
+        dead_letters=storage.carrier.dead_letters,
         directory=directory,
         clock=storage.clock,
         dice=dice,
@@ -345,15 +333,16 @@ def _parts(
 
 def _sweep_steps(storage: Storage, upkeep: SqlUpkeep, settings: Settings) -> dict[str, Step]:
     database, clock = storage.database, storage.clock
-    bus = EmbeddedBusLook(storage.file, CONSUMERS)
-    lost = SqlLostEvents(database, bus, storage.ledger, clock, consumers=CONSUMERS)
-    leftovers = SqlLeftovers(database, storage.file, clock, keep=keeping(settings).events)
+    carrier = storage.carrier
+    lost = SqlLostEvents(database, carrier.look, storage.ledger, clock, consumers=CONSUMERS)
+    leftovers = SqlLeftovers(database, carrier.file, clock, keep=keeping(settings).events)
     relayed = {} if storage.outbox is None else {"relayed": storage.outbox.relay}
     return {
         **relayed,
         **upkeep_steps(upkeep),
         "resent": lost.resend,
         "tidied": leftovers.tidy,
+        **carrier.steps,
     }
 
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from notifications import service_bus_address as service_bus
 from notifications import setting_forms as forms
 from notifications.errors import ConfigurationError
 from notifications.ports import Dice
 from notifications.retries import LIGHT, MINUTE, NOTIFICATIONS, VIDEO, RetryTable
+from notifications.service_bus_address import ServiceBusAddress
 from notifications.setting_forms import Network
 from notifications.smtp_url import Relay, read_relay
 from notifications.timing import SystemDice
@@ -46,6 +48,8 @@ class Settings:
         user_token_secrets: Sign user tokens, newest first. Empty: generated.
         database_url: The PostgreSQL database that holds the ledger; None is a file of this machine.
         bus: What carries the messages.
+        service_bus: The namespace that does, where `bus` is `servicebus`.
+        service_bus_send: The same with what it is sent with, where that is another policy.
         servicebus_keys: Policies of the Service Bus door and their keys, beside the emulator's.
         realtime: What pushes to browsers.
         realtime_hub: The name under which clients reach it.
@@ -85,6 +89,8 @@ class Settings:
     user_token_secrets: tuple[str, ...] = field(default=(), repr=False)
     database_url: str | None = field(default=None, repr=False)
     bus: str = "embedded"
+    service_bus: ServiceBusAddress | None = None
+    service_bus_send: ServiceBusAddress | None = None
     servicebus_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     realtime: str = "local"
     realtime_hub: str = "huntaze"
@@ -182,7 +188,15 @@ VARIABLES: Sequence[Variable] = (
         forms.each_of(forms.token_secret, secret=True),
     ),
     Variable("HUNTAZE_DATABASE_URL", ("database_url",), forms.database_url),
-    Variable("HUNTAZE_BUS", ("bus",), forms.one_of("embedded")),
+    Variable("HUNTAZE_BUS", ("bus",), forms.one_of("embedded", "servicebus")),
+    *(
+        Variable(name, (field_name,), form(name))
+        for own, field_name in (
+            (service_bus.CONNECTION, "service_bus"),
+            (service_bus.CONNECTION_SEND, "service_bus_send"),
+        )
+        for name, form in service_bus.variables(own)
+    ),
     Variable(
         "HUNTAZE_SERVICEBUS_KEYS",
         ("servicebus_keys",),
@@ -238,6 +252,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             "HUNTAZE_SMTP_URL: is needed where HUNTAZE_EMAIL is smtp, such as"
             " smtp://user:password@mail.example.com:587"
         )
+
+    if settings.bus == "servicebus":
+        yield from service_bus.lacking(settings.service_bus, settings.database_url)
+    if settings.service_bus and settings.service_bus_send:
+        yield from service_bus.apart(settings.service_bus, settings.service_bus_send)
 
 
 def _warnings(environ: Mapping[str, str]) -> Iterator[str]:

@@ -2,29 +2,56 @@
 
 On one machine both are one SQLite file. With `HUNTAZE_DATABASE_URL` the ledger is a PostgreSQL
 database that several hubs may share; the bus stays on the file of each, and the outbox between.
+With `HUNTAZE_BUS=servicebus` they share the bus, too, and there is no file.
 """
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from notifications.bus.dead_letters import EmbeddedDeadLetters
 from notifications.bus.embedded import EmbeddedBus, EventsOutbox
-from notifications.bus.topology import EVENTS_TOPIC, JOBS_TOPIC, TOPOLOGY
+from notifications.bus.topology import CONSUMERS, EVENTS_TOPIC, JOBS_TOPIC, TOPOLOGY
 from notifications.database import Database, Transaction
+from notifications.dead_letters import DeadLetters
 from notifications.errors import ConfigurationError, StoreUnavailable
 from notifications.owner import DataFolder
-from notifications.ports import Clock, Dice
+from notifications.policies import keeping
+from notifications.ports import Bus, Clock, Dice
 from notifications.postgres import PostgresDatabase
 from notifications.settings import Settings
 from notifications.sqlite_file import SqliteDatabase
 from notifications.stores import codes, tables
+from notifications.stores.given_up import SqlGivenUp
 from notifications.stores.ledger import SqlLedger
+from notifications.stores.lost import BusLook
 from notifications.stores.migrate import migrate, migrate_server
+from notifications.stores.on_bus import EmbeddedBusLook
 from notifications.stores.outbox import SqlOutbox
+from notifications.sweep import Step
 from notifications.timing import Numbers, SystemClock
 from notifications.worker import Appetite
 
 _PROCESSES = 1 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carrier:
+    """An open bus, and what there is beside it.
+
+    Attributes:
+        bus: Carries the messages of this process.
+        dead_letters: What nobody could deal with.
+        look: Sees what is on its way.
+        file: Holds it, where it is the embedded one; else None.
+        steps: What the sweep does for it.
+    """
+
+    bus: Bus
+    dead_letters: DeadLetters
+    look: BusLook
+    file: SqliteDatabase | None = None
+    steps: Mapping[str, Step] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +60,7 @@ class Storage:
 
     Attributes:
         database: Holds the ledger, and all that is not the bus's.
-        file: Holds the bus; the same as `database` on one machine.
-        bus: Carries the messages of this process.
+        carrier: The bus.
         ledger: The truth about events and deliveries.
         outbox: Between the two, where they do not share a commit; else None.
         within: Where a transaction of the database leaves its messages, on either.
@@ -43,8 +69,7 @@ class Storage:
     """
 
     database: Database
-    file: SqliteDatabase
-    bus: EmbeddedBus
+    carrier: Carrier
     ledger: SqlLedger
     outbox: SqlOutbox | None
     within: SqlOutbox | EventsOutbox
@@ -67,27 +92,25 @@ async def open_storage(
     Raises:
         ConfigurationError: The database cannot be used; names the setting.
     """
-    migrate(folder.database)
     async with AsyncExitStack() as stack:
         if settings.database_url is None:
             yield await _one_file(stack, folder, dice, appetites)
         else:
-            yield await _shared(stack, settings.database_url, folder, dice, appetites)
+            yield await _shared(stack, settings, folder, dice, appetites)
 
 
 async def _one_file(
     stack: AsyncExitStack, folder: DataFolder, dice: Dice, appetites: Mapping[str, Appetite]
 ) -> Storage:
     clock = SystemClock()
-    file, bus = await _bus(stack, folder, clock, appetites)
+    file, bus = await _embedded(stack, folder, clock, appetites)
     numbers = Numbers(clock, dice)
     within = EventsOutbox(bus, EVENTS_TOPIC)
     ledger = SqlLedger(file, within, numbers, dice)
     await ledger.release_claims()
     return Storage(
         database=file,
-        file=file,
-        bus=bus,
+        carrier=_on_file(file, bus, dice, numbers),
         ledger=ledger,
         outbox=None,
         within=within,
@@ -98,21 +121,20 @@ async def _one_file(
 
 async def _shared(
     stack: AsyncExitStack,
-    url: str,
+    settings: Settings,
     folder: DataFolder,
     dice: Dice,
     appetites: Mapping[str, Appetite],
 ) -> Storage:
-    migrate_server(url)
-    database = PostgresDatabase(url)
-    stack.push_async_callback(database.close)
-    try:
-        await database.start()
-    except StoreUnavailable as error:
-        raise ConfigurationError(f"HUNTAZE_DATABASE_URL: {error}") from error
+    database = await _server(stack, settings.database_url or "")
     clock = database.clock
-    file, bus = await _bus(stack, folder, clock, appetites)
     numbers = Numbers(clock, dice, process=await database.write(_next_process))
+    if settings.bus == "servicebus":
+        carrier = await _service_bus(stack, settings, database, dice, numbers)
+    else:
+        file, embedded = await _embedded(stack, folder, clock, appetites)
+        carrier = _on_file(file, embedded, dice, numbers, ledger=database)
+    bus = carrier.bus
     outbox = SqlOutbox(
         database,
         numbers,
@@ -123,8 +145,7 @@ async def _shared(
     stack.push_async_callback(outbox.close)
     return Storage(
         database=database,
-        file=file,
-        bus=bus,
+        carrier=carrier,
         ledger=SqlLedger(database, outbox, numbers, dice),
         outbox=outbox,
         within=outbox,
@@ -133,9 +154,21 @@ async def _shared(
     )
 
 
-async def _bus(
+async def _server(stack: AsyncExitStack, url: str) -> PostgresDatabase:
+    migrate_server(url)
+    database = PostgresDatabase(url)
+    stack.push_async_callback(database.close)
+    try:
+        await database.start()
+    except StoreUnavailable as error:
+        raise ConfigurationError(f"HUNTAZE_DATABASE_URL: {error}") from error
+    return database
+
+
+async def _embedded(
     stack: AsyncExitStack, folder: DataFolder, clock: Clock, appetites: Mapping[str, Appetite]
 ) -> tuple[SqliteDatabase, EmbeddedBus]:
+    migrate(folder.database)
     file = SqliteDatabase(folder.database, clock)
     file.start()
     stack.push_async_callback(file.close)
@@ -143,6 +176,53 @@ async def _bus(
     await bus.start(appetites)
     stack.push_async_callback(bus.close)
     return file, bus
+
+
+def _on_file(
+    file: SqliteDatabase,
+    bus: EmbeddedBus,
+    dice: Dice,
+    numbers: Numbers,
+    *,
+    ledger: Database | None = None,
+) -> Carrier:
+    dead_letters = EmbeddedDeadLetters(
+        file, bus, dice, SqlGivenUp(numbers), consumers=CONSUMERS, ledger=ledger
+    )
+    look = EmbeddedBusLook(file, CONSUMERS)
+    return Carrier(bus=bus, dead_letters=dead_letters, look=look, file=file)
+
+
+async def _service_bus(
+    stack: AsyncExitStack,
+    settings: Settings,
+    database: PostgresDatabase,
+    dice: Dice,
+    numbers: Numbers,
+) -> Carrier:
+    # Loaded where it is wanted: Microsoft's SDK takes a third of a second.
+    from notifications.bus.servicebus.bus import open_service_bus
+    from notifications.bus.servicebus.dead_letters import Keeping, ServiceBusDeadLetters
+    from notifications.bus.servicebus.look import ServiceBusLook
+
+    assert settings.service_bus is not None, "the settings are checked when they are read"
+    clock = database.clock
+    bus = await stack.enter_async_context(
+        open_service_bus(settings.service_bus, TOPOLOGY, clock, sending=settings.service_bus_send)
+    )
+    dead_letters = ServiceBusDeadLetters(
+        bus,
+        Keeping(ledger=database, given_up=SqlGivenUp(numbers), consumers=CONSUMERS),
+        dice,
+        clock,
+        keep=keeping(settings).events,
+    )
+    return Carrier(
+        bus=bus,
+        dead_letters=dead_letters,
+        look=ServiceBusLook(bus, CONSUMERS),
+        steps={"buried": dead_letters.tidy},
+    )
 
 
 def _next_process(tx: Transaction) -> int:

@@ -174,8 +174,8 @@ class Worker:
                 messages = await self._bus.receive(
                     self._subscription, limit=min(room, self._appetite.batch)
                 )
-            except Exception as error:
-                log.warning("bus.receive_failed", exc_info=error)
+            except Exception as error:  # noqa: BLE001 - it is told, and it goes on
+                _tell("bus.receive_failed", error)
                 await self._clock.sleep_until(self._clock.now() + _PROBE_MS)
                 continue
             self._take(messages)
@@ -191,8 +191,9 @@ class Worker:
     async def _handle(self, messages: Sequence[Received]) -> None:
         try:
             settlements = await self._guard(messages)
-            for message, settlement in zip(messages, settlements, strict=True):
-                await self._settle(message, settlement)
+            # Together: over a wire each takes a round trip.
+            ends = zip(messages, settlements, strict=True)
+            await asyncio.gather(*(self._settle(message, end) for message, end in ends))
         finally:
             for message in messages:
                 self._in_hand.pop(message.sequence_number, None)
@@ -201,12 +202,19 @@ class Worker:
     async def _settle(self, message: Received, settlement: Settlement) -> None:
         try:
             await self._bus.settle(message, settlement)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as above
             # Its lock runs out and it comes again; the ledger knows what was done.
-            log.warning("bus.settle_failed", exc_info=error)
+            _tell("bus.settle_failed", error)
 
     async def _renew(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + _RENEW_MS)
-            for message in list(self._in_hand.values()):
-                await self._bus.renew(message)
+            await asyncio.gather(*(self._bus.renew(each) for each in self._in_hand.values()))
+
+
+def _tell(name: str, error: Exception) -> None:
+    """A bus that is away is a sentence; where it failed is of use for anything else."""
+    if isinstance(error, Unavailable):
+        log.warning(name, extra={"detail": str(error)})
+    else:
+        log.warning(name, exc_info=error)

@@ -85,11 +85,18 @@ class Features:
         durable: What it was given is there when it is opened again.
         by_hand: Time passes only when the test lets it.
         refuses: A message it cannot carry, or None where it carries all.
+        one_commit: The bus is the hub's own file: dead letters move in one commit, past the rules,
+            and everything is known of every message.
+        backlog: How many messages are many to it, in a test.
+        ordered: A backlog comes in the order it was published.
     """
 
     durable: bool
     by_hand: bool
     refuses: Message | None
+    one_commit: bool
+    backlog: int
+    ordered: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +286,9 @@ EMBEDDED = Features(
     durable=True,
     by_hand=True,
     refuses=Message(id="refused", body=b"", properties={"size": float("nan")}),
+    one_commit=True,
+    backlog=20_000,
+    ordered=True,
 )
 
 
@@ -287,9 +297,10 @@ async def embedded_world(
     folder: Path,
     topology: Sequence[Topic] = SAMPLE,
     consuming: Sequence[str] = (ALL, BRIEF, BIG),
+    clock: ManualClock | None = None,
 ) -> AsyncIterator[EmbeddedWorld]:
     """The embedded bus, open on a new file."""
-    world = EmbeddedWorld(folder, topology, consuming, EMBEDDED)
+    world = EmbeddedWorld(folder, topology, consuming, EMBEDDED, clock or ManualClock())
     await world.open()
     try:
         yield world
@@ -299,7 +310,17 @@ async def embedded_world(
 
 OpenWorld = Callable[..., AbstractAsyncContextManager[BusWorld]]
 
-WORLDS = [pytest.param(embedded_world, id="embedded")]
+
+def _service_bus_world(*args: Any, **named: Any) -> AbstractAsyncContextManager[BusWorld]:
+    from tests.service_bus_world import service_bus_world  # it is made of what is here
+
+    return service_bus_world(*args, **named)
+
+
+WORLDS = [
+    pytest.param(embedded_world, id="embedded"),
+    pytest.param(_service_bus_world, id="servicebus"),
+]
 """The adapters of `ports.Bus`."""
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,9 +31,11 @@ class HubProcess:
         data: Path,
         settings: Mapping[str, str] | None = None,
         program: Sequence[str] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         """Not started yet; `program` is what runs the commands, `huntaze` by default."""
         self.data = data
+        self._options = list(options)
         self.url = ""
         self._program = list(program or huntaze())
         self._settings = dict(settings or {})
@@ -42,6 +45,7 @@ class HubProcess:
         """Start, and return when it is ready."""
         port = self.url.rpartition(":")[2] or "0"
         command = [*self._program, "up", "--port", port, "--data", str(self.data)]
+        command += self._options
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env=environment(self._settings), cwd=ROOT
         )
@@ -103,14 +107,22 @@ def hub_process(
     data: Path,
     settings: Mapping[str, str] | None = None,
     program: Sequence[str] | None = None,
+    options: Sequence[str] = (),
 ) -> Iterator[HubProcess]:
-    """A hub that is running, and ended at the end."""
-    hub = HubProcess(data, settings, program)
+    """A hub that is running, and ended at the end; `options` are further ones of `up`."""
+    hub = HubProcess(data, settings, program, options)
     hub.start()
     try:
         yield hub
     finally:
         hub.stop()
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        found: int = listener.getsockname()[1]
+    return found
 
 
 def huntaze() -> list[str]:

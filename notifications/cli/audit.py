@@ -10,12 +10,14 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
-from notifications.auditing import expectations
+from notifications.auditing import expectations, service_bus_seen
 from notifications.cli.access import DEFAULT_DATA, read_settings
 from notifications.cli.complaints import Hindrance
 from notifications.cli.looks import RIGHT, WRONG, terminal
+from notifications.errors import Unavailable
 from notifications.owner import DataFolder
 from notifications.retries import MINUTE
+from notifications.settings import Settings
 from notifications.stores.audit import COLUMNS, AuditReport, figures
 from notifications.stores.audit_sources import run_audit, run_shared_audit
 from notifications.timing import SystemClock
@@ -40,11 +42,11 @@ _WORTH_SAYING_MS = 5 * MINUTE
 def audit(context: click.Context, data: Sequence[Path], as_json: bool) -> None:
     """Prove that no event was lost and no row says what is not so.
 
-    Reads the data folder, and the database of HUNTAZE_DATABASE_URL where that is set, and changes
-    nothing; a hub may run on them meanwhile. Prints deliveries by state, and what is wrong. Exits
-    with 1 if anything is missing or wrong, and with 2 if the data could not be read.
+    Reads the data folder, or the database of HUNTAZE_DATABASE_URL and the buses beside it, and
+    changes nothing; a hub may run on them meanwhile. Prints deliveries by state, and what is
+    wrong. Exits with 1 if anything is missing or wrong, and with 2 if the data could not be read.
     """
-    report = _audit(data, read_settings(context).database_url)
+    report = _audit(data, read_settings(context))
     if as_json:
         click.echo(orjson.dumps(figures(report), option=orjson.OPT_INDENT_2))
     else:
@@ -53,10 +55,14 @@ def audit(context: click.Context, data: Sequence[Path], as_json: bool) -> None:
         context.exit(1)
 
 
-def _audit(folders: Sequence[Path], url: str | None) -> AuditReport:
+def _audit(folders: Sequence[Path], settings: Settings) -> AuditReport:
+    url = settings.database_url
     files = [DataFolder(folder).database for folder in folders]
     expected = expectations(SystemClock().now())
     try:
+        if url is not None and settings.service_bus is not None and settings.bus == "servicebus":
+            bus = service_bus_seen(settings.service_bus)
+            return run_shared_audit(url, (), expected, bus)
         if url is not None:
             return run_shared_audit(url, files, expected)
         if len(files) > 1:
@@ -69,6 +75,8 @@ def _audit(folders: Sequence[Path], url: str | None) -> AuditReport:
         raise Hindrance(
             f"there is no hub's data ({error}): point --data at a hub's data folder"
         ) from None
+    except Unavailable as error:
+        raise Hindrance(str(error)) from error
     except DBAPIError as error:
         what = "the database of HUNTAZE_DATABASE_URL" if url is not None else files[0]
         raise Hindrance(f"{what} cannot be read: {error.orig}") from error

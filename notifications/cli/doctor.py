@@ -14,6 +14,7 @@ import httpx
 from rich.text import Text
 
 from notifications.cli.access import data_option
+from notifications.cli.doctor_bus import examine_bus
 from notifications.cli.doctor_data import examine_data
 from notifications.cli.doctor_mail import examine_mail
 from notifications.cli.findings import Finding, Mark
@@ -62,6 +63,7 @@ def _examine(context: click.Context, folder: DataFolder) -> Iterator[Finding]:
     yield from examine_data(folder, settings)
     yield _names()
     yield from examine_mail(folder, settings)
+    yield from examine_bus(settings)
     yield _hub(folder)
 
 

@@ -29,13 +29,16 @@ def run_audit(file: Path, expected: Expectations) -> AuditReport:
         return audit(connection, bus, expected)
 
 
-def run_shared_audit(url: str, files: Sequence[Path], expected: Expectations) -> AuditReport:
+def run_shared_audit(
+    url: str, files: Sequence[Path], expected: Expectations, shared: Bus | None = None
+) -> AuditReport:
     """Audit a shared ledger: it, then the buses for what it lacks, then it once more.
 
     Args:
         url: The PostgreSQL database.
         files: The files of all hubs that share it; their buses are in them.
         expected: What the ledger is held against.
+        shared: The bus that they share, where they do; what it raises is raised.
 
     Raises:
         FileNotFoundError: One of the files is not there.
@@ -49,7 +52,9 @@ def run_shared_audit(url: str, files: Sequence[Path], expected: Expectations) ->
     )
     with ExitStack() as stack:
         opened = [stack.enter_context(_file_snapshot(file)) for file in files]
-        buses = [OnBus(each, expected.topic, expected.subscriptions) for each in opened]
+        buses: list[Bus] = [OnBus(each, expected.topic, expected.subscriptions) for each in opened]
+        if shared is not None:
+            buses.append(shared)
         ledger = stack.enter_context(engine.connect())
         bus = _OnTheWay(ledger, buses)
         return audit(ledger, bus, expected, settled_ms=SETTLED_MS, again=engine.connect)

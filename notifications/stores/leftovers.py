@@ -25,12 +25,14 @@ _User = tuple[str, str]
 class SqlLeftovers:
     """Removes what is older than the retention."""
 
-    def __init__(self, database: Database, file: Database, clock: Clock, *, keep: int) -> None:
+    def __init__(
+        self, database: Database, file: Database | None, clock: Clock, *, keep: int
+    ) -> None:
         """Put it together.
 
         Args:
             database: Holds the ledger.
-            file: Holds the embedded bus; the same on one machine.
+            file: Holds the embedded bus; the same on one machine. None where there is none.
             clock: Says how old things are.
             keep: How long things are kept, ms.
         """
@@ -44,7 +46,8 @@ class SqlLeftovers:
     async def tidy(self, *, limit: int) -> int:
         """Remove up to about `limit` rows of each kind; how many it was."""
         removed = await self._tidy_inboxes(limit)
-        removed += await self._tidy_dead_letters(limit)
+        if self._file is not None:
+            removed += await self._tidy_dead_letters(self._file, limit)
         removed += await self._tidy_outbox(limit)
         return removed + await self._tidy_lanes(limit)
 
@@ -71,12 +74,12 @@ class SqlLeftovers:
 
     # ---------------------------------------------------------------- dead letters
 
-    async def _tidy_dead_letters(self, limit: int) -> int:
+    async def _tidy_dead_letters(self, file: Database, limit: int) -> int:
         oldest = self._clock.now() - self._keep
-        names = await self._file.read(lambda seen: seen.execute(_SUBSCRIPTIONS).scalars().all())
+        names = await file.read(lambda seen: seen.execute(_SUBSCRIPTIONS).scalars().all())
         return sum(
             [
-                await self._forget_dead(name, oldest, limit, *statements)
+                await self._forget_dead(file, name, oldest, limit, *statements)
                 for name in names
                 for statements in ((_DEAD, _FORGET_DEAD), (_DEFERRED, _FORGET_DEFERRED))
             ]
@@ -84,6 +87,7 @@ class SqlLeftovers:
 
     async def _forget_dead(
         self,
+        file: Database,
         subscription: str,
         oldest: int,
         limit: int,
@@ -92,7 +96,7 @@ class SqlLeftovers:
     ) -> int:
         # They die nearly in the order they came, a day apart at most: old ones stand in front.
         query = {"name": subscription, "limit": limit}
-        rows = await self._file.read(lambda seen: seen.execute(select, query).all())
+        rows = await file.read(lambda seen: seen.execute(select, query).all())
         old = [row.seq for row in rows if row.since < oldest]
 
         def forget(tx: Transaction) -> int:
@@ -100,7 +104,7 @@ class SqlLeftovers:
                 tx.connection.execute(delete, {"name": subscription, "seqs": page})
             return len(old)
 
-        return await self._file.write(forget) if old else 0
+        return await file.write(forget) if old else 0
 
     async def _tidy_outbox(self, limit: int) -> int:
         """What the bus refused for good; whatever else is there is still to be sent."""

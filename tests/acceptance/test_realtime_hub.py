@@ -31,9 +31,9 @@ class Acme:
 
     def __init__(self, hub: HubProcess) -> None:
         self._hub = hub
-        self._headers = hub.tenant_headers("acme")
+        self.headers = hub.tenant_headers("acme")
         body = {"userId": "lea"}
-        answer = httpx.post(f"{hub.url}/v1/user-tokens", json=body, headers=self._headers)
+        answer = httpx.post(f"{hub.url}/v1/user-tokens", json=body, headers=self.headers)
         self.lea = {"authorization": f"Bearer {answer.json()['token']}"}
         self._numbers = itertools.count()
 
@@ -45,7 +45,7 @@ class Acme:
     async def publish(self, count: int) -> list[str]:
         """Publish so many messages to Lea; their ids, all of which are on disk."""
         ids = [f"message-{next(self._numbers)}" for _ in range(count)]
-        async with httpx.AsyncClient(base_url=self._hub.url, headers=self._headers) as api:
+        async with httpx.AsyncClient(base_url=self._hub.url, headers=self.headers) as api:
             for event_id in ids:
                 event = {
                     "specversion": "1.0",

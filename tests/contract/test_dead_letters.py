@@ -85,7 +85,8 @@ class TestListing:
         (dead,) = await everything(world, ALL)
         assert dead.message == message("a", subject="s", properties={"size": 3})
         assert (dead.subscription, dead.reason, dead.description) == (ALL, "schema", "no amount")
-        assert (dead.enqueued_at, dead.dead_at) == (began, began + 2_000)
+        died = began + 2_000 if world.features.one_commit else began  # else it is not known
+        assert (dead.enqueued_at, dead.dead_at) == (began, died)
         assert dead.delivery_count == 2
 
     async def test_goes_by_number_a_page_at_a_time(self, world: BusWorld) -> None:
@@ -111,7 +112,7 @@ class TestListing:
 
     async def test_by_reason(self, world: BusWorld) -> None:
         """Those of one reason are found among many others, in calls that each end soon."""
-        await die(world, *[str(number) for number in range(4_100)], reason="other")
+        await die(world, *[str(number) for number in range(2_100)], reason="other")
         await die(world, "wanted", reason="schema")
         found, calls, after = [], 0, START
         while after is not None:
@@ -179,6 +180,8 @@ class TestReplay:
 
     async def test_nobody_else_gets_it(self, world: BusWorld) -> None:
         """A letter of one subscription does not go to the others that had the message."""
+        if not world.features.one_commit:
+            pytest.skip("sends it through the rules, which are the hub's own there")
         await world.bus.publish(NEWS, [message(properties={"size": 11})])
         await settle(world, await receive(world, BIG))
         await settle(world, await receive(world, ALL), DeadLetter("r", "d"))
@@ -189,6 +192,8 @@ class TestReplay:
 
     async def test_what_no_rule_could_judge(self, world: BusWorld) -> None:
         """A letter that died of its rule reaches the subscription it had been kept from."""
+        if not world.features.one_commit:
+            pytest.skip("sends it through the rules, which are the hub's own there")
         await world.bus.publish(NEWS, [message(properties={"size": "large"})])
         await drain(world)
         await world.letters.replay(Chosen(subscription=BIG), limit=10)
@@ -361,6 +366,8 @@ class TestPurge:
         self, world: BusWorld, left: str
     ) -> None:
         """An event that the consumer has another message of is on its way yet."""
+        if left == "scheduled" and not world.features.one_commit:
+            pytest.skip("what is scheduled cannot be seen there")
         await world.bus.publish(NEWS, [event("one")])
         first = await receive_one(world)
         await world.bus.settle(first, DeadLetter("r", "d"))
@@ -420,6 +427,7 @@ class TestPeek:
 
     async def test_says_how_often_it_was_delivered(self, world: BusWorld) -> None:
         """The count is of deliveries so far, the one under way included."""
+        under_way = 1 if world.features.one_commit else 0  # else only what came to nothing counts
         await world.bus.publish(NEWS, [message()])
 
         async def count() -> int:
@@ -428,11 +436,11 @@ class TestPeek:
 
         assert await count() == 0
         one = await receive_one(world)
-        assert await count() == 1
+        assert await count() == under_way
         await world.bus.settle(one, Abandon())
         assert await count() == 1
         await receive_one(world)
-        assert await count() == 2
+        assert await count() == 1 + under_way
 
     async def test_neither_done_nor_dead_nor_later(self, world: BusWorld) -> None:
         """What was completed, what is dead and what is scheduled does not wait."""

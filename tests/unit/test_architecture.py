@@ -56,6 +56,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.template_files",
         "notifications.rendering",
         "notifications.setting_forms",
+        "notifications.service_bus_address",
         "notifications.smtp_url",
         "notifications.settings",
         "notifications.telemetry",

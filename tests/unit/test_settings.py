@@ -32,6 +32,7 @@ from notifications.vault import key_id
 KEY = base64.b64encode(bytes(range(32))).decode()
 OLD_KEY = base64.b64encode(bytes(range(32, 64))).decode()
 ADMIN = "hz_admin_" + "a1" * 16
+NAMESPACE = "Endpoint=sb://a.example.net/;SharedAccessKeyName=hub;SharedAccessKey=c2FtcGxl"
 TOKEN_SECRET = "a secret of more than thirty-two characters"
 
 
@@ -145,7 +146,13 @@ WRONG = [
     ("HUNTAZE_ENCRYPTION_KEYS", f"{KEY},AAAA", "item 2: each key is the base64 of 32"),
     ("HUNTAZE_USER_TOKEN_SECRET", "x" * 31, "at least 32"),
     ("HUNTAZE_DATABASE_URL", "postgres://db/hub", "write it as postgresql://"),
-    ("HUNTAZE_BUS", "servicebus", "this release takes only embedded"),
+    ("HUNTAZE_BUS", "kafka", "this release takes one of embedded, servicebus"),
+    ("SERVICEBUS_CONNECTION", "sample.servicebus.windows.net", "write it as Endpoint=sb://"),
+    ("SERVICEBUS_CONNECTION", "Endpoint=sb://a.b/;SharedAccessKeyName=hub", "holds no key"),
+    ("SERVICEBUS_CONNECTION", NAMESPACE + ";EntityPath=huntaze-jobs", "a policy of the namespace"),
+    ("SERVICEBUS_CONNECTION__fullyQualifiedNamespace", NAMESPACE, "is no host of a namespace"),
+    ("SERVICEBUS_CONNECTION_SEND", "Endpoint=http://a.b/", "write it as Endpoint=sb://"),
+    ("SERVICEBUS_CONNECTION_SEND__fullyQualifiedNamespace", "sample", "is no host"),
     ("HUNTAZE_REALTIME", "webpubsub", "this release takes only local"),
     ("HUNTAZE_REALTIME_HUB", "1st", "is no hub name"),
     ("HUNTAZE_REALTIME_HUB", "h" * 129, "at most 128"),
@@ -204,6 +211,31 @@ def test_what_is_wrong_is_named_with_what_would_be_right(name: str, value: str, 
     assert line.startswith(f"{name}: ")
     assert said in line
     assert "\n" not in line
+
+
+def test_service_bus_needs_a_namespace_and_a_shared_ledger():
+    """`servicebus` without either names both variables, and what to set."""
+    said = problem(HUNTAZE_BUS="servicebus")
+    assert [line.split(":")[0] for line in said.splitlines()] == [
+        "SERVICEBUS_CONNECTION",
+        "HUNTAZE_DATABASE_URL",
+    ]
+
+
+def test_both_service_bus_settings_name_one_namespace():
+    """What is sent to another namespace than is received from would never arrive."""
+    other = NAMESPACE.replace("a.example", "b.example")
+    line = problem(SERVICEBUS_CONNECTION=NAMESPACE, SERVICEBUS_CONNECTION_SEND=other)
+    assert line.startswith("SERVICEBUS_CONNECTION_SEND: b.example.net is another namespace")
+
+
+def test_a_service_bus_key_is_shown_nowhere():
+    """Neither the settings nor what is said of a wrong one repeat the key."""
+    settings = Settings.read({"SERVICEBUS_CONNECTION": NAMESPACE})
+    assert settings.service_bus is not None
+    assert settings.service_bus.connection_string == NAMESPACE
+    assert "c2FtcGxl" not in repr(settings)
+    assert "c2FtcGxl" not in problem(SERVICEBUS_CONNECTION=NAMESPACE + ";EntityPath=x")
 
 
 def test_everything_wrong_is_said_at_once():
