@@ -7,6 +7,7 @@
 #   make fuzz      hold the API against its OpenAPI document for longer; FUZZ_EXAMPLES=500 says how long
 #   make soak      kills, random walks and made-up input for longer, with other seeds each time; SOAK_ROUNDS=20
 #   make bench     measure this machine
+#   make infra-test  what can be known of a deployment to Azure without one; takes minutes
 #
 # VENV=… puts the environment elsewhere, PYTHON=… makes it with another Python,
 # PYTEST_ARGS="-k audit" chooses tests.
@@ -34,9 +35,11 @@ PYTHON ?= $(shell $(find_python))
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-for-tests
+INFRA_VENV ?= .venv-infra
+INFRA_STAMP := $(INFRA_VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: install demo test lint fuzz soak bench clean python
+.PHONY: install demo test lint fuzz soak bench infra-test clean python
 
 install: $(STAMP)
 	@echo "$(BIN)/huntaze is ready"
@@ -66,6 +69,10 @@ bench: $(TEST_STAMP)
 		$(BIN)/python bench/$$bench.py || failed="$$failed $$bench"; done; \
 		test -z "$$failed" || { echo "not measured:$$failed" >&2; exit 1; }
 
+# Its own environment, since azure-cli and checkov bring two hundred packages of their own.
+infra-test: $(INFRA_STAMP)
+	@$(INFRA_VENV)/bin/python -m pytest -q -c infra/tests/pytest.ini --rootdir . infra/tests
+
 # The Python that environments are made with; fails where there is none that will do.
 python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer, with its venv module, is needed:" \
@@ -73,7 +80,7 @@ python:
 	@echo "$(PYTHON)"
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(INFRA_VENV) build dist *.egg-info
 
 # Stamps: what is installed is looked at again only when what it is made from has changed.
 
@@ -91,4 +98,12 @@ $(STAMP): $(BIN)/python requirements.txt requirements-build.txt pyproject.toml
 $(TEST_STAMP): $(STAMP) requirements-test.txt
 	@echo "installing what the tests need into $(VENV)"
 	@$(PIP) -r requirements-test.txt -c requirements.txt
+	@touch $@
+
+$(INFRA_STAMP): requirements-infra.txt
+	@$(MAKE) --silent python >/dev/null
+	@echo "installing azure-cli, checkov and Azure's management packages into $(INFRA_VENV)"
+	@$(PYTHON) -m venv --clear $(INFRA_VENV)
+	@$(INFRA_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-compile -r requirements-infra.txt
 	@touch $@

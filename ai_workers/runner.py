@@ -145,7 +145,10 @@ class Runner:
             else:
                 self._outage.over(DATABASE)
                 word = type(how).__name__.lower()
-                log.info("job.run_ended", extra={**job.log_context(), "as": word, "held": held})
+                log.info(
+                    "job.run_ended",
+                    extra={**job.log_context(), "as": word, "held": held, **_cost(spent)},
+                )
                 return
 
     async def _release(self, run: WorkingRun) -> None:
@@ -181,3 +184,11 @@ def _refusal(job_type: JobType, order: Order) -> Failure | None:
     except InvalidInput as error:
         return Failure(code="invalid-input", message=shorten(str(error), _MOST_SAID))
     return None
+
+
+def _cost(spent: Sequence[Usage]) -> dict[str, object]:
+    """What dashboards add up: dollars in billionths, and who was asked last."""
+    return {
+        "model": spent[-1].model if spent else None,
+        "costNanoUsd": sum(each.cost_nano_usd for each in spent),
+    }

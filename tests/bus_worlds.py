@@ -347,6 +347,14 @@ async def receive(
     return await asyncio.wait_for(world.bus.receive(subscription, limit=limit), PATIENCE_S)
 
 
+async def receive_number(world: BusWorld, number: int) -> list[Received]:
+    """Receive so many: a bus need not hand out at once all that there is."""
+    found: list[Received] = []
+    while len(found) < number:
+        found += await receive(world, limit=number - len(found))
+    return found
+
+
 async def receive_one(world: BusWorld, subscription: str = ALL) -> Received:
     """Receive one message."""
     (received,) = await receive(world, subscription, limit=1)

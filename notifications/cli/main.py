@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "audit": "Prove that nothing was lost.",
     "doctor": "Check what is configured and what answers.",
     "migrate": "Bring the database to this release.",
+    "cost": "Say what the hub costs on Azure.",
     "topology": "Show the bus's topics, or make a namespace have them.",
 }
 """What each command does, in the order of the help. It stands here so that the help of them all

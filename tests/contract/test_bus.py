@@ -33,6 +33,7 @@ from tests.bus_worlds import (
     message,
     messages,
     receive,
+    receive_number,
     receive_one,
     settle,
 )
@@ -65,7 +66,7 @@ class TestPublishing:
         await world.bus.publish(NEWS, messages(range(3)))
         await world.reopen()
 
-        assert ids(await receive(world)) == ["0", "1", "2"]
+        assert ids(await receive_number(world, 3)) == ["0", "1", "2"]
 
     async def test_is_all_or_none(self, world: BusWorld) -> None:
         """Of messages with one among them that cannot be carried, none is on the bus."""
@@ -244,7 +245,7 @@ class TestReceiving:
     async def test_says_what_it_is(self, world: BusWorld) -> None:
         """A received message has its subscription, a first delivery, and a growing number."""
         await world.bus.publish(NEWS, messages("ab"))
-        first, second = await receive(world)
+        first, second = await receive_number(world, 2)
 
         assert (first.subscription, first.delivery_count) == (ALL, 1)
         assert first.sequence_number < second.sequence_number
@@ -317,7 +318,7 @@ class TestSettling:
         await abandon(world, ALL, 1)
         await world.bus.publish(NEWS, messages("c"))
 
-        found = [(one.message.id, one.delivery_count) for one in await receive(world)]
+        found = [(one.message.id, one.delivery_count) for one in await receive_number(world, 3)]
         assert found == [("a", 2), ("b", 1), ("c", 1)]
 
     async def test_too_many_deliveries(self, world: BusWorld) -> None:
@@ -414,7 +415,7 @@ class TestSettling:
     async def test_renew_what_is_lost(self, world: BusWorld) -> None:
         """Renewing a lock that was lost or has ended does nothing."""
         await world.bus.publish(NEWS, messages("ab"))
-        lost, ended = await receive(world)
+        lost, ended = await receive_number(world, 2)
         await world.bus.settle(ended, Complete())
         await world.pass_time(LOCK_MS + 2_000)
         await world.bus.renew(lost)
@@ -509,7 +510,7 @@ class TestTime:
     async def test_a_lock_outlives(self, world: BusWorld) -> None:
         """A locked message is not dead-lettered for its age until it is given back."""
         await world.bus.publish(NEWS, messages("ab"))
-        kept, returned = await receive(world)
+        kept, returned = await receive_number(world, 2)
         for _ in range(10):
             await world.pass_time(LOCK_MS - 2_000)
             await world.bus.renew(kept)

@@ -89,7 +89,8 @@ def test_wrong_settings_stop_every_command_but_the_doctor(name: str, tmp_path: P
         "mails": ["preview"],
         "topology": ["show"],
     }
-    data = [] if name in ("demo", "mails", "topology") else ["--data", str(tmp_path / "data")]
+    without = ("demo", "mails", "cost", "topology")
+    data = [] if name in without else ["--data", str(tmp_path / "data")]
     environ = {"HUNTAZE_LOG": "loud", "HUNTAZE_BUS": "none"}
     result = CliRunner().invoke(
         huntaze, [name, *arguments.get(name, []), *data], obj=Host(variables=environ)

@@ -1,0 +1,484 @@
+#!/usr/bin/env bash
+# From nothing to a running hub on Azure, in one command. Run it again after a failure or for the
+# next release: what is there already is kept. docs/azure.md explains the steps.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+me=deploy-azure-workers
+
+usage() {
+	cat <<'TEXT'
+usage: scripts/deploy-azure-workers.sh [OPTION]...
+
+  --environment NAME   beta (50 users) or production (500 users); beta if not said
+  --parameters FILE    a parameter file of yours in place of infra/NAME.parameters.json
+  --group NAME         the resource group; huntaze-NAME if not said
+  --location NAME      the region; eastus2 if not said
+  --subscription ID    the subscription; the one of az if not said
+  --package FILE       a package made before (python3 scripts/azure_package.py FILE)
+  --client-ip ADDRESS  this machine's public address, for the database's firewall
+  --deployer-id ID     your object id, where az may not look it up (pipelines)
+  --skip-migrate       the database is migrated elsewhere
+  --roll-back          swap the release before this one back in, and nothing else
+  --dry-run            print every command and run none
+TEXT
+}
+
+# --------------------------------------------------------------------------- saying things
+
+say() { printf '== %s\n' "$*"; }
+
+# One line that says what is wrong and one way on.
+stop() {
+	printf '%s: %s\n' "$me" "$*" >&2
+	exit 1
+}
+
+refuse() {
+	printf '%s: %s\n' "$me" "$*" >&2
+	usage >&2
+	exit 2
+}
+
+quoted() {
+	printf '+'
+	printf ' %q' "$@"
+	printf '\n'
+}
+
+# --------------------------------------------------------------------------- arguments
+
+environment=beta
+parameters=
+group=
+location=eastus2
+subscription=
+package=
+client_ip=
+deployer=
+migrate=1
+roll_back=
+dry=
+
+while [ $# -gt 0 ]; do
+	case $1 in
+	--environment | --parameters | --group | --location | --subscription | --package | --client-ip | --deployer-id)
+		[ $# -gt 1 ] && [ -n "$2" ] || refuse "$1 needs a value"
+		case $1 in
+		--environment) environment=$2 ;;
+		--parameters) parameters=$2 ;;
+		--group) group=$2 ;;
+		--location) location=$2 ;;
+		--subscription) subscription=$2 ;;
+		--package) package=$2 ;;
+		--client-ip) client_ip=$2 ;;
+		--deployer-id) deployer=$2 ;;
+		esac
+		shift
+		;;
+	--skip-migrate) migrate= ;;
+	--roll-back) roll_back=1 ;;
+	--dry-run) dry=1 ;;
+	-h | --help)
+		usage
+		exit 0
+		;;
+	*) refuse "there is no option $1" ;;
+	esac
+	shift
+done
+
+parameters=${parameters:-$root/infra/$environment.parameters.json}
+group=${group:-huntaze-$environment}
+[ -r "$parameters" ] || stop "there is no parameter file $parameters: --environment takes beta or production, --parameters a file of yours"
+[ -z "$package" ] || [ -r "$package" ] || stop "there is no package $package: make one with python3 scripts/azure_package.py FILE, or leave --package out"
+
+# --------------------------------------------------------------------------- running az
+
+umask 077
+work=$(mktemp -d)
+opened=
+
+clean_up() {
+	if [ -n "$opened" ]; then
+		az postgres flexible-server firewall-rule delete --resource-group "$group" --server-name "$opened" --name deploy --yes --output none 2>/dev/null ||
+			printf '%s: the firewall rule deploy of %s is still there: delete it in the portal\n' "$me" "$opened" >&2
+	fi
+	rm -rf "$work"
+}
+trap clean_up EXIT
+
+# Turns what az said into one line and ends. The whole of it is kept beside, without secrets: none
+# is ever on a command line.
+explain() {
+	local doing=$1 said=$work/said kept
+	kept=$(mktemp "${TMPDIR:-/tmp}/$me.XXXXXX")
+	cp "$said" "$kept"
+	has() { grep -Eiq "$1" "$said"; }
+	if has "az login|AADSTS|refresh token|InteractionRequired|CredentialUnavailable"; then
+		stop "not logged in to Azure: run az login (without a browser: az login --use-device-code), then this again"
+	elif has "SubscriptionNotFound|subscription .*(doesn't exist|not found|could not be found)"; then
+		stop "az cannot find that subscription: see az account list --output table, and give one with --subscription"
+	elif has "ReadOnlyDisabledSubscription|SubscriptionDisabled|not in a state to"; then
+		stop "that subscription is switched off: mend its payment in the portal, or give another with --subscription"
+	elif has "Forbidden|ForbiddenByRbac" && has "vault"; then
+		stop "the vault of $group does not let you read its secrets, and new ones would lock the hub out of its data: run az role assignment create --role 'Key Vault Secrets Officer' --assignee-object-id $deployer --assignee-principal-type $deployer_type --scope /subscriptions/$subscription/resourceGroups/$group, wait five minutes, then run this again"
+	elif has "Insufficient privileges|Authorization_RequestDenied"; then
+		stop "$doing: this login may not look itself up: give its object id with --deployer-id (portal: Enterprise applications)"
+	elif has "AuthorizationFailed|LinkedAuthorizationFailed|does not have authorization"; then
+		stop "$doing: you lack the right to do it: ask for Owner (or Contributor and User Access Administrator) on resource group $group, then run this again"
+	elif has "ResourceGroupBeingDeleted|being deleted|deprovisioning"; then
+		stop "resource group $group is still being deleted: az group wait --deleted --name $group, then run this again"
+	elif has "DeploymentActive"; then
+		stop "another deployment to $group is running: wait for it (az deployment group list --resource-group $group --output table), then run this again"
+	elif has "InvalidResourceGroupLocation"; then
+		stop "resource group $group is in another region already: leave --location as it was, or take another --group"
+	elif has "InsufficientQuota|QuotaExceeded|OverQuota|exceed.*quota|quota.*exceed|Current Limit|SkuNotAvailable"; then
+		stop "$doing: the subscription's quota in $location is used up: ask for more (portal: Quotas), choose smaller sizes in $parameters, or another --location with a new --group; details in $kept"
+	elif has "FlagMustBeSetForRestore|soft.deleted|DeletedVault|existing in deleted state"; then
+		stop "$doing: something of the same name was deleted and is kept for a while: az keyvault recover --name NAME, or az cognitiveservices account purge --name NAME --resource-group $group --location $location, then run this again; details in $kept"
+	elif has "AlreadyExists|AlreadyTaken|NameUnavailable|NamespaceUnavailable|NameNotAvailable|CustomDomainInUse|name is already (taken|in use)"; then
+		stop "$doing: a name is taken by somebody else: choose another prefix in $parameters, then run this again; details in $kept"
+	elif has "ModelNotFound|DeploymentModelNotSupported|InvalidResourceProperties.*model|model .* (not supported|not available)"; then
+		stop "$doing: a model is not to be had in that region or version: az cognitiveservices model list --location $location --output table, then mend models or aiLocation in $parameters; details in $kept"
+	elif has "LocationNotAvailable|not available (in|for) (the )?(location|region)|LocationIsOfferRestricted|does not support .*(region|location)"; then
+		stop "$doing: region $location does not offer it: take another --location with a new --group; details in $kept"
+	elif has "MissingSubscriptionRegistration|SubscriptionNotRegistered"; then
+		stop "$doing: a resource provider is still being registered: wait five minutes, then run this again"
+	elif has "unrecognized arguments|misspelled or not recognized|is not in the .* command group"; then
+		stop "this az is too old for what is asked of it: az upgrade, then run this again"
+	elif has "Connection aborted|establish a new connection|Max retries exceeded|Name or service not known|name resolution|timed out|Connection reset|getaddrinfo|EOF occurred|ServiceUnavailable"; then
+		stop "$doing: the network was cut: what is done is done, run this again and it goes on from there"
+	fi
+	stop "$doing: $(grep -v '^[[:space:]]*$' "$said" | tail -n 1 | cut -c 1-300); all of it in $kept; mend that, then run this again"
+}
+
+# ask WHAT COMMAND...: run it for its answer, which is then in $answer.
+ask() {
+	local doing=$1
+	shift
+	answer=
+	if [ -n "$dry" ]; then
+		quoted "$@"
+		return
+	fi
+	answer=$("$@" 2>"$work/said") || explain "$doing"
+	[ "$answer" != None ] || answer=
+}
+
+# need SAMPLE WHAT: there is an answer; in a dry run it is the sample.
+need() {
+	[ -z "$dry" ] || answer=$1
+	[ -n "$answer" ] || stop "$2"
+}
+
+command -v python3 >/dev/null || stop "python3 is not installed: Python 3.11 or newer is needed"
+# What this script has to know of the parameter file, a line each.
+{
+	read -r hosting && read -r ai_location && read -r private_network && read -r send_key &&
+		read -r mail_domain_name && read -r mail_domain_verified && read -r models
+} < <(
+	python3 - "$parameters" "$location" <<'PYTHON'
+import json, sys
+
+given = json.load(open(sys.argv[1], encoding="utf-8"))["parameters"]
+defaults = {"hosting": "premium", "aiLocation": sys.argv[2], "privateNetwork": False, "sendKey": True}
+defaults |= {"mailDomain": "", "mailDomainVerified": False, "models": []}
+for name, default in defaults.items():
+    value = given.get(name, {}).get("value", default)
+    if name == "models":
+        value = " ".join(each["name"] for each in value)
+    print(str(value).lower() if isinstance(value, bool) else value)
+PYTHON
+) 2>/dev/null || stop "$parameters is no parameter file: compare it with infra/beta.parameters.json"
+
+# --------------------------------------------------------------------------- tools, login, rights
+
+say "tools and login"
+[ -n "$dry" ] || command -v az >/dev/null || stop "az is not installed: see https://learn.microsoft.com/cli/azure/install-azure-cli, then run this again"
+command -v curl >/dev/null || stop "curl is not installed: it asks the hub whether it is ready"
+huntaze=$(command -v huntaze || true)
+[ -n "$huntaze" ] || huntaze=$root/.venv/bin/huntaze
+if [ -n "$migrate" ] && [ -z "$roll_back$dry" ]; then
+	[ -x "$huntaze" ] || stop "the huntaze command, which migrates the database, is not here: make install, then run this again"
+fi
+
+ask "asking az for its version" az version --query '"azure-cli"' --output tsv
+need 2.999.0 "az does not say its version: install it anew, then run this again"
+az_version=$answer
+minor=${az_version#2.}
+minor=${minor%%.*}
+# The oldest whose options are known to be these; make infra-test holds every call against it.
+case $az_version in
+2.*) [ "$minor" -ge 91 ] 2>/dev/null || stop "az $az_version is too old: 2.91 or newer is needed; az upgrade, then run this again" ;;
+esac
+
+if [ -n "$subscription" ]; then
+	ask "choosing the subscription" az account set --subscription "$subscription" --output none
+fi
+ask "looking at the login" az account show --query "[id, user.type, user.name]" --output tsv
+nobody="az did not say who is logged in: az logout, az login, then run this again"
+need $'SUBSCRIPTION\nuser\nYOU' "$nobody"
+{ read -r subscription && read -r login_type && read -r login_name; } <<<"$answer" || stop "$nobody"
+deployer_type=User
+[ "$login_type" = user ] || deployer_type=ServicePrincipal
+if [ -n "$deployer" ]; then
+	answer=$deployer
+elif [ "$login_type" = user ]; then
+	ask "looking you up" az ad signed-in-user show --query id --output tsv
+else
+	ask "looking up the service principal" az ad sp show --id "$login_name" --query id --output tsv
+fi
+need OBJECT-ID "the directory does not know this login: give its object id with --deployer-id"
+deployer=$answer
+
+scope=/subscriptions/$subscription/resourceGroups/$group
+
+# --------------------------------------------------------------------------- ways of running it
+
+# Seconds. The variables are for tests.
+ready_within=${HUNTAZE_DEPLOY_PATIENCE:-900}
+pause=${HUNTAZE_DEPLOY_PAUSE:-15}
+
+# Until the hub at that address says that it is ready, or patience ends.
+wait_ready() {
+	local url=$1 until
+	if [ -n "$dry" ]; then
+		quoted curl --fail --silent --show-error --max-time 20 "$url/readyz"
+		return
+	fi
+	until=$(($(date +%s) + ready_within))
+	while ! curl --fail --silent --show-error --max-time 20 "$url/readyz" >"$work/ready" 2>&1; do
+		[ "$(date +%s)" -lt "$until" ] ||
+			stop "$url/readyz is not ready after $ready_within s ($(tail -n 1 "$work/ready" | cut -c 1-200)): read its log (az webapp log tail --resource-group $group --name $app), mend it, then run this again; production runs the release before"
+		sleep "$pause"
+	done
+}
+
+swap() {
+	ask "swapping the release in" az functionapp deployment slot swap --resource-group "$group" --name "$app" --slot staging --target-slot production --output none
+	ask "telling the platform its triggers" az rest --method post --url "$scope/providers/Microsoft.Web/sites/$app/syncfunctiontriggers?api-version=2024-04-01" --output none
+}
+
+if [ -n "$roll_back" ]; then
+	[ "$hosting" = premium ] || stop "Flex Consumption has no slot to swap back: run this again with --package and the former package, which is in the storage account"
+	ask "finding the app" az functionapp list --resource-group "$group" --query "[0].name" --output tsv
+	need APP "there is no app in $group: nothing to roll back"
+	app=$answer
+	swap
+	wait_ready "https://$app.azurewebsites.net"
+	say "the release before is back"
+	exit 0
+fi
+
+# --------------------------------------------------------------------------- region and group
+
+say "region $location"
+here=$(printf '%s' "$location" | tr '[:upper:]' '[:lower:]' | tr -d ' ')
+if [ "$hosting" = premium ]; then
+	ask "asking where the plan is to be had" az rest --method get --url "/subscriptions/$subscription/providers/Microsoft.Web/geoRegions?sku=ElasticPremium&linuxWorkersEnabled=true&api-version=2024-04-01" --query "value[].name" --output tsv
+else
+	ask "asking where the plan is to be had" az functionapp list-flexconsumption-locations --query "[].name" --output tsv
+fi
+offered=$(tr '[:upper:]' '[:lower:]' <<<"$answer" | tr -d ' ')
+if [ -z "$dry" ] && ! grep -qx "$here" <<<"$offered"; then
+	stop "region $location does not offer the plan ($hosting): take another --location, such as $(printf '%s\n' "$answer" | head -n 3 | paste -sd , -)"
+fi
+ask "asking for the models of $ai_location" az cognitiveservices model list --location "$ai_location" --query "[].model.name" --output tsv
+if [ -z "$dry" ]; then
+	for model in $models; do
+		grep -qx "$model" <<<"$answer" ||
+			stop "region $ai_location does not offer the model $model: set aiLocation in $parameters to one that does, or take it out of models and modelOrder"
+	done
+fi
+
+say "resource group $group"
+ask "making the group" az group create --name "$group" --location "$location" --tags application=huntaze-notifications --output none
+ask "looking at your rights" az role assignment list --assignee "$deployer" --scope "$scope" --include-inherited --include-groups --query "[].roleDefinitionName" --output tsv
+if [ -z "$dry" ]; then
+	holds() { grep -qx "$1" <<<"$answer"; }
+	holds Owner || { holds Contributor && { holds "User Access Administrator" || holds "Role Based Access Control Administrator"; }; } ||
+		stop "you lack rights on $group: Owner, or Contributor and User Access Administrator, is needed, since the hub's identity is given roles; ask for one, then run this again"
+fi
+ask "asking which resource providers are registered" az provider list --query "[?registrationState=='Registered'].namespace" --output tsv
+registered=$answer
+for provider in ServiceBus Web SignalRService Communication EventGrid DBforPostgreSQL KeyVault Insights OperationalInsights CognitiveServices ManagedIdentity Storage Network App; do
+	! grep -qix "Microsoft.$provider" <<<"$registered" || continue
+	ask "registering Microsoft.$provider" az provider register --namespace "Microsoft.$provider" --wait --output none
+done
+
+# --------------------------------------------------------------------------- secrets
+
+# What is in the vault stays: the stored data is sealed with it.
+say "secrets"
+ask "looking for the vault" az keyvault list --resource-group "$group" --query "[0].name" --output tsv
+vault=$answer
+
+read_secret() {
+	answer=
+	[ -n "$vault" ] || return 0
+	answer=$(az keyvault secret show --vault-name "$vault" --name "$1" --query value --output tsv 2>"$work/said") && return
+	grep -Eiq "SecretNotFound|was not found in this key vault" "$work/said" || explain "reading the secret $1 of $vault"
+}
+
+for name in database-password admin-key encryption-keys user-token-secret email-reports-key; do
+	if [ -n "$dry" ]; then
+		quoted az keyvault secret show --vault-name VAULT --name "$name" --query value --output tsv
+	else
+		read_secret "$name"
+	fi
+	printf '%s' "$answer" >"$work/$name"
+done
+
+# --------------------------------------------------------------------------- infrastructure
+
+say "infrastructure"
+ask "looking for the app" az functionapp list --resource-group "$group" --query "[0].name" --output tsv
+app=$answer
+for slot in production staging; do
+	: >"$work/package.$slot"
+	[ -n "$app" ] && [ "$hosting" = premium ] || continue
+	at=(--resource-group "$group" --name "$app")
+	[ "$slot" = production ] || at+=(--slot staging)
+	# A group that was left half made may have the one without the other.
+	az functionapp config appsettings list "${at[@]}" --query "[?name=='WEBSITE_RUN_FROM_PACKAGE'] | [0].value" --output tsv >"$work/package.$slot" 2>"$work/said" ||
+		grep -Eiq "ResourceNotFound|was not found|NotFound" "$work/said" || explain "reading the app's settings"
+done
+ask "looking for the budget" az rest --method get --url "$scope/providers/Microsoft.Consumption/budgets?api-version=2023-05-01" --query "value[0].properties.timePeriod.startDate" --output tsv
+printf '%s' "$answer" >"$work/budget"
+
+python3 - "$work" "$deployer" "$deployer_type" <<'PYTHON'
+import base64, json, pathlib, secrets, sys
+
+work = pathlib.Path(sys.argv[1])
+
+
+def kept(name):
+    text = (work / name).read_text().strip()
+    return "" if text == "None" else text
+
+
+fresh = {
+    "databasePassword": ("database-password", lambda: "Hz1" + secrets.token_hex(24)),
+    "adminKey": ("admin-key", lambda: "hz_admin_" + secrets.token_hex(32)),
+    "encryptionKeys": ("encryption-keys", lambda: base64.b64encode(secrets.token_bytes(32)).decode()),
+    "userTokenSecret": ("user-token-secret", lambda: secrets.token_hex(32)),
+    "emailReportsKey": ("email-reports-key", lambda: secrets.token_hex(24)),
+}
+values = {name: kept(file) or make() for name, (file, make) in fresh.items()}
+(work / "database-password").write_text(values["databasePassword"])
+values |= {"deployerId": sys.argv[2], "deployerType": sys.argv[3]}
+values |= {"packageUrl": kept("package.production"), "stagingPackageUrl": kept("package.staging")}
+if kept("budget"):
+    values["budgetStart"] = kept("budget")[:10]
+document = {
+    "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentParameters.json#",
+    "contentVersion": "1.0.0.0",
+    "parameters": {name: {"value": value} for name, value in values.items()},
+}
+(work / "secret.parameters.json").write_text(json.dumps(document))
+PYTHON
+
+deployment=huntaze-$(date -u +%Y%m%d%H%M%S)
+ask "deploying the infrastructure" az deployment group create --resource-group "$group" --name "$deployment" --template-file "$root/infra/main.bicep" --parameters "@$parameters" --parameters "@$work/secret.parameters.json" --parameters "location=$location" --output none
+ask "reading what was made" az deployment group show --resource-group "$group" --name "$deployment" --query "properties.outputs.[appName.value, url.value, storageName.value, packagesUrl.value, vaultName.value, databaseServer.value, databaseHost.value, serviceBusName.value, reportsTopic.value, mailDomainId.value, insightsId.value]" --output tsv
+less="the deployment $deployment says less than it should: run this again"
+need $'APP\nhttps://APP.azurewebsites.net\nSTORAGE\nhttps://STORAGE.blob.core.windows.net/packages\nVAULT\nSERVER\nSERVER.postgres.database.azure.com\nBUS\nTOPIC\nDOMAIN\nINSIGHTS' "$less"
+{
+	read -r app && read -r url && read -r storage && read -r packages_url && read -r vault && read -r server &&
+		read -r database_host && read -r bus && read -r reports_topic && read -r mail_domain && read -r insights
+} <<<"$answer" || stop "$less"
+
+# --------------------------------------------------------------------------- database
+
+if [ -n "$migrate" ]; then
+	say "database"
+	if [ "$private_network" = false ]; then
+		if [ -z "$client_ip" ]; then
+			ask "asking for this machine's public address" curl --fail --silent --show-error --max-time 20 https://checkip.amazonaws.com
+			need ADDRESS "this machine's public address is not to be found: give it with --client-ip"
+			client_ip=$answer
+		fi
+		[ -n "$dry" ] || opened=$server
+		ask "opening the database to this machine" az postgres flexible-server firewall-rule create --resource-group "$group" --server-name "$server" --name deploy --start-ip-address "$client_ip" --end-ip-address "$client_ip" --output none
+	fi
+	authorities=/etc/ssl/certs/ca-certificates.crt
+	for file in /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+		[ -r "$authorities" ] || authorities=$file
+	done
+	if [ -n "$dry" ]; then
+		quoted "$huntaze" migrate
+		quoted az postgres flexible-server firewall-rule delete --resource-group "$group" --server-name "$server" --name deploy --yes --output none
+	else
+		HUNTAZE_DATABASE_URL="postgresql://huntaze:$(cat "$work/database-password")@$database_host:5432/huntaze?sslmode=verify-full&sslrootcert=$authorities" "$huntaze" migrate >"$work/migrated" 2>&1 ||
+			stop "the database was not migrated ($(tail -n 1 "$work/migrated" | cut -c 1-200)): the app still runs its former release; mend that, then run this again (from inside the network where it is private; --client-ip if this machine has several addresses)"
+		if [ -n "$opened" ]; then
+			ask "closing the database again" az postgres flexible-server firewall-rule delete --resource-group "$group" --server-name "$server" --name deploy --yes --output none
+			opened=
+		fi
+	fi
+fi
+
+# --------------------------------------------------------------------------- code
+
+say "code"
+if [ -z "$package" ]; then
+	package=$work/hub.zip
+	if [ -n "$dry" ]; then
+		quoted python3 "$root/scripts/azure_package.py" "$package"
+	else
+		python3 "$root/scripts/azure_package.py" "$package" >"$work/packed" 2>&1 ||
+			stop "the package was not made ($(tail -n 1 "$work/packed" | cut -c 1-200)): mend that, then run this again"
+	fi
+fi
+blob=hub-$(date -u +%Y%m%d%H%M%S).zip
+upload=(az storage blob upload --account-name "$storage" --container-name packages --name "$blob" --file "$package" --auth-mode login --output none)
+if [ -n "$dry" ]; then
+	quoted "${upload[@]}"
+else
+	# A right that was given a moment ago is not everywhere at once.
+	tries=0
+	until "${upload[@]}" 2>"$work/said"; do
+		tries=$((tries + 1))
+		grep -Eiq "AuthorizationPermissionMismatch|not authorized|do not have the required permissions" "$work/said" && [ "$tries" -lt 30 ] || explain "uploading the package"
+		sleep "$pause"
+	done
+fi
+
+if [ "$hosting" = premium ]; then
+	ask "putting the package into the staging slot" az functionapp config appsettings set --resource-group "$group" --name "$app" --slot staging --settings "WEBSITE_RUN_FROM_PACKAGE=$packages_url/$blob" --output none
+	wait_ready "https://$app-staging.azurewebsites.net"
+	swap
+else
+	ask "publishing the package" az functionapp deployment source config-zip --resource-group "$group" --name "$app" --src "$package" --build-remote false --output none
+fi
+wait_ready "$url"
+
+say "delivery reports of mails"
+ask "subscribing to delivery reports" az deployment group create --resource-group "$group" --name "$deployment-reports" --template-file "$root/infra/delivery-reports.bicep" --parameters "reportsTopic=$reports_topic" "vaultName=$vault" "hubUrl=$url" --output none
+
+# --------------------------------------------------------------------------- what to do with it
+
+send=
+if [ "$send_key" = true ]; then
+	ask "reading the key that Vercel sends with" az servicebus topic authorization-rule keys list --resource-group "$group" --namespace-name "$bus" --topic-name huntaze-jobs --name vercel-send --query primaryConnectionString --output tsv
+	send=$answer
+fi
+
+[ -z "$dry" ] || exit 0
+cat <<TEXT
+== the hub is ready at $url
+Settings for Vercel (each of them Production, Sensitive):
+HUNTAZE_URL=$url
+SERVICEBUS_CONNECTION_SEND=$send
+HUNTAZE_API_KEY: made in $url/console, one for each tenant
+HUNTAZE_USER_TOKEN_SECRET: az keyvault secret show --vault-name $vault --name user-token-secret --query value --output tsv
+The admin's key: az keyvault secret show --vault-name $vault --name admin-key --query value --output tsv
+Next: HUNTAZE_URL=$url HUNTAZE_API_KEY=<the admin's key> scripts/test-workers.sh --insights $insights
+TEXT
+if [ -n "$mail_domain_name" ] && [ "$mail_domain_verified" != true ]; then
+	cat <<TEXT
+Mails wait: put these records into DNS, have Azure verify them, set mailDomainVerified, run this again:
+az resource show --ids $mail_domain --query properties.verificationRecords
+TEXT
+fi

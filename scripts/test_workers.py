@@ -1,0 +1,273 @@
+"""What `scripts/test-workers.sh` does: ask a running hub for one of everything, and watch it land.
+
+Needs Python alone. Exit codes: 0 all landed; 1 something did not; 2 it could not be tried.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+JOBS = Path(__file__).resolve().parents[1] / "schemas" / "jobs"
+WORKERS = (
+    "VideoAnalysisWorker",
+    "ChatSuggestionsWorker",
+    "ContentSuggestionsWorker",
+    "ContentAnalysisWorker",
+    "NotifySignalRWorker",
+    "NotifyEmailWorker",
+    "NotifyWebhookWorker",
+    "MetricsWorker",
+)
+TRACES = (
+    "AppRequests | where TimeGenerated > ago(30m) | summarize runs = count() by Name"
+    " | project Name, runs"
+)
+LOGS = "https://api.loganalytics.azure.com"
+OVER = ("succeeded", "failed", "cancelled", "expired")
+WHOLE = ("/readyz", "/v1/dead-letters", "/v1/event-types")
+"""What belongs to no tenant."""
+
+CALL_S = 30
+PAUSE_S = 0.25
+
+
+class Refused(Exception):
+    """The hub said no, or nothing."""
+
+
+class Hub:
+    """The hub's API, with one key."""
+
+    def __init__(self, url: str, key: str, tenant: str) -> None:
+        self.url = url.rstrip("/")
+        self.tenant = tenant
+        self._key = key
+
+    def ask(self, method: str, path: str, body: Any = None, **query: str) -> Any:
+        """The answer to a request; queries of the admin name the tenant."""
+        if method in ("GET", "DELETE") and not path.startswith(WHOLE):
+            query["tenantId"] = self.tenant
+        target = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
+        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(target, data, headers, method=method)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=CALL_S) as answer:  # noqa: S310
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            said = error.read().decode("utf-8", "replace")[:300]
+            raise Refused(f"{method} {path}: {error.code} {said}") from None
+        except (OSError, ValueError) as error:
+            raise Refused(f"{self.url} does not answer: {error}") from None
+        return json.loads(text) if text[:1] in b"{[" and text else None
+
+
+class Report:
+    """A line for each thing, and how many did not land."""
+
+    failed = 0
+
+    def line(self, good: bool, what: str, why: str = "") -> None:
+        """One thing."""
+        self.failed += not good
+        print("✓" if good else "✗", what + (f": {why}" if why and not good else ""))
+
+    def left_out(self, what: str, why: str) -> None:
+        """One thing that was not tried."""
+        print("-", f"{what}: not tried: {why}")
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Takes every webhook."""
+
+    def do_POST(self) -> None:
+        """204."""
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def wait(until: float, look: Callable[[], Any]) -> Any:
+    """What `look` finds, once it is something, else what it found last."""
+    while not (found := look()) and time.monotonic() < until:
+        time.sleep(PAUSE_S)
+    return found
+
+
+def events(hub: Hub, user: str) -> Iterator[tuple[str, set[str], dict[str, Any]]]:
+    """Type, channels and an event of each type there is."""
+    for each in hub.ask("GET", "/v1/event-types")["items"]:
+        if each["type"] == "webhook.test":
+            continue
+        known = {"id": f"check-{uuid.uuid4().hex}", "tenantid": hub.tenant, "userid": user}
+        yield each["type"], set(each["channels"]), {**each["example"], **known}
+
+
+def check_events(hub: Hub, user: str, without: set[str], until: float, report: Report) -> None:
+    """Every event is delivered by every channel of its type."""
+    sent = list(events(hub, user))
+    answer = hub.ask("POST", "/v1/events", [event for *_, event in sent])
+    refused = [each for each in answer["items"] if "problem" in each]
+    if refused:
+        raise Refused(f"events were refused: {json.dumps(refused)[:300]}")
+    for kind, channels, event in sent:
+        landed: dict[str, str] = {}
+
+        def look(event: Any = event, landed: Any = landed, wanted: Any = channels) -> bool:
+            found = hub.ask("GET", f"/v1/events/{quote(event['id'])}")["deliveries"]
+            landed |= {each["channel"]: each["state"] for each in found}
+            return all(landed.get(one) == "delivered" for one in wanted - without)
+
+        good = wait(until, look)
+        missing = [
+            f"{one} is {landed.get(one, 'not there')}"
+            for one in sorted(channels - without)
+            if landed.get(one) != "delivered"
+        ]
+        report.line(good, f"event {kind}: {', '.join(sorted(channels - without))}", str(missing))
+    seen = [each["eventId"] for each in hub.ask("GET", "/v1/inbox", userId=user)["items"]]
+    report.line(bool(seen), f"toasts: {len(seen)} in the inbox", "none is in the inbox")
+
+
+def check_jobs(hub: Hub, user: str, video: str | None, until: float, report: Report) -> None:
+    """A job of each type succeeds."""
+    asked = {}
+    for folder in sorted(JOBS.iterdir()):
+        given = json.loads((folder / "v1.example.json").read_text("utf-8"))
+        if folder.name == "video.analysis":
+            if video is None:
+                report.left_out("job video.analysis", "give --video with a video's address")
+                continue
+            given["url"] = video
+        body = {"jobType": folder.name, "userId": user, "input": given, "tenantId": hub.tenant}
+        asked[folder.name] = hub.ask("POST", "/v1/jobs", body)["id"]
+    for kind, name in asked.items():
+        found: dict[str, Any] = {}
+
+        def look(name: str = name, found: Any = found) -> bool:
+            found |= hub.ask("GET", f"/v1/jobs/{name}")
+            return found["state"] in OVER
+
+        wait(until, look)
+        why = f"{found['state']} {json.dumps(found.get('error'))}"
+        report.line(found["state"] == "succeeded", f"job {kind}", why)
+
+
+def check_dead_letters(hub: Hub, report: Report) -> None:
+    """Nothing is in the dead letters."""
+    found = hub.ask("GET", "/v1/dead-letters")["items"]
+    where = sorted({each["subscription"] for each in found})
+    report.line(not found, "dead letters: none", f"some in {', '.join(where)}")
+
+
+def traces_command(insights: str) -> list[str]:
+    """What asks Application Insights, without an extension of az."""
+    command = ["az", "rest", "--method", "post", "--url", f"{LOGS}/v1{insights}/query"]
+    return [*command, "--resource", LOGS, "--body", json.dumps({"query": TRACES}), "-o", "json"]
+
+
+def check_traces(insights: str | None, until: float, report: Report) -> None:
+    """Application Insights has seen every worker. It needs some minutes for that."""
+    if insights is None:
+        report.left_out("traces", "no --insights (nor Application Insights on this machine)")
+        return
+    command = traces_command(insights)
+    seen: set[str] = set()
+    said = ""
+
+    def look() -> bool:
+        nonlocal said
+        done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
+        said = done.stderr.strip()[-200:]
+        if done.returncode == 0:
+            seen.update(row[0] for row in json.loads(done.stdout)["tables"][0]["rows"])
+        return set(WORKERS) <= seen
+
+    good = wait(until, look)
+    missing = ", ".join(sorted(set(WORKERS) - seen))
+    report.line(good, "traces: every worker has some", f"none of {missing} {said}")
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(prog="test-workers.sh", description=__doc__)
+    parser.add_argument("--tenant", default="huntaze-check", help="the tenant to try it as")
+    parser.add_argument("--email", help="where the mails go; needed where the hub is elsewhere")
+    parser.add_argument("--webhook", help="a receiver of yours; needed where the hub is elsewhere")
+    parser.add_argument("--video", help="a video to analyse")
+    parser.add_argument("--insights", help="the resource id of Application Insights")
+    parser.add_argument("--within", type=float, default=180, help="seconds for all of it")
+    given = parser.parse_args()
+    given.url = os.environ.get("HUNTAZE_URL", "http://127.0.0.1:8080")
+    given.key = os.environ.get("HUNTAZE_API_KEY", "")
+    if not given.key:
+        parser.error("set HUNTAZE_API_KEY to the admin's key, and HUNTAZE_URL to the hub")
+    given.here = urlsplit(given.url).hostname in ("127.0.0.1", "localhost", "::1")
+    return given
+
+
+def try_all(given: argparse.Namespace, hub: Hub, report: Report) -> None:
+    """Make a user and an endpoint, try everything, and take both away again."""
+    until = time.monotonic() + given.within
+    without: set[str] = set()
+    user = f"check-{uuid.uuid4().hex[:8]}"
+    email = given.email or ("check@example.com" if given.here else None)
+    profile = {"locale": "en", "role": "owner", "email": email, "tenantId": hub.tenant}
+    if email is None:
+        without.add("email")
+        report.left_out("mails", "give --email with an address of yours")
+        del profile["email"]
+    receiver = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    local = f"http://127.0.0.1:{receiver.server_address[1]}/" if given.here else None
+    target = given.webhook or local
+    endpoint = None
+    try:
+        hub.ask("PUT", f"/v1/users/{user}", profile)
+        if target is None:
+            without.add("webhook")
+            report.left_out("webhooks", "give --webhook with a receiver of yours")
+        else:
+            wanted = {"url": target, "eventTypes": ["*"], "tenantId": hub.tenant}
+            endpoint = hub.ask("POST", "/v1/webhook-endpoints", wanted)["id"]
+        check_events(hub, user, without, until, report)
+        check_jobs(hub, user, given.video, until, report)
+        check_dead_letters(hub, report)
+        check_traces(given.insights, until, report)
+    finally:
+        if endpoint:
+            hub.ask("DELETE", f"/v1/webhook-endpoints/{endpoint}")
+        hub.ask("DELETE", f"/v1/users/{user}")
+        receiver.shutdown()
+
+
+def main() -> int:
+    """Try it all."""
+    given = arguments()
+    hub, report = Hub(given.url, given.key, given.tenant), Report()
+    try:
+        hub.ask("GET", "/readyz")
+        try_all(given, hub, report)
+    except Refused as refused:
+        print(f"test-workers: {refused}", file=sys.stderr)
+        return 2
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

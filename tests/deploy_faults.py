@@ -1,0 +1,141 @@
+"""What goes wrong while deploying: what `az` says, and the words of the one line that follows."""
+
+from tests.fake_azure import REGIONS, Answers
+
+NETWORK = (
+    "HTTPSConnectionPool(host='management.azure.com', port=443): Max retries exceeded with url"
+)
+CREATE = "deployment group create"
+
+FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
+    "not logged in": (
+        {"account show": (1, "ERROR: Please run 'az login' to setup account.")},
+        ("not logged in", "az login"),
+    ),
+    "login ran out": (
+        {"group create": (1, "AADSTS700082: The refresh token has expired due to inactivity.")},
+        ("not logged in", "az login"),
+    ),
+    "wrong subscription": (
+        {
+            "account set": (
+                1,
+                "ERROR: The subscription of 's-9' doesn't exist in cloud 'AzureCloud'",
+            )
+        },
+        ("cannot find that subscription", "az account list"),
+    ),
+    "subscription switched off": (
+        {"group create": (1, "(ReadOnlyDisabledSubscription) The subscription is disabled")},
+        ("switched off", "--subscription"),
+    ),
+    "may not make the group": (
+        {"group create": (1, "(AuthorizationFailed) The client 'ada' does not have authorization")},
+        ("lack the right", "Owner", "huntaze-beta"),
+    ),
+    "may not give roles": (
+        {"role assignment list": "Contributor"},
+        ("lack rights", "User Access Administrator"),
+    ),
+    "may not look itself up": (
+        {"ad signed-in-user show": (1, "Insufficient privileges to complete the operation.")},
+        ("may not look itself up", "--deployer-id"),
+    ),
+    "region without the plan": (
+        {REGIONS: "West Europe\nNorth Europe"},
+        ("eastus2 does not offer the plan", "--location", "West Europe"),
+    ),
+    "region without a model": (
+        {"cognitiveservices model list": "Phi-4-mini-instruct"},
+        ("does not offer the model Phi-4-multimodal-instruct", "aiLocation"),
+    ),
+    "model refused": (
+        {CREATE: (1, "InvalidResourceProperties: The specified model 'X' is not supported")},
+        ("model", "az cognitiveservices model list"),
+    ),
+    "region refused": (
+        {
+            CREATE: (
+                1,
+                "(LocationNotAvailableForResourceType) The provided location is not available",
+            )
+        },
+        ("does not offer it", "--location"),
+    ),
+    "database not in the region": (
+        {CREATE: (1, "LocationIsOfferRestricted: Subscriptions are restricted from provisioning")},
+        ("does not offer it", "--location"),
+    ),
+    "quota": (
+        {CREATE: (1, "InsufficientQuota: This operation require 5 new capacity in quota Tokens")},
+        ("quota", "Quotas", "smaller sizes"),
+    ),
+    "quota of the plan": (
+        {CREATE: (1, "SubscriptionIsOverQuotaForSku: Current Limit (Premium VMs): 0")},
+        ("quota", "Quotas"),
+    ),
+    "name taken": (
+        {
+            CREATE: (
+                1,
+                "(StorageAccountAlreadyTaken) The storage account named hz is already taken.",
+            )
+        },
+        ("name is taken", "another prefix"),
+    ),
+    "name of a deleted vault": (
+        {CREATE: (1, "A vault with the same name already exists in deleted state, soft-deleted")},
+        ("was deleted and is kept", "az keyvault recover"),
+    ),
+    "group in another region": (
+        {"group create": (1, "(InvalidResourceGroupLocation) Invalid resource group location")},
+        ("another region already", "--group"),
+    ),
+    "group being deleted": (
+        {
+            "group create": (
+                1,
+                "(ResourceGroupBeingDeleted) The resource group is in deprovisioning",
+            )
+        },
+        ("still being deleted", "az group wait"),
+    ),
+    "another deployment is running": (
+        {CREATE: (1, "(DeploymentActive) The deployment with resource id is active")},
+        ("another deployment", "wait for it"),
+    ),
+    "network cut while deploying": ({CREATE: (1, NETWORK)}, ("network was cut", "goes on from")),
+    "network cut at the start": ({"version": (1, NETWORK)}, ("network was cut", "run this again")),
+    "network cut while uploading": (
+        {"storage blob upload": (1, "('Connection aborted.', ConnectionResetError(104))")},
+        ("network was cut", "goes on from there"),
+    ),
+    "old az": ({"version": "2.55.0"}, ("az 2.55.0 is too old", "az upgrade")),
+    "older az than it says": (
+        {"functionapp deployment slot swap": (2, "unrecognized arguments: --target-slot")},
+        ("too old", "az upgrade"),
+    ),
+    "vault that cannot be read": (
+        {
+            "keyvault list": "hz-kv",
+            "keyvault secret show": (1, "(Forbidden) Caller is not authorized on vault hz-kv"),
+        },
+        ("lock the hub out", "Key Vault Secrets Officer"),
+    ),
+    "provider not registered yet": (
+        {CREATE: (1, "MissingSubscriptionRegistration: not registered to use namespace")},
+        ("still being registered", "five minutes"),
+    ),
+    "nobody of that name": (
+        {"ad signed-in-user show": ""},
+        ("does not know this login", "--deployer-id"),
+    ),
+    "a deployment that says nothing": (
+        {"deployment group show": ""},
+        ("says less than it should", "run this again"),
+    ),
+    "something new": (
+        {CREATE: (1, "\nERROR: (Odd) The moon is in the wrong place.\n")},
+        ("The moon is in the wrong place.", "run this again"),
+    ),
+}
