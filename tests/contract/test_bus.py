@@ -550,7 +550,7 @@ class TestRestart:
         await world.bus.settle(done, Complete())
         await world.reopen()
 
-        found = [(one.message.id, one.delivery_count) for one in await receive(world)]
+        found = [(one.message.id, one.delivery_count) for one in await receive_number(world, 3)]
         assert found == [("b", 2), ("c", 1), ("d", 1)]
 
     async def test_counts_stay(self, world: BusWorld) -> None:
