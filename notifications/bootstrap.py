@@ -24,10 +24,9 @@ from notifications.catalogue import Catalogue
 from notifications.channels.email.channel import EmailChannel
 from notifications.channels.email.mailers import mail_time_limit, open_mailer
 from notifications.channels.realtime.channel import RealtimeChannel
-from notifications.channels.realtime.sockets import Sockets
-from notifications.channels.realtime.tokens import ClientTokens
+from notifications.channels.realtime.gateways import Realtime, open_realtime
 from notifications.channels.webhooks.channel import WebhookChannel, check_event_types
-from notifications.channels.webhooks.sender import WebhookSender
+from notifications.channels.webhooks.sender import WebhookSender, sender_of
 from notifications.database import Database
 from notifications.dead_letters import DeadLetters
 from notifications.dispatcher import Dispatcher, Policy
@@ -184,9 +183,8 @@ class LocalHub:
     browsing: SqlBrowsing
     sweep: Sweep
     replaying: Replaying
-    sockets: Sockets
+    realtime: Realtime
     mailer: Mailer
-    client_tokens: ClientTokens
     pipeline: Pipeline
     renderer: Renderer
     clock: Clock
@@ -231,14 +229,14 @@ async def open_local_hub(
         tally = Tally(ledger)
         await directory.check_keys()
         upkeep = SqlUpkeep(database, ledger, settings.retry_notifications, keeping(settings))
-        tokens = ClientTokens(secrets.user_token_secrets, clock, hub=settings.realtime_hub)
-        sockets = Sockets(tokens, dice)
-        stack.push_async_callback(sockets.close)
-        sender = await stack.enter_async_context(_sender(settings, clock))
+        realtime = await stack.enter_async_context(
+            open_realtime(settings, secrets.user_token_secrets, clock, dice)
+        )
+        sender = await stack.enter_async_context(sender_of(settings, clock))
         mailer = await stack.enter_async_context(open_mailer(settings, folder.mail, clock))
         pipeline = Pipeline(
             Store(ledger=tally, counts=ledger, directory=directory),
-            Gateways(push=sockets, mailer=mailer, sender=sender),
+            Gateways(push=realtime.push, mailer=mailer, sender=sender),
             catalogue,
             policy,
             settings,
@@ -308,9 +306,8 @@ async def open_local_hub(
                 clock=clock,
                 numbers=numbers,
             ),
-            sockets=sockets,
+            realtime=realtime,
             mailer=mailer,
-            client_tokens=tokens,
             pipeline=pipeline,
             renderer=pipeline.renderer,
             clock=clock,
@@ -388,12 +385,3 @@ async def _replaying(runner: ReplayRunner) -> AsyncIterator[None]:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-
-
-def _sender(settings: Settings, clock: Clock) -> WebhookSender:
-    return WebhookSender(
-        clock=clock,
-        timeout=settings.webhook_timeout,
-        allowed=settings.webhook_allowed_networks,
-        ca_file=settings.webhook_ca_file,
-    )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from notifications import setting_forms as forms
+from notifications.azure_resource import AzureResource, read_resource
 from notifications.errors import ConfigurationError
 from notifications.ports import Dice
 from notifications.retries import LIGHT, MINUTE, NOTIFICATIONS, VIDEO, RetryTable
@@ -48,6 +49,7 @@ class Settings:
         bus: What carries the messages.
         realtime: What pushes to browsers.
         realtime_hub: The name under which clients reach it.
+        webpubsub: Azure Web PubSub, where `realtime` is `webpubsub`.
         email: What carries the mails.
         email_from: Who mails come from.
         smtp: The mail server that takes them, where `email` is `smtp`.
@@ -86,6 +88,7 @@ class Settings:
     bus: str = "embedded"
     realtime: str = "local"
     realtime_hub: str = "huntaze"
+    webpubsub: AzureResource | None = None
     email: str = "folder"
     email_from: str = "Huntaze <notifications@huntaze.example>"
     smtp: Relay | None = None
@@ -181,8 +184,9 @@ VARIABLES: Sequence[Variable] = (
     ),
     Variable("HUNTAZE_DATABASE_URL", ("database_url",), forms.database_url),
     Variable("HUNTAZE_BUS", ("bus",), forms.one_of("embedded")),
-    Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local")),
+    Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local", "webpubsub")),
     Variable("HUNTAZE_REALTIME_HUB", ("realtime_hub",), forms.hub_name),
+    Variable("HUNTAZE_WEBPUBSUB_CONNECTION", ("webpubsub",), read_resource),
     Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder", "smtp")),
     Variable("HUNTAZE_EMAIL_FROM", ("email_from",), forms.mailbox),
     Variable("HUNTAZE_SMTP_URL", ("smtp",), read_relay),
@@ -230,6 +234,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield (
             "HUNTAZE_SMTP_URL: is needed where HUNTAZE_EMAIL is smtp, such as"
             " smtp://user:password@mail.example.com:587"
+        )
+    if settings.realtime == "webpubsub" and settings.webpubsub is None:
+        yield (
+            "HUNTAZE_WEBPUBSUB_CONNECTION: is needed where HUNTAZE_REALTIME is webpubsub, such as"
+            " Endpoint=https://name.webpubsub.azure.com;AccessKey=… or https://name.webpubsub.azure.com"
         )
 
 

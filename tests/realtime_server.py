@@ -14,10 +14,13 @@ import pytest
 import uvicorn
 import websockets
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 from websockets.exceptions import InvalidStatus
 
 from notifications.channels.realtime.connection import Limits
+from notifications.channels.realtime.gateways import service_routes
+from notifications.channels.realtime.service_access import ServiceAccess
+from notifications.channels.realtime.service_http import SERVICE_METHODS
 from notifications.channels.realtime.sockets import Sockets
 from notifications.channels.realtime.tokens import ClientTokens
 from notifications.timing import SystemDice
@@ -285,14 +288,31 @@ class HeldServer:
 
 @contextlib.asynccontextmanager
 async def serving(
-    *, limits: Limits | None = None, listening: socket.socket | None = None, **config: Any
+    *,
+    limits: Limits | None = None,
+    listening: socket.socket | None = None,
+    clock: Any = None,
+    **config: Any,
 ) -> AsyncIterator[Service]:
-    """The socket service on a free port of this machine, or on a socket that is bound already."""
-    clock = HandClock()
+    """The socket service on a free port of this machine, or on a socket that is bound already.
+
+    With a clock of its own, such as the system's, which SDKs go by; else with one that stands.
+    """
+    clock = clock or HandClock()
     tokens = ClientTokens([SECRET], clock, hub=HUB)
     sockets = Sockets(tokens, SystemDice(), limits)
     paths = ("/client/hubs/{hub}", "/client/")
-    app = Starlette(routes=[WebSocketRoute(path, sockets.endpoint) for path in paths])
+    app = Starlette(
+        routes=[
+            *(WebSocketRoute(path, sockets.endpoint) for path in paths),
+            *(
+                Route(path, answer, methods=SERVICE_METHODS)
+                for path, answer in service_routes(
+                    sockets, tokens, ServiceAccess([SECRET], clock)
+                ).items()
+            ),
+        ]
+    )
     settings: dict[str, Any] = {
         "host": "127.0.0.1",
         "port": 0,

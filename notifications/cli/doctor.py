@@ -16,6 +16,7 @@ from rich.text import Text
 from notifications.cli.access import data_option
 from notifications.cli.doctor_data import examine_data
 from notifications.cli.doctor_mail import examine_mail
+from notifications.cli.doctor_realtime import examine_realtime
 from notifications.cli.findings import Finding, Mark
 from notifications.cli.host import host_of
 from notifications.cli.looks import terminal
@@ -61,6 +62,7 @@ def _examine(context: click.Context, folder: DataFolder) -> Iterator[Finding]:
     yield _time_zones()
     yield from examine_data(folder, settings)
     yield _names()
+    yield from examine_realtime(settings)
     yield from examine_mail(folder, settings)
     yield _hub(folder)
 

@@ -55,6 +55,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.rendering",
         "notifications.setting_forms",
         "notifications.smtp_url",
+        "notifications.azure_resource",
         "notifications.settings",
         "notifications.telemetry",
     ),

@@ -16,6 +16,7 @@ as it likes after it was dropped here.
 import asyncio
 import base64
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from starlette.websockets import WebSocket
@@ -66,6 +67,8 @@ class Sockets:
         self._groups: Groups[Session] = Groups()
         # A new tuple with each change, so that a push can walk one while sessions come and go.
         self._sessions: dict[Owner, tuple[Session, ...]] = {}
+        self._by_id: dict[str, Session] = {}
+        self._ids: dict[Session, str] = {}
         self._recoveries = Recoveries(self._limits, self._forget)
         self._seats = Seats(self._limits)
         self._closing = False
@@ -94,6 +97,34 @@ class Sockets:
         if behind:
             await asyncio.sleep(0)
         return _SENT
+
+    @property
+    def groups(self) -> Groups[Session]:
+        """Who is in which group."""
+        return self._groups
+
+    def everybody(self) -> Sequence[Session]:
+        """Every client, in the order they came."""
+        return tuple(self._ids)
+
+    def of_user(self, tenant_id: str, user_id: str) -> Sequence[Session]:
+        """A user's clients."""
+        return self._sessions.get((tenant_id, user_id), ())
+
+    def find(self, connection_id: str) -> Session | None:
+        """The client of a connection, there or away."""
+        return self._by_id.get(connection_id)
+
+    def id_of(self, session: Session) -> str:
+        """The connection id of a client; empty where it is over."""
+        return self._ids.get(session, "")
+
+    def end(self, session: Session, reason: str) -> None:
+        """Close a client's connection, for good."""
+        if isinstance(session, ReliableSession):
+            self._recoveries.end(session, CloseCode.POLICY, reason)
+        elif session.connection is not None:
+            session.connection.end(CloseCode.POLICY, reason)
 
     async def endpoint(self, websocket: WebSocket) -> None:
         """Serve one client, from its handshake to its end."""
@@ -176,6 +207,8 @@ class Sockets:
         # No wait between the two: nothing is pushed before the greeting or missed after it.
         session.open(connection)
         self._sessions[owner] = (*self._sessions.get(owner, ()), session)
+        self._by_id[connection_id] = session
+        self._ids[session] = connection_id
         log.info("socket.opened", extra=_context(session, connection))
         await self._serve(session, connection)
 
@@ -235,6 +268,7 @@ class Sockets:
 
     def _forget(self, session: Session) -> None:
         session.leave()
+        self._by_id.pop(self._ids.pop(session, ""), None)
         owner = (session.claims.tenant_id, session.claims.user_id)
         left = tuple(each for each in self._sessions[owner] if each is not session)
         if left:
