@@ -67,6 +67,9 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
             inbox=hub.inbox,
             inbox_forms=RealtimeForms(),
             push=hub.realtime.push,
+            suppressions=hub.mails.suppressions,
+            mail_reports=hub.mails.reports,
+            email_reports_key=hub.settings.email_reports_key,
             user_tokens=UserTokens(hub.secrets.user_token_secrets, hub.clock),
             client_url=hub.realtime.client_url,
             clock=hub.clock,
@@ -80,7 +83,7 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
                 sweep_at=lambda: hub.sweep.last_at or hub.sweep.began_at,
                 sockets=hub.realtime.sockets.count,
                 sockets_away=hub.realtime.sockets.away,
-                degraded=lambda: {"email": why} if (why := hub.mailer.trouble()) else {},
+                degraded=lambda: {"email": why} if (why := hub.mails.mailer.trouble()) else {},
             ),
             publishes=Publishes(Rates(hub.settings.limit_publishes), hub.clock),
             console=Console(
@@ -99,7 +102,7 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
     )
     for path in ("/client/hubs/{hub}", "/client/", "/client"):
         app.router.routes.append(WebSocketRoute(path, hub.realtime.sockets.endpoint))
-    for path, answer in hub.realtime.routes.items():
+    for path, answer in {**hub.realtime.routes, **hub.mails.routes}.items():
         app.router.routes.append(Route(path, answer, methods=SERVICE_METHODS))
     hub.beside.mount(app)
     return app

@@ -22,7 +22,7 @@ from notifications.bus.topology import (
 )
 from notifications.catalogue import Catalogue
 from notifications.channels.email.channel import EmailChannel
-from notifications.channels.email.mailers import mail_time_limit, open_mailer
+from notifications.channels.email.mailers import mail_time_limit
 from notifications.channels.realtime.channel import RealtimeChannel
 from notifications.channels.realtime.gateways import Realtime, open_realtime
 from notifications.channels.webhooks.channel import WebhookChannel, check_event_types
@@ -35,6 +35,8 @@ from notifications.extensions import Extension, Parts, Running
 from notifications.hub import Hub
 from notifications.intake import Intake
 from notifications.lanes import Lanes
+from notifications.mailing import Suppressions
+from notifications.mails import Mails, open_mails
 from notifications.messages import Message
 from notifications.metrics import MetricsHandler
 from notifications.outage import Outage
@@ -93,6 +95,7 @@ class Store:
     ledger: Ledger
     counts: Counts
     directory: Directory
+    suppressions: Suppressions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,7 @@ class Pipeline:
                 renderer,
                 gateways.mailer,
                 clock,
+                store.suppressions,
                 time_limit=mail_time_limit(settings),
             ),
             Channel.WEBHOOK: WebhookChannel(store.directory, gateways.sender, clock),
@@ -184,7 +188,7 @@ class LocalHub:
     sweep: Sweep
     replaying: Replaying
     realtime: Realtime
-    mailer: Mailer
+    mails: Mails
     pipeline: Pipeline
     renderer: Renderer
     clock: Clock
@@ -233,10 +237,17 @@ async def open_local_hub(
             open_realtime(settings, secrets.user_token_secrets, clock, dice)
         )
         sender = await stack.enter_async_context(sender_of(settings, clock))
-        mailer = await stack.enter_async_context(open_mailer(settings, folder.mail, clock))
+        mails = await stack.enter_async_context(
+            open_mails(settings, secrets, folder.mail, database, clock, dice)
+        )
         pipeline = Pipeline(
-            Store(ledger=tally, counts=ledger, directory=directory),
-            Gateways(push=realtime.push, mailer=mailer, sender=sender),
+            Store(
+                ledger=tally,
+                counts=ledger,
+                directory=directory,
+                suppressions=mails.suppressions,
+            ),
+            Gateways(push=realtime.push, mailer=mails.mailer, sender=sender),
             catalogue,
             policy,
             settings,
@@ -307,7 +318,7 @@ async def open_local_hub(
                 numbers=numbers,
             ),
             realtime=realtime,
-            mailer=mailer,
+            mails=mails,
             pipeline=pipeline,
             renderer=pipeline.renderer,
             clock=clock,

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from notifications import setting_forms as forms
-from notifications.azure_resource import AzureResource, read_resource
+from notifications.azure_resource import AzureResource, read_keyed_in_base64, read_resource
 from notifications.errors import ConfigurationError
+from notifications.mailing import STANDARD_LIMITS, MailLimits
 from notifications.ports import Dice
 from notifications.retries import LIGHT, MINUTE, NOTIFICATIONS, VIDEO, RetryTable
 from notifications.setting_forms import Network
@@ -53,6 +54,9 @@ class Settings:
         email: What carries the mails.
         email_from: Who mails come from.
         smtp: The mail server that takes them, where `email` is `smtp`.
+        acs: Azure Communication Services, where `email` is `acs`.
+        acs_limits: What that account may send.
+        email_reports_key: What who reports on mails must show; None takes no reports.
         app_url: Where the app is: what paths in mails lead to; None leaves such links out.
         webhook_allowed_networks: What the address guard lets through.
         webhook_timeout: Seconds for one attempt, everything included.
@@ -92,6 +96,9 @@ class Settings:
     email: str = "folder"
     email_from: str = "Huntaze <notifications@huntaze.example>"
     smtp: Relay | None = None
+    acs: AzureResource | None = None
+    acs_limits: MailLimits = STANDARD_LIMITS
+    email_reports_key: str | None = field(default=None, repr=False)
     app_url: str | None = None
     webhook_allowed_networks: tuple[Network, ...] = ()
     webhook_timeout: float = 15.0
@@ -187,9 +194,12 @@ VARIABLES: Sequence[Variable] = (
     Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local", "webpubsub")),
     Variable("HUNTAZE_REALTIME_HUB", ("realtime_hub",), forms.hub_name),
     Variable("HUNTAZE_WEBPUBSUB_CONNECTION", ("webpubsub",), read_resource),
-    Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder", "smtp")),
+    Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder", "smtp", "acs")),
     Variable("HUNTAZE_EMAIL_FROM", ("email_from",), forms.mailbox),
     Variable("HUNTAZE_SMTP_URL", ("smtp",), read_relay),
+    Variable("HUNTAZE_ACS_CONNECTION", ("acs",), read_keyed_in_base64),
+    Variable("HUNTAZE_ACS_LIMITS", ("acs_limits",), forms.mail_limits),
+    Variable("HUNTAZE_EMAIL_REPORTS_KEY", ("email_reports_key",), forms.reports_key),
     Variable("HUNTAZE_APP_URL", ("app_url",), forms.origin),
     Variable(
         "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS",
@@ -234,6 +244,12 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield (
             "HUNTAZE_SMTP_URL: is needed where HUNTAZE_EMAIL is smtp, such as"
             " smtp://user:password@mail.example.com:587"
+        )
+    if settings.email == "acs" and settings.acs is None:
+        yield (
+            "HUNTAZE_ACS_CONNECTION: is needed where HUNTAZE_EMAIL is acs, such as"
+            " endpoint=https://name.communication.azure.com/;accesskey=…"
+            " or https://name.communication.azure.com"
         )
     if settings.realtime == "webpubsub" and settings.webpubsub is None:
         yield (

@@ -22,6 +22,7 @@ from notifications.events import Event
 from notifications.http.limits import Publishes
 from notifications.http.wire import BODY_WITHIN_S
 from notifications.hub import Hub
+from notifications.mailing import MailReports, Suppressions
 from notifications.ports import (
     Clock,
     Dice,
@@ -120,6 +121,7 @@ class Services:
         publishes: How fast tenants may publish.
         most_keys: How many API keys a tenant may have.
         admin_keys: Open everything; newest first.
+        email_reports_key: What who reports on mails must show; None takes no reports.
         client_url: Where a realtime client connects.
         allowed_origins: Web origins whose pages may call the inbox routes.
         body_within_s: How long a request's body may take to come.
@@ -139,6 +141,8 @@ class Services:
     inbox: Inbox
     inbox_forms: InboxForms
     push: PushGateway
+    suppressions: Suppressions
+    mail_reports: MailReports
     user_tokens: UserTokens
     client_url: ClientUrl
     clock: Clock
@@ -148,6 +152,7 @@ class Services:
     console: Console
     most_keys: int
     admin_keys: tuple[str, ...] = field(repr=False)
+    email_reports_key: str | None = field(default=None, repr=False)
     allowed_origins: tuple[str, ...] = ()
     body_within_s: float = BODY_WITHIN_S
 

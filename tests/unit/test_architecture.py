@@ -34,6 +34,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.formats",
         "notifications.json_limits",
         "notifications.rates",
+        "notifications.mailing",
         "notifications.addresses",
     ),
     # A program's way to a hub. Nothing of the hub is in it but the errors.
@@ -87,6 +88,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.bootstrap",
         "notifications.policies",
         "notifications.storage",
+        "notifications.mails",
         "notifications.auditing",
         "notifications.api",
         "notifications.stores.migrations.*",  # Alembic's entry: knows every table there is
@@ -293,7 +295,12 @@ def test_logic_is_given_time_and_chance() -> None:
     assert callers == []
 
 
-PORTS = ("notifications.ports", "notifications.dead_letters", "notifications.browsing")
+PORTS = (
+    "notifications.ports",
+    "notifications.dead_letters",
+    "notifications.browsing",
+    "notifications.mailing",
+)
 
 
 def ports() -> dict[str, list[str]]:
