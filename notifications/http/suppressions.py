@@ -72,11 +72,11 @@ async def list_suppressions(
 )
 async def put_suppression(request: Request, address: PathId, body: SuppressionIn) -> SuppressionOut:
     """Its mails are skipped from now on, with this reason."""
+    tenant = principal_of(request).tenant(body.tenant_id, place="/tenantId")
     if not is_email(address) or len(address) > 254:
         wrong = "the address in the path must be an e-mail address such as name@example.com"
         raise InvalidInput([FieldError("", wrong)])
     services = services_of(request)
-    tenant = principal_of(request).tenant(body.tenant_id, place="/tenantId")
     suppression = Suppression(
         tenant_id=tenant,
         address=spelled(address),
