@@ -12,6 +12,7 @@ from notifications.addresses import Network, check_url
 from notifications.bootstrap import LocalHub
 from notifications.bus.topology import CONSUMERS
 from notifications.catalogue import Catalogue
+from notifications.channels.realtime.gateways import SIGNALR_SOCKETS, SOCKETS
 from notifications.channels.realtime.items import inbox_changed, item_json
 from notifications.channels.realtime.service_http import SERVICE_METHODS
 from notifications.channels.realtime.tokens import UserTokens
@@ -72,6 +73,7 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
             email_reports_key=hub.settings.email_reports_key,
             user_tokens=UserTokens(hub.secrets.user_token_secrets, hub.clock),
             client_url=hub.realtime.client_url,
+            signalr_access=hub.realtime.signalr_access,
             clock=hub.clock,
             dice=hub.dice,
             vitals=Vitals(
@@ -100,8 +102,11 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
             body_within_s=body_within_s,
         )
     )
-    for path in ("/client/hubs/{hub}", "/client/", "/client"):
-        app.router.routes.append(WebSocketRoute(path, hub.realtime.sockets.endpoint))
+    sockets = hub.realtime.sockets
+    for path in SOCKETS:
+        app.router.routes.append(WebSocketRoute(path, sockets.endpoint))
+    for path in SIGNALR_SOCKETS:
+        app.router.routes.append(WebSocketRoute(path, sockets.signalr_endpoint))
     for path, answer in {**hub.realtime.routes, **hub.mails.routes}.items():
         app.router.routes.append(Route(path, answer, methods=SERVICE_METHODS))
     hub.beside.mount(app)

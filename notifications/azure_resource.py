@@ -16,6 +16,7 @@ _FORM = (
     "that is no connection: write Endpoint=https://…;AccessKey=…, as the Azure portal shows it,"
     " or https://… alone for the machine's managed identity"
 )
+_SHORTEST_KEY = 32
 _KNOWN = frozenset(("endpoint", "accesskey", "version", "port"))
 
 
@@ -37,14 +38,18 @@ class AzureResource:
         return urlsplit(self.endpoint).netloc
 
 
-def read_resource(text: str) -> AzureResource:
+def read_resource(text: str, *, path: bool = False) -> AzureResource:
     """The resource that a connection string or an endpoint describes.
+
+    Args:
+        text: A connection string, or an endpoint.
+        path: Take an endpoint that is more than scheme and host.
 
     Raises:
         ValueError: What is wrong and what would be right, to follow the variable's name.
     """
     if "=" not in text.partition("?")[0]:
-        endpoint = _endpoint(text, port=None)
+        endpoint = _endpoint(text, port=None, path=path)
         if not endpoint.startswith("https://"):
             raise ValueError("a managed identity is only shown over https://; write https://…")
         return AzureResource(endpoint=endpoint)
@@ -53,7 +58,7 @@ def read_resource(text: str) -> AzureResource:
         raise ValueError(f"the connection string lacks Endpoint; {_FORM}")
     if not parts.get("accesskey"):
         raise ValueError(f"the connection string lacks AccessKey; {_FORM}")
-    endpoint = _endpoint(parts["endpoint"], port=parts.get("port"))
+    endpoint = _endpoint(parts["endpoint"], port=parts.get("port"), path=path)
     return AzureResource(endpoint=endpoint, key=parts["accesskey"])
 
 
@@ -65,6 +70,17 @@ def read_keyed_in_base64(text: str) -> AzureResource:
             base64.b64decode(resource.key, validate=True)
         except (binascii.Error, ValueError):
             raise ValueError("its AccessKey is not base64: copy the whole key") from None
+    return resource
+
+
+def read_signalr(text: str) -> AzureResource:
+    """The same for SignalR Service, whose built-in counterpart is not at the root: a path counts.
+
+    Its key signs tokens, so a short one is none.
+    """
+    resource = read_resource(text, path=True)
+    if resource.key is not None and len(resource.key) < _SHORTEST_KEY:
+        raise ValueError(f"its AccessKey has fewer than {_SHORTEST_KEY} characters: copy all of it")
     return resource
 
 
@@ -80,7 +96,7 @@ def _parts(text: str) -> Mapping[str, str]:
     return parts
 
 
-def _endpoint(text: str, *, port: str | None) -> str:
+def _endpoint(text: str, *, port: str | None, path: bool) -> str:
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -88,10 +104,11 @@ def _endpoint(text: str, *, port: str | None) -> str:
         usable = None
     if not usable or not text.isprintable() or " " in text or "@" in parts.netloc:
         raise ValueError(_FORM)
-    if parts.path.strip("/") or parts.query or parts.fragment:
+    if (parts.path.strip("/") and not path) or parts.query or parts.fragment:
         raise ValueError("the endpoint is scheme and host alone, such as https://name.example.com")
+    behind = parts.path.rstrip("/")
     if port is None:
-        return f"{parts.scheme}://{parts.netloc.lower()}"
+        return f"{parts.scheme}://{parts.netloc.lower()}{behind}"
     if not port.isascii() or not port.isdecimal() or not 0 < int(port[:6]) < 65_536:
         raise ValueError("its Port is no port: a number between 1 and 65535")
-    return f"{parts.scheme}://{parts.netloc.lower()}:{port}"
+    return f"{parts.scheme}://{parts.netloc.lower()}:{port}{behind}"

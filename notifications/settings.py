@@ -7,19 +7,23 @@ wrong are all reported at once, and no report repeats a secret.
 import base64
 import difflib
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from notifications import setting_forms as forms
-from notifications.azure_resource import AzureResource, read_keyed_in_base64, read_resource
+from notifications.azure_resource import (
+    AzureResource,
+    read_keyed_in_base64,
+    read_resource,
+    read_signalr,
+)
 from notifications.errors import ConfigurationError
 from notifications.mailing import STANDARD_LIMITS, MailLimits
 from notifications.ports import Dice
 from notifications.retries import LIGHT, MINUTE, NOTIFICATIONS, VIDEO, RetryTable
+from notifications.secret_files import SecretFiles
 from notifications.setting_forms import Network
 from notifications.smtp_url import Relay, read_relay
 from notifications.timing import SystemDice
@@ -33,7 +37,6 @@ USER_TOKEN_SECRET_FILE = "user-token.secret"  # noqa: S105 - a file's name
 SECRET_FILES = (ADMIN_KEY_FILE, ENCRYPTION_KEYS_FILE, USER_TOKEN_SECRET_FILE)
 
 _SECRET_BYTES = 32
-_MODE = 0o600
 
 T = TypeVar("T")
 
@@ -51,6 +54,7 @@ class Settings:
         realtime: What pushes to browsers.
         realtime_hub: The name under which clients reach it.
         webpubsub: Azure Web PubSub, where `realtime` is `webpubsub`.
+        signalr: Azure SignalR Service, where `realtime` is `signalr`.
         email: What carries the mails.
         email_from: Who mails come from.
         smtp: The mail server that takes them, where `email` is `smtp`.
@@ -93,6 +97,7 @@ class Settings:
     realtime: str = "local"
     realtime_hub: str = "huntaze"
     webpubsub: AzureResource | None = None
+    signalr: AzureResource | None = None
     email: str = "folder"
     email_from: str = "Huntaze <notifications@huntaze.example>"
     smtp: Relay | None = None
@@ -191,9 +196,10 @@ VARIABLES: Sequence[Variable] = (
     ),
     Variable("HUNTAZE_DATABASE_URL", ("database_url",), forms.database_url),
     Variable("HUNTAZE_BUS", ("bus",), forms.one_of("embedded")),
-    Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local", "webpubsub")),
+    Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local", "webpubsub", "signalr")),
     Variable("HUNTAZE_REALTIME_HUB", ("realtime_hub",), forms.hub_name),
     Variable("HUNTAZE_WEBPUBSUB_CONNECTION", ("webpubsub",), read_resource),
+    Variable("HUNTAZE_SIGNALR_CONNECTION", ("signalr",), read_signalr),
     Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder", "smtp", "acs")),
     Variable("HUNTAZE_EMAIL_FROM", ("email_from",), forms.mailbox),
     Variable("HUNTAZE_SMTP_URL", ("smtp",), read_relay),
@@ -256,6 +262,12 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             "HUNTAZE_WEBPUBSUB_CONNECTION: is needed where HUNTAZE_REALTIME is webpubsub, such as"
             " Endpoint=https://name.webpubsub.azure.com;AccessKey=… or https://name.webpubsub.azure.com"
         )
+    if settings.realtime == "signalr" and settings.signalr is None:
+        yield (
+            "HUNTAZE_SIGNALR_CONNECTION: is needed where HUNTAZE_REALTIME is signalr, such as"
+            " Endpoint=https://name.service.signalr.net;AccessKey=…"
+            " or https://name.service.signalr.net"
+        )
 
 
 def _warnings(environ: Mapping[str, str]) -> Iterator[str]:
@@ -299,7 +311,7 @@ def load_or_create_secrets(data_dir: Path, settings: Settings, dice: Dice | None
     Raises:
         ConfigurationError: A file cannot be read or written, or holds what is none.
     """
-    files = _SecretFiles(data_dir, dice or SystemDice())
+    files = SecretFiles(data_dir, dice or SystemDice())
     return Secrets(
         admin_keys=settings.admin_keys
         or files.keep(ADMIN_KEY_FILE, forms.admin_key, _new_admin_key),
@@ -316,7 +328,7 @@ def read_secrets(data_dir: Path, settings: Settings) -> tuple[bytes, ...]:
     Raises:
         ConfigurationError: Files that cannot be read or are damaged; one line each.
     """
-    files = _SecretFiles(data_dir, SystemDice())
+    files = SecretFiles(data_dir, SystemDice())
     problems: list[str] = []
 
     def look(name: str, form: Callable[[str], T], given: tuple[T, ...]) -> tuple[T, ...]:
@@ -342,57 +354,3 @@ def _new_admin_key(dice: Dice) -> str:
 
 def _new_secret(dice: Dice) -> str:
     return base64.b64encode(dice.token(_SECRET_BYTES)).decode()
-
-
-@dataclass(frozen=True, slots=True)
-class _SecretFiles:
-    """Secrets that are made once and kept in files which only their owner reads."""
-
-    folder: Path
-    dice: Dice
-
-    def keep(
-        self, name: str, form: Callable[[str], T], fresh: Callable[[Dice], str]
-    ) -> tuple[T, ...]:
-        path = self.folder / name
-        try:
-            if not path.exists():
-                self._create(path, fresh(self.dice))
-            _tighten(path)
-        except OSError as error:
-            raise ConfigurationError(f"{path}: {error.strerror}") from error
-        return self.read(name, form)
-
-    def read(self, name: str, form: Callable[[str], T]) -> tuple[T, ...]:
-        """What is in a file that is there."""
-        path = self.folder / name
-        try:
-            text = path.read_text("utf-8", errors="replace").strip()
-            return forms.each_of(form, secret=True)(text)
-        except OSError as error:
-            raise ConfigurationError(f"{path}: {error.strerror}") from error
-        except ValueError as error:
-            raise ConfigurationError(
-                f"{path} is damaged ({error}): put its former content back"
-            ) from None
-
-    def _create(self, path: Path, text: str) -> None:
-        """Write it whole or not at all; a file that appears meanwhile stays."""
-        draft = path.with_name(f".{path.name}.{self.dice.token(8).hex()}")
-        # The mode counts from the first instant, and `link` never replaces.
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileExistsError):
-                os.link(draft, path)
-        finally:
-            draft.unlink()
-
-
-def _tighten(path: Path) -> None:
-    if path.stat().st_mode & 0o077:
-        log.warning("secret.readable_by_others", extra={"path": str(path)})
-        path.chmod(_MODE)

@@ -26,6 +26,7 @@ class Script:
     slow: bool = False
     requests: list[str] = field(default_factory=list)
     port: int = 0
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def endpoint(self) -> str:
@@ -34,6 +35,18 @@ class Script:
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
+        try:
+            await self._converse(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            self.serving.discard(task)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -57,7 +70,6 @@ class Script:
                 if self.slow:
                     await reader.read()  # until the client gives up
                     break
-        writer.close()
 
 
 @contextlib.asynccontextmanager
@@ -69,4 +81,4 @@ async def scripted(script: Script) -> AsyncIterator[Script]:
         yield script
     finally:
         server.close()
-        server.close_clients() if hasattr(server, "close_clients") else None
+        await asyncio.gather(*script.serving)  # whoever called has left by now

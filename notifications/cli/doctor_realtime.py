@@ -1,31 +1,49 @@
 """`huntaze doctor` on what pushes to browsers. Pushes nothing."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Protocol
 
 from notifications.azure_resource import AzureResource
+from notifications.channels.realtime.signalr import SETTING as SIGNALR
+from notifications.channels.realtime.signalr import SignalRGateway
 from notifications.channels.realtime.webpubsub import SETTING as WEBPUBSUB
 from notifications.channels.realtime.webpubsub import WebPubSubGateway
 from notifications.cli.findings import Finding, Mark
 from notifications.deliveries import Delivered, Outcome
 from notifications.settings import Settings
+from notifications.timing import SystemClock
+
+
+class _Gateway(Protocol):
+    async def examine(self) -> Outcome: ...
+    async def close(self) -> None: ...
 
 
 def examine_realtime(settings: Settings) -> Iterator[Finding]:
     """What pushes, and whether it answers."""
-    if settings.realtime == "webpubsub" and settings.webpubsub is not None:
-        gateway = WebPubSubGateway(settings.webpubsub, settings.realtime_hub)
-        yield _found(settings.webpubsub, asyncio.run(_asked(gateway)), WEBPUBSUB)
-        return
+    hub = settings.realtime_hub
+    given: tuple[tuple[str, str, AzureResource | None, Callable[..., _Gateway]], ...] = (
+        ("webpubsub", WEBPUBSUB, settings.webpubsub, WebPubSubGateway),
+        ("signalr", SIGNALR, settings.signalr, partial(SignalRGateway, clock=SystemClock())),
+    )
+    for kind, setting, resource, gateway in given:
+        if settings.realtime == kind and resource is not None:
+            yield _found(resource, asyncio.run(_asked(gateway, resource, hub)), setting)
+            return
     detail = "sockets of the hub itself"
-    if settings.webpubsub is None:
-        yield Finding(Mark.RIGHT, "realtime", detail)
-    else:
-        advice = f"set HUNTAZE_REALTIME=webpubsub, or take {WEBPUBSUB} out"
-        yield Finding(Mark.DOUBTFUL, "realtime", f"{detail}, although {WEBPUBSUB} is set", advice)
+    for kind, setting, resource, _ in given:
+        if resource is not None:
+            advice = f"set HUNTAZE_REALTIME={kind}, or take {setting} out"
+            said = f"{detail}, although {setting} is set"
+            yield Finding(Mark.DOUBTFUL, "realtime", said, advice)
+            return
+    yield Finding(Mark.RIGHT, "realtime", detail)
 
 
-async def _asked(gateway: WebPubSubGateway) -> Outcome:
+async def _asked(make: Callable[..., _Gateway], resource: AzureResource, hub: str) -> Outcome:
+    gateway = make(resource, hub)
     try:
         return await gateway.examine()
     finally:

@@ -59,7 +59,7 @@ ROUTERS: Sequence[APIRouter] = (
     console,
 )
 
-_OPEN_TO_PAGES = ("/v1/inbox", "/v1/realtime/")
+_OPEN_TO_PAGES = ("/v1/inbox", "/v1/realtime/", "/signalr/client/")
 _SILENT: TelemetryConfig = {
     "tracing": False,
     "metrics": False,

@@ -123,6 +123,7 @@ class Services:
         admin_keys: Open everything; newest first.
         email_reports_key: What who reports on mails must show; None takes no reports.
         client_url: Where a realtime client connects.
+        signalr_access: Where a SignalR client is redirected to, and its access token there.
         allowed_origins: Web origins whose pages may call the inbox routes.
         body_within_s: How long a request's body may take to come.
     """
@@ -145,6 +146,7 @@ class Services:
     mail_reports: MailReports
     user_tokens: UserTokens
     client_url: ClientUrl
+    signalr_access: ClientUrl
     clock: Clock
     dice: Dice
     vitals: Vitals

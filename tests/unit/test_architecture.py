@@ -57,6 +57,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.setting_forms",
         "notifications.smtp_url",
         "notifications.azure_resource",
+        "notifications.secret_files",
         "notifications.settings",
         "notifications.telemetry",
     ),

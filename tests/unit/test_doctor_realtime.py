@@ -1,6 +1,7 @@
 """`huntaze doctor` on what pushes to browsers."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -13,15 +14,16 @@ from tests.azure_server import Script, scripted
 KEY = "a-sample-secret-of-more-than-32-bytes"
 
 
-async def examined(script: Script) -> Finding:
+async def examined(script: Script, kind: str) -> Finding:
     """What is found of a service that answers so."""
     async with scripted(script):
         resource = AzureResource(endpoint=script.endpoint, key=KEY)
-        settings = Settings(realtime="webpubsub", webpubsub=resource)
+        settings = replace(Settings(realtime=kind), **{kind: resource})
         (found,) = await asyncio.to_thread(lambda: list(examine_realtime(settings)))
         return found
 
 
+@pytest.mark.parametrize("kind", ["webpubsub", "signalr"])
 @pytest.mark.parametrize(
     ("status", "mark", "says"),
     [
@@ -31,10 +33,12 @@ async def examined(script: Script) -> Finding:
         (503, Mark.WRONG, "http-503"),
     ],
 )
-async def test_the_service_is_asked_without_a_push(status: int, mark: Mark, says: str) -> None:
+async def test_the_service_is_asked_without_a_push(
+    kind: str, status: int, mark: Mark, says: str
+) -> None:
     """Whether it takes our key shows from asking for a user that is not there."""
     script = Script(status=status, body=b"")
-    found = await examined(script)
+    found = await examined(script, kind)
     assert (found.mark, KEY in found.detail) == (mark, False)
     assert says in found.detail
     assert script.requests[0].startswith("HEAD ")

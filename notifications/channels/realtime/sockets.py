@@ -31,6 +31,9 @@ from notifications.channels.realtime.recoveries import Recoveries
 from notifications.channels.realtime.reliable import ReliableSession
 from notifications.channels.realtime.seats import STRANGER, Seats
 from notifications.channels.realtime.sessions import Session
+from notifications.channels.realtime.signalr_negotiation import Negotiation
+from notifications.channels.realtime.signalr_session import SignalRSession
+from notifications.channels.realtime.signalr_tokens import SignalRTokens
 from notifications.channels.realtime.simple import SimpleSession
 from notifications.channels.realtime.tokens import ClientClaims, ClientTokens, TokenError
 from notifications.channels.realtime.unacknowledged import Owner
@@ -59,12 +62,21 @@ a code, which looks like a connection that was lost: those are kept for a while 
 class Sockets:
     """Who is connected. A `PushGateway`."""
 
-    def __init__(self, tokens: ClientTokens, dice: Dice, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        tokens: ClientTokens,
+        dice: Dice,
+        limits: Limits | None = None,
+        signalr: SignalRTokens | None = None,
+    ) -> None:
         self._tokens = tokens
         self._dice = dice
         self._limits = limits or Limits()
         self._backlogs = Backlogs()
         self._groups: Groups[Session] = Groups()
+        self._signalr = signalr
+        self.negotiation = None if signalr is None else Negotiation(signalr, dice)
+        self.signalr_groups: Groups[Session] = Groups()
         # A new tuple with each change, so that a push can walk one while sessions come and go.
         self._sessions: dict[Owner, tuple[Session, ...]] = {}
         self._by_id: dict[str, Session] = {}
@@ -144,6 +156,36 @@ class Sockets:
                 if await handshake.accept(websocket, subprotocol):
                     await self._begin(websocket, admitted, subprotocol)
 
+    async def signalr_endpoint(self, websocket: WebSocket) -> None:
+        """Serve one SignalR client, which may have negotiated before."""
+        connection_token = websocket.query_params.get("id", "")
+        arrival = handshake.read(websocket)
+        if self._signalr is None or (arrival.hub or "").lower() != self._signalr.hub:
+            refusal = Refusal(status=HTTPStatus.NOT_FOUND, detail="no such hub")
+            await handshake.refuse(websocket, refusal)
+            return
+        try:
+            claims = self._signalr.read(arrival.token)
+        except TokenError as error:
+            log.info("socket.refused", extra={"reason": error.reason})
+            refusal = Refusal(status=HTTPStatus.UNAUTHORIZED, detail=str(error))
+            await handshake.refuse(websocket, refusal)
+            return
+        owner = (claims.tenant_id, claims.user_id)
+        if (full := self._refusal_for_room(owner)) is not None:
+            await handshake.refuse(websocket, full)
+            return
+        negotiated = self.negotiation.connection_id(connection_token) if self.negotiation else None
+        session = SignalRSession(
+            claims, self.signalr_groups, max_groups=self._limits.groups_per_connection
+        )
+        with self._seats.taking(owner):
+            if await handshake.accept(websocket, None):
+                known = negotiated is None or negotiated in self._by_id
+                await self._begin_as(
+                    websocket, session, self._fresh_id() if known else str(negotiated)
+                )
+
     async def close(self) -> None:
         """Close every connection with 1001 and let nobody in any more."""
         self._closing = True
@@ -200,10 +242,16 @@ class Sockets:
     async def _begin(
         self, websocket: WebSocket, claims: ClientClaims, subprotocol: str | None
     ) -> None:
-        connection_id = base64.urlsafe_b64encode(self._dice.token(18)).decode()
+        connection_id = self._fresh_id()
         session = self._session(claims, subprotocol, connection_id)
+        await self._begin_as(websocket, session, connection_id)
+
+    def _fresh_id(self) -> str:
+        return base64.urlsafe_b64encode(self._dice.token(18)).decode()
+
+    async def _begin_as(self, websocket: WebSocket, session: Session, connection_id: str) -> None:
         connection = self._connection(websocket, connection_id, session)
-        owner = (claims.tenant_id, claims.user_id)
+        owner = (session.claims.tenant_id, session.claims.user_id)
         # No wait between the two: nothing is pushed before the greeting or missed after it.
         session.open(connection)
         self._sessions[owner] = (*self._sessions.get(owner, ()), session)

@@ -180,14 +180,7 @@ class ClientTokens:
         claims = self._keys.read(token)
         if not any(self._is_here(audience) for audience in _strings(claims, "aud")):
             raise TokenError("audience", "this token opens another hub, or no hub")
-        subject = claims.get("sub")
-        # Tenant ids have no slash, so the first one ends the tenant; user ids may have more.
-        tenant_id, slash, user_id = (
-            subject.partition("/") if isinstance(subject, str) else ("",) * 3
-        )
-        if not slash:
-            raise TokenError("claims", "`sub` must be <tenant>/<user>")
-        tenant_id, user_id = _user(tenant_id, user_id)
+        tenant_id, user_id = read_subject(claims.get("sub"), "sub")
         return ClientClaims(
             tenant_id=tenant_id,
             user_id=user_id,
@@ -263,6 +256,19 @@ class SignedTokens:
 
     def _now(self) -> float:
         return self._clock.wall().timestamp()
+
+
+def read_subject(subject: object, claim: str) -> tuple[str, str]:
+    """The tenant and the user of a realtime user id.
+
+    Raises:
+        TokenError: It is none; names the claim.
+    """
+    # Tenant ids have no slash, so the first one ends the tenant; user ids may have more.
+    tenant_id, slash, user_id = subject.partition("/") if isinstance(subject, str) else ("",) * 3
+    if not slash:
+        raise TokenError("claims", f"`{claim}` must be <tenant>/<user>")
+    return _user(tenant_id, user_id)
 
 
 def _user(tenant_id: object, user_id: object) -> tuple[str, str]:
