@@ -5,10 +5,9 @@ and a push invokes `notification` at each of its clients, as the built-in servic
 """
 
 import asyncio
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import httpx
 
 from notifications.azure_resource import AzureResource
 from notifications.channels.realtime.azure_answers import outcome_of, too_slow, unreached
@@ -18,6 +17,9 @@ from notifications.channels.realtime.tokens import SignedTokens
 from notifications.deliveries import Outcome
 from notifications.errors import Unavailable
 from notifications.ports import Clock
+
+if TYPE_CHECKING:
+    import httpx
 
 SETTING = "HUNTAZE_SIGNALR_CONNECTION"
 TIME_LIMIT = 5.0
@@ -41,6 +43,8 @@ class SignalRGateway:
     ) -> None:
         """Configure; nothing is opened before the first push.
 
+        Only who is given a service loads what speaks HTTP to it.
+
         Args:
             resource: The service.
             hub: The name under which clients reach it; the service writes it in lower case.
@@ -52,6 +56,8 @@ class SignalRGateway:
         self._clock = clock
         self._time_limit = time_limit
         self._credential: Any = None
+        import httpx
+
         self._http = httpx.AsyncClient(
             timeout=None,  # noqa: S113 - one limit over everything
             trust_env=False,
@@ -67,7 +73,7 @@ class SignalRGateway:
     async def examine(self) -> Outcome:
         """Whether the service answers and takes our key, without sending anything."""
         outcome = await self._call("HEAD", "/users/huntaze%2Fdoctor")
-        if getattr(outcome, "status", None) == httpx.codes.NOT_FOUND:  # nobody of that name
+        if getattr(outcome, "status", None) == HTTPStatus.NOT_FOUND:  # nobody of that name
             return outcome_of(200, None, "", setting=SETTING)
         return outcome
 
@@ -82,6 +88,8 @@ class SignalRGateway:
         if self._resource.key is not None:
             tokens = SignalRTokens([self._resource.key], self._clock, hub=self._hub)
             return tokens.issue(self._resource.endpoint, tenant_id, user_id, life_s)
+        import httpx
+
         user = quote(f"{tenant_id}/{user_id}", safe="")
         query = f"&userId={user}&minutesToExpire={max(life_s // 60, 1)}"
         url = self._url("/:generateToken", _TOKENS_API_VERSION) + query
@@ -101,6 +109,8 @@ class SignalRGateway:
             await self._credential.close()
 
     async def _call(self, method: str, path: str, body: bytes = b"") -> Outcome:
+        import httpx
+
         try:
             async with asyncio.timeout(self._time_limit):
                 answer = await self._send(method, self._url(path, _API_VERSION), body)
@@ -112,7 +122,9 @@ class SignalRGateway:
         retry_after = answer.headers.get("retry-after")
         return outcome_of(answer.status_code, retry_after, text, setting=SETTING)
 
-    async def _send(self, method: str, url: str, body: bytes) -> httpx.Response:
+    async def _send(self, method: str, url: str, body: bytes) -> "httpx.Response":
+        import httpx
+
         headers = {"content-type": "application/json"} if body else {}
         headers["authorization"] = f"Bearer {await self._token(url)}"
         for left in reversed(range(_TRIES)):
