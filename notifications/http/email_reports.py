@@ -5,6 +5,7 @@ than once, in any order: the same report again changes nothing. What is no repor
 is answered like one that is, since the service would only send it again.
 """
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -30,6 +31,9 @@ MAX_EVENTS = 5_000
 
 AGAIN_IN_S = 30
 """When a report is worth sending again whose mail is not written down yet."""
+
+_AT_ONCE = 100
+"""Reports that are taken in side by side: they share commits."""
 
 _VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 _DELIVERY = "Microsoft.Communication.EmailDeliveryReportReceived"
@@ -58,13 +62,15 @@ async def take_reports(request: Request) -> Response:
     if code is not None:
         log.info("email_reports.subscribed")
         return JSONResponse({"validationResponse": code})
-    again = 0
-    for report in _reports(events, services.clock.wall()):
-        taken = await services.mail_reports.take(report)
-        again += not taken
-        fields = {"fate": report.fate.value, "number": report.number, "taken": taken}
+    reports = list(_reports(events, services.clock.wall()))
+    taken: list[bool] = []
+    for start in range(0, len(reports), _AT_ONCE):
+        some = reports[start : start + _AT_ONCE]
+        taken += await asyncio.gather(*map(services.mail_reports.take, some))
+    for report, done in zip(reports, taken, strict=True):
+        fields = {"fate": report.fate.value, "number": report.number, "taken": done}
         log.info("email_reports.report", extra=fields)
-    if again:
+    if not all(taken):
         return unavailable(AGAIN_IN_S).response(request.url.path)
     return Response(status_code=200)
 

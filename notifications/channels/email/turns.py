@@ -12,8 +12,9 @@ from notifications.retries import MINUTE, SECOND
 MOST = 50_000
 """Mails whose turns are known; those beyond are given one each time they come."""
 
-MISSED_AFTER = 10 * MINUTE
-"""A mail that does not come when it is its turn was given up: it holds up nobody any more."""
+MISSED_AFTER = 2 * MINUTE
+"""A mail that does not come when it is its turn was given up, or another process has it: it holds
+up nobody any more."""
 
 _EARLY = 1 * SECOND
 """Drains may come a little before a turn."""
