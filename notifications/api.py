@@ -74,6 +74,7 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
             user_tokens=UserTokens(hub.secrets.user_token_secrets, hub.clock),
             client_url=hub.realtime.client_url,
             signalr_access=hub.realtime.signalr_access,
+            clients_at=hub.realtime.clients_at,
             clock=hub.clock,
             dice=hub.dice,
             vitals=Vitals(

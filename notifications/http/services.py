@@ -123,6 +123,7 @@ class Services:
         admin_keys: Open everything; newest first.
         email_reports_key: What who reports on mails must show; None takes no reports.
         client_url: Where a realtime client connects.
+        clients_at: The origin of the sockets that clients connect to, where it is not the hub's.
         signalr_access: Where a SignalR client is redirected to, and its access token there.
         allowed_origins: Web origins whose pages may call the inbox routes.
         body_within_s: How long a request's body may take to come.
@@ -147,6 +148,7 @@ class Services:
     user_tokens: UserTokens
     client_url: ClientUrl
     signalr_access: ClientUrl
+    clients_at: str | None
     clock: Clock
     dice: Dice
     vitals: Vitals

@@ -25,6 +25,9 @@ async def test_web_pubsub_carries_the_toasts(tmp_path: Path) -> None:
             user = await world.user("acme", "ada")
             answer = await world.http.post("/v1/realtime/negotiate", headers=user)
             assert answer.json()["url"].startswith(f"ws://127.0.0.1:{service.port}/client/hubs/")
+            page = await world.http.get("/toasts")
+            policy = page.headers["content-security-policy"]
+            assert f"connect-src 'self' ws://127.0.0.1:{service.port};" in policy
             other = await world.http.post("/v1/realtime/signalr/negotiate", headers=user)
             assert (other.status_code, "Web PubSub" in other.json()["detail"]) == (404, True)
             async with websockets.connect(

@@ -38,6 +38,7 @@ class Realtime:
         push: The gateway that the settings ask for.
         client_url: Where its clients connect.
         signalr_access: The same for SignalR clients: where they are redirected to, and a token.
+        clients_at: The origin of the sockets that clients connect to, where it is not the hub's.
         sockets: The built-in sockets, which are served in any case.
         routes: Their REST APIs, by the path under which each is served.
     """
@@ -47,6 +48,7 @@ class Realtime:
     signalr_access: ClientUrl
     sockets: Sockets
     routes: Mapping[str, Callable[[Request], Awaitable[Response]]]
+    clients_at: str | None = None
 
 
 @asynccontextmanager
@@ -72,6 +74,7 @@ async def open_realtime(
                 yield Realtime(
                     push=gateway,
                     client_url=_service_url(gateway),
+                    clients_at=f"ws{settings.webpubsub.endpoint.removeprefix('http')}",
                     signalr_access=_elsewhere("Web PubSub: negotiate at /v1/realtime/negotiate"),
                     sockets=sockets,
                     routes=routes,
