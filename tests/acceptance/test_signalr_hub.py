@@ -11,8 +11,8 @@ import pytest
 
 from tests.chromium import PATIENCE_MS, browser, needed
 from tests.hub_process import HubProcess, hub_process
-from tests.integration.test_signalr import node_client
 from tests.node_packages import FOLDER, install, needs_node
+from tests.signalr_client import node_client
 
 CLIENT = FOLDER / "node_modules" / "@microsoft" / "signalr" / "dist" / "browser" / "signalr.js"
 

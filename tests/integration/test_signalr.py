@@ -1,9 +1,6 @@
 """SignalR: Microsoft's client, the built-in service, and what its servers send."""
 
 import asyncio
-import contextlib
-import sys
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -15,57 +12,20 @@ from notifications.azure_resource import AzureResource
 from notifications.channels.realtime.signalr import SignalRGateway
 from notifications.errors import Unavailable
 from notifications.timing import SystemClock
-from tests.integration.test_webpubsub import server_token
-from tests.node_packages import FOLDER, install, needs_node
+from tests.node_packages import needs_node
 from tests.realtime_server import (
     HUB,
-    PATIENCE_S,
     SECRET,
     Service,
     close_code,
     hub_messages,
     refused,
+    server_token,
     serving,
 )
+from tests.signalr_client import node_client
 
 END = "\x1e"
-
-
-class NodeClient:
-    """Microsoft's client in a process of its own."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-
-    async def said(self) -> Any:
-        """What it says next."""
-        assert self.process.stdout
-        return orjson.loads(await asyncio.wait_for(self.process.stdout.readline(), PATIENCE_S))
-
-
-@contextlib.asynccontextmanager
-async def node_client(url: str, token: str) -> AsyncIterator[NodeClient]:
-    """A client that was told where the hub negotiates."""
-    await asyncio.to_thread(install)
-    process = await asyncio.create_subprocess_exec(
-        "node",
-        "signalr.mjs",
-        url,
-        token,
-        cwd=FOLDER,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=sys.stderr,
-    )
-    try:
-        yield NodeClient(process)
-        assert process.stdin
-        process.stdin.close()
-        await asyncio.wait_for(process.wait(), PATIENCE_S)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 @needs_node

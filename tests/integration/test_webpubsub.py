@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +20,16 @@ from notifications.errors import Unavailable
 from notifications.timing import SystemClock
 from tests.node_packages import needs_node
 from tests.realtime_clients import connected
-from tests.realtime_server import HUB, SECRET, Service, close_code, frame, serving, until
+from tests.realtime_server import (
+    HUB,
+    SECRET,
+    Service,
+    close_code,
+    frame,
+    server_token,
+    serving,
+    until,
+)
 
 
 @asynccontextmanager
@@ -158,12 +166,6 @@ async def test_tokens_that_the_sdk_asks_for_or_signs_itself_open_a_socket() -> N
         for token in (signed["token"], generated):
             claims = service.tokens.read(token)
             assert (claims.subject, claims.groups) == ("acme/lea", ("g",))
-
-
-def server_token(url: str, *, key: str = SECRET, life_s: float = 60, **more: Any) -> str:
-    """What Microsoft's SDKs sign for a call."""
-    claims = {"aud": url, "exp": datetime.now(UTC) + timedelta(seconds=life_s), **more}
-    return jwt.encode({k: v for k, v in claims.items() if v is not None}, key, algorithm="HS256")
 
 
 async def test_who_lacks_the_key_is_refused() -> None:

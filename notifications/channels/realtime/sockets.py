@@ -158,33 +158,18 @@ class Sockets:
 
     async def signalr_endpoint(self, websocket: WebSocket) -> None:
         """Serve one SignalR client, which may have negotiated before."""
-        connection_token = websocket.query_params.get("id", "")
         arrival = handshake.read(websocket)
-        if self._signalr is None or (arrival.hub or "").lower() != self._signalr.hub:
-            refusal = Refusal(status=HTTPStatus.NOT_FOUND, detail="no such hub")
-            await handshake.refuse(websocket, refusal)
+        admitted = self._admit_signalr(arrival)
+        if isinstance(admitted, Refusal):
+            await handshake.refuse(websocket, admitted)
             return
-        try:
-            claims = self._signalr.read(arrival.token)
-        except TokenError as error:
-            log.info("socket.refused", extra={"reason": error.reason})
-            refusal = Refusal(status=HTTPStatus.UNAUTHORIZED, detail=str(error))
-            await handshake.refuse(websocket, refusal)
-            return
-        owner = (claims.tenant_id, claims.user_id)
-        if (full := self._refusal_for_room(owner)) is not None:
-            await handshake.refuse(websocket, full)
-            return
-        negotiated = self.negotiation.connection_id(connection_token) if self.negotiation else None
         session = SignalRSession(
-            claims, self.signalr_groups, max_groups=self._limits.groups_per_connection
+            admitted, self.signalr_groups, max_groups=self._limits.groups_per_connection
         )
-        with self._seats.taking(owner):
+        with self._seats.taking((admitted.tenant_id, admitted.user_id)):
             if await handshake.accept(websocket, None):
-                known = negotiated is None or negotiated in self._by_id
-                await self._begin_as(
-                    websocket, session, self._fresh_id() if known else str(negotiated)
-                )
+                connection_id = self._negotiated(arrival) or self._fresh_id()
+                await self._begin_as(websocket, session, connection_id)
 
     async def close(self) -> None:
         """Close every connection with 1001 and let nobody in any more."""
@@ -218,6 +203,23 @@ class Sockets:
             detail = f"this hub speaks the WebSocket subprotocols {spoken}; offer one, or none"
             return Refusal(status=HTTPStatus.BAD_REQUEST, detail=detail)
         return self._refusal_for_room((claims.tenant_id, claims.user_id)) or claims
+
+    def _admit_signalr(self, arrival: Arrival) -> ClientClaims | Refusal:
+        if self._signalr is None or (arrival.hub or "").lower() != self._signalr.hub:
+            return Refusal(status=HTTPStatus.NOT_FOUND, detail="no such hub")
+        try:
+            claims = self._signalr.read(arrival.token)
+        except TokenError as error:
+            log.info("socket.refused", extra={"reason": error.reason})
+            return Refusal(status=HTTPStatus.UNAUTHORIZED, detail=str(error))
+        return self._refusal_for_room((claims.tenant_id, claims.user_id)) or claims
+
+    def _negotiated(self, arrival: Arrival) -> str | None:
+        """The id that a SignalR client was given before; None where it is none, or is taken."""
+        if self.negotiation is None:
+            return None
+        connection_id = self.negotiation.connection_id(arrival.connection_token)
+        return None if connection_id in self._by_id else connection_id
 
     def _admit_again(self, connection_id: str, token: str) -> ReliableSession | Refusal | None:
         """The session that the client comes back to, or None where there is none any more."""
