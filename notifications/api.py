@@ -86,6 +86,7 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
                 sweep_at=lambda: hub.sweep.last_at or hub.sweep.began_at,
                 sockets=hub.realtime.sockets.count,
                 sockets_away=hub.realtime.sockets.away,
+                mails_waiting=hub.mails.waiting,
                 degraded=lambda: {"email": why} if (why := hub.mails.mailer.trouble()) else {},
             ),
             publishes=Publishes(Rates(hub.settings.limit_publishes), hub.clock),

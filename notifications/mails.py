@@ -8,6 +8,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from notifications.channels.email.acs import AcsMailer
 from notifications.channels.email.mailers import open_mailer, service_routes
 from notifications.database import Database
 from notifications.ports import Clock, Dice, Mailer
@@ -21,12 +22,14 @@ class Mails:
 
     Attributes:
         mailer: Carries them.
+        waiting: How many wait for the account's limits, as far as this process knows.
         suppressions: Where they do not go.
         reports: What became of them.
         routes: The hub's own endpoint for mails, by the path under which each part is served.
     """
 
     mailer: Mailer
+    waiting: Callable[[], int]
     suppressions: SqlSuppressions
     reports: SqlMailReports
     routes: Mapping[str, Callable[[Request], Awaitable[Response]]]
@@ -47,6 +50,7 @@ async def open_mails(
     async with open_mailer(settings, folder, clock, budget) as mailer:
         yield Mails(
             mailer=mailer,
+            waiting=lambda: mailer.waiting if isinstance(mailer, AcsMailer) else 0,
             suppressions=suppressions,
             reports=SqlMailReports(database, suppressions),
             routes=service_routes(settings, folder, secrets.user_token_secrets, clock, dice),

@@ -159,6 +159,12 @@ def _families(request: Request) -> Iterator[_Family]:
         (({}, vitals.sockets_away()),),
     )
     yield _Family(
+        "huntaze_mails_waiting",
+        "gauge",
+        "Mails that wait for what their account may send.",
+        (({}, vitals.mails_waiting()),),
+    )
+    yield _Family(
         "huntaze_degraded",
         "gauge",
         "What does not work at present, and why.",

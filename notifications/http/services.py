@@ -83,6 +83,7 @@ class Vitals:
         sweep_at: When the last sweep ended, ms by the hub's clock; None before the first.
         sockets: How many clients are connected.
         sockets_away: How many lost their connection and may still come back to it.
+        mails_waiting: How many mails wait for what their account may send.
         degraded: By part: why it does not work at present, where the hub does without it; a
             short constant.
     """
@@ -92,6 +93,7 @@ class Vitals:
     sweep_at: Callable[[], int | None] = lambda: None
     sockets: Callable[[], int] = lambda: 0
     sockets_away: Callable[[], int] = lambda: 0
+    mails_waiting: Callable[[], int] = lambda: 0
     degraded: Callable[[], Mapping[str, str]] = dict
 
 

@@ -278,4 +278,5 @@ async def test_a_hub_mails_through_the_service_at_its_pace(tmp_path: Path) -> No
                 assert (bool(whole["nextAttemptAt"]), whole["attempts"]) == (True, [])
             ready = (await world.http.get("/readyz")).json()
             assert ready["degraded"] == {"email": "paced"}
+            assert "\nhuntaze_mails_waiting 2\n" in (await world.http.get("/metrics")).text
             assert len(endpoint.mails()) == 2
