@@ -6,15 +6,16 @@ from typing import Any
 
 import sqlalchemy as sa
 from fastapi import FastAPI
-from starlette.routing import WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 
 from notifications.addresses import Network, check_url
 from notifications.bootstrap import LocalHub
 from notifications.bus.topology import CONSUMERS
 from notifications.catalogue import Catalogue
+from notifications.channels.realtime.gateways import SIGNALR_SOCKETS, SOCKETS
 from notifications.channels.realtime.items import inbox_changed, item_json
-from notifications.channels.realtime.plain import SUBPROTOCOL
-from notifications.channels.realtime.tokens import ClientTokens, UserTokens
+from notifications.channels.realtime.service_http import SERVICE_METHODS
+from notifications.channels.realtime.tokens import UserTokens
 from notifications.channels.webhooks import signatures
 from notifications.channels.webhooks.channel import check_event_types, check_headers
 from notifications.database import Database
@@ -25,7 +26,7 @@ from notifications.errors import FieldError
 from notifications.events import Event
 from notifications.http.app import build_app
 from notifications.http.limits import Publishes
-from notifications.http.services import ClientUrl, Console, Probe, RenderMail, Services, Vitals
+from notifications.http.services import Console, Probe, RenderMail, Services, Vitals
 from notifications.http.wire import BODY_WITHIN_S
 from notifications.ids import public_id
 from notifications.ports import Dice
@@ -36,9 +37,6 @@ from notifications.retries import SECOND
 from notifications.shipped import TEMPLATES
 from notifications.stores.tenants import SqlTenants
 from notifications.stores.writable import WriteProbe
-
-_CLIENT_TOKEN_S = 3_600
-"""How long a client may take to connect with the URL that negotiate gave it, and to come back."""
 
 
 def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAPI:
@@ -71,9 +69,14 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
             keys=hub.keys,
             inbox=hub.inbox,
             inbox_forms=RealtimeForms(),
-            push=hub.sockets,
+            push=hub.realtime.push,
+            suppressions=hub.mails.suppressions,
+            mail_reports=hub.mails.reports,
+            email_reports_key=hub.settings.email_reports_key,
             user_tokens=UserTokens(hub.secrets.user_token_secrets, hub.clock),
-            client_url=local_client_url(hub.client_tokens),
+            client_url=hub.realtime.client_url,
+            signalr_access=hub.realtime.signalr_access,
+            clients_at=hub.realtime.clients_at,
             clock=hub.clock,
             dice=hub.dice,
             vitals=Vitals(
@@ -83,9 +86,10 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
                     "database-writes": WriteProbe(hub.database, hub.clock),
                 },
                 sweep_at=lambda: hub.sweep.last_at or hub.sweep.began_at,
-                sockets=hub.sockets.count,
-                sockets_away=hub.sockets.away,
-                degraded=lambda: {"email": why} if (why := hub.mailer.trouble()) else {},
+                sockets=hub.realtime.sockets.count,
+                sockets_away=hub.realtime.sockets.away,
+                mails_waiting=hub.mails.waiting,
+                degraded=lambda: {"email": why} if (why := hub.mails.mailer.trouble()) else {},
             ),
             publishes=Publishes(Rates(hub.settings.limit_publishes), hub.clock),
             console=Console(
@@ -102,8 +106,13 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
             body_within_s=body_within_s,
         )
     )
-    for path in ("/client/hubs/{hub}", "/client/", "/client"):
-        app.router.routes.append(WebSocketRoute(path, hub.sockets.endpoint))
+    sockets = hub.realtime.sockets
+    for path in SOCKETS:
+        app.router.routes.append(WebSocketRoute(path, sockets.endpoint))
+    for path in SIGNALR_SOCKETS:
+        app.router.routes.append(WebSocketRoute(path, sockets.signalr_endpoint))
+    for path, answer in {**hub.realtime.routes, **hub.mails.routes}.items():
+        app.router.routes.append(Route(path, answer, methods=SERVICE_METHODS))
     hub.beside.mount(app)
     return app
 
@@ -170,16 +179,6 @@ def mail_renderer(renderer: Renderer) -> RenderMail:
         return renderer.mail(event, user, delivery=delivery, operation_id=public_id(delivery))
 
     return render
-
-
-def local_client_url(tokens: ClientTokens) -> ClientUrl:
-    """Clients connect to this very server, by the name under which they reached it."""
-
-    async def client_url(tenant_id: str, user_id: str, base_url: str) -> tuple[str, str]:
-        access = tokens.issue(base_url, tenant_id, user_id, _CLIENT_TOKEN_S)
-        return access.url, SUBPROTOCOL
-
-    return client_url
 
 
 def database_answers(database: Database) -> Probe:

@@ -21,12 +21,11 @@ from notifications.bus.topology import (
 )
 from notifications.catalogue import Catalogue
 from notifications.channels.email.channel import EmailChannel
-from notifications.channels.email.mailers import mail_time_limit, open_mailer
+from notifications.channels.email.mailers import mail_time_limit
 from notifications.channels.realtime.channel import RealtimeChannel
-from notifications.channels.realtime.sockets import Sockets
-from notifications.channels.realtime.tokens import ClientTokens
+from notifications.channels.realtime.gateways import Realtime, open_realtime
 from notifications.channels.webhooks.channel import WebhookChannel, check_event_types
-from notifications.channels.webhooks.sender import WebhookSender
+from notifications.channels.webhooks.sender import WebhookSender, sender_of
 from notifications.database import Database
 from notifications.dead_letters import DeadLetters
 from notifications.dispatcher import Dispatcher, Policy
@@ -35,6 +34,8 @@ from notifications.extensions import Extension, Parts, Running
 from notifications.hub import Hub
 from notifications.intake import Intake
 from notifications.lanes import Lanes
+from notifications.mailing import Suppressions
+from notifications.mails import Mails, open_mails
 from notifications.messages import Message
 from notifications.metrics import MetricsHandler
 from notifications.outage import Outage
@@ -91,6 +92,7 @@ class Store:
     ledger: Ledger
     counts: Counts
     directory: Directory
+    suppressions: Suppressions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,7 @@ class Pipeline:
                 renderer,
                 gateways.mailer,
                 clock,
+                store.suppressions,
                 time_limit=mail_time_limit(settings),
             ),
             Channel.WEBHOOK: WebhookChannel(store.directory, gateways.sender, clock),
@@ -181,9 +184,8 @@ class LocalHub:
     browsing: SqlBrowsing
     sweep: Sweep
     replaying: Replaying
-    sockets: Sockets
-    mailer: Mailer
-    client_tokens: ClientTokens
+    realtime: Realtime
+    mails: Mails
     pipeline: Pipeline
     renderer: Renderer
     clock: Clock
@@ -228,14 +230,21 @@ async def open_local_hub(
         tally = Tally(ledger)
         await directory.check_keys()
         upkeep = SqlUpkeep(database, ledger, settings.retry_notifications, keeping(settings))
-        tokens = ClientTokens(secrets.user_token_secrets, clock, hub=settings.realtime_hub)
-        sockets = Sockets(tokens, dice)
-        stack.push_async_callback(sockets.close)
-        sender = await stack.enter_async_context(_sender(settings, clock))
-        mailer = await stack.enter_async_context(open_mailer(settings, folder.mail, clock))
+        realtime = await stack.enter_async_context(
+            open_realtime(settings, secrets.user_token_secrets, clock, dice)
+        )
+        sender = await stack.enter_async_context(sender_of(settings, clock))
+        mails = await stack.enter_async_context(
+            open_mails(settings, secrets, folder.mail, database, clock, dice)
+        )
         pipeline = Pipeline(
-            Store(ledger=tally, counts=ledger, directory=directory),
-            Gateways(push=sockets, mailer=mailer, sender=sender),
+            Store(
+                ledger=tally,
+                counts=ledger,
+                directory=directory,
+                suppressions=mails.suppressions,
+            ),
+            Gateways(push=realtime.push, mailer=mails.mailer, sender=sender),
             catalogue,
             policy,
             settings,
@@ -297,9 +306,8 @@ async def open_local_hub(
                 clock=clock,
                 numbers=numbers,
             ),
-            sockets=sockets,
-            mailer=mailer,
-            client_tokens=tokens,
+            realtime=realtime,
+            mails=mails,
             pipeline=pipeline,
             renderer=pipeline.renderer,
             clock=clock,
@@ -377,12 +385,3 @@ async def _replaying(runner: ReplayRunner) -> AsyncIterator[None]:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-
-
-def _sender(settings: Settings, clock: Clock) -> WebhookSender:
-    return WebhookSender(
-        clock=clock,
-        timeout=settings.webhook_timeout,
-        allowed=settings.webhook_allowed_networks,
-        ca_file=settings.webhook_ca_file,
-    )

@@ -262,6 +262,9 @@ class Mail:
         html: The HTML form.
         locale: Its language.
         created_at: ms since the epoch: its date.
+        tenant_id: Whose mail it is.
+        round: Which round of its delivery: a new one is another mail to services that know it by
+            its id.
     """
 
     operation_id: str
@@ -272,3 +275,5 @@ class Mail:
     html: str
     locale: str
     created_at: int
+    tenant_id: str = ""
+    round: int = 1

@@ -192,6 +192,8 @@ class Renderer:
             html=self._render(template.html, context).strip() + "\n",
             locale=locale,
             created_at=delivery.created_at,
+            tenant_id=delivery.tenant_id,
+            round=delivery.round,
         )
 
     def _toast_template(self, key: tuple[str, str]) -> _ToastTemplate:

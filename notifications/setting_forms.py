@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from notifications import vault
 from notifications.errors import ConfigurationError
+from notifications.mailing import MailLimits
 from notifications.retries import DAY, HOUR, MINUTE, SECOND, RetryTable
 
 Network = IPv4Network | IPv6Network
@@ -29,6 +30,8 @@ _HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _POLICY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
 _SHORTEST_KEY = 16
+_URL_KEY = re.compile(r"[A-Za-z0-9._~-]{32,256}")
+_MAIL_LIMITS = re.compile(r"([0-9]{1,7})/m,([0-9]{1,7})/h")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -183,7 +186,24 @@ def encryption_key(text: str) -> bytes:
         raise ValueError(str(error).removeprefix(f"{vault.SETTING}: ")) from None
 
 
+def reports_key(text: str) -> str:
+    """What the address of reports carries: as it stands in a URL, and hard to guess."""
+    if _URL_KEY.fullmatch(text) is None:
+        raise ValueError("such a key has 32-256 letters, digits and - . _ ~")
+    return text
+
+
 # --------------------------------------------------------------------------- names and places
+
+
+def mail_limits(text: str) -> MailLimits:
+    """How many mails an account may send: `30/m,100/h`."""
+    match = _MAIL_LIMITS.fullmatch(text.replace(" ", ""))
+    if match is None or not int(match[1]) or not int(match[2]):
+        raise ValueError(
+            f"{_quoted(text)} are no limits: write mails a minute and mails an hour, as 30/m,100/h"
+        )
+    return MailLimits(per_minute=int(match[1]), per_hour=int(match[2]))
 
 
 def ai_endpoint(text: str) -> str:

@@ -7,18 +7,24 @@ wrong are all reported at once, and no report repeats a secret.
 import base64
 import difflib
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from notifications import service_bus_address as service_bus
 from notifications import setting_forms as forms
+from notifications.azure_resource import (
+    AzureResource,
+    read_keyed_in_base64,
+    read_resource,
+    read_signalr,
+)
 from notifications.errors import ConfigurationError
+from notifications.mailing import STANDARD_LIMITS, MailLimits
 from notifications.ports import Dice
 from notifications.retries import LIGHT, MINUTE, NOTIFICATIONS, VIDEO, RetryTable
+from notifications.secret_files import SecretFiles
 from notifications.service_bus_address import ServiceBusAddress
 from notifications.setting_forms import Network
 from notifications.smtp_url import Relay, read_relay
@@ -33,7 +39,6 @@ USER_TOKEN_SECRET_FILE = "user-token.secret"  # noqa: S105 - a file's name
 SECRET_FILES = (ADMIN_KEY_FILE, ENCRYPTION_KEYS_FILE, USER_TOKEN_SECRET_FILE)
 
 _SECRET_BYTES = 32
-_MODE = 0o600
 
 T = TypeVar("T")
 
@@ -53,9 +58,14 @@ class Settings:
         servicebus_keys: Policies of the Service Bus door and their keys, beside the emulator's.
         realtime: What pushes to browsers.
         realtime_hub: The name under which clients reach it.
+        webpubsub: Azure Web PubSub, where `realtime` is `webpubsub`.
+        signalr: Azure SignalR Service, where `realtime` is `signalr`.
         email: What carries the mails.
         email_from: Who mails come from.
         smtp: The mail server that takes them, where `email` is `smtp`.
+        acs: Azure Communication Services, where `email` is `acs`.
+        acs_limits: What that account may send.
+        email_reports_key: What who reports on mails must show; None takes no reports.
         app_url: Where the app is: what paths in mails lead to; None leaves such links out.
         webhook_allowed_networks: What the address guard lets through.
         webhook_timeout: Seconds for one attempt, everything included.
@@ -94,9 +104,14 @@ class Settings:
     servicebus_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     realtime: str = "local"
     realtime_hub: str = "huntaze"
+    webpubsub: AzureResource | None = None
+    signalr: AzureResource | None = None
     email: str = "folder"
     email_from: str = "Huntaze <notifications@huntaze.example>"
     smtp: Relay | None = None
+    acs: AzureResource | None = None
+    acs_limits: MailLimits = STANDARD_LIMITS
+    email_reports_key: str | None = field(default=None, repr=False)
     app_url: str | None = None
     webhook_allowed_networks: tuple[Network, ...] = ()
     webhook_timeout: float = 15.0
@@ -202,11 +217,16 @@ VARIABLES: Sequence[Variable] = (
         ("servicebus_keys",),
         forms.each_of(forms.policy_key, secret=True),
     ),
-    Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local")),
+    Variable("HUNTAZE_REALTIME", ("realtime",), forms.one_of("local", "webpubsub", "signalr")),
     Variable("HUNTAZE_REALTIME_HUB", ("realtime_hub",), forms.hub_name),
-    Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder", "smtp")),
+    Variable("HUNTAZE_WEBPUBSUB_CONNECTION", ("webpubsub",), read_resource),
+    Variable("HUNTAZE_SIGNALR_CONNECTION", ("signalr",), read_signalr),
+    Variable("HUNTAZE_EMAIL", ("email",), forms.one_of("folder", "smtp", "acs")),
     Variable("HUNTAZE_EMAIL_FROM", ("email_from",), forms.mailbox),
     Variable("HUNTAZE_SMTP_URL", ("smtp",), read_relay),
+    Variable("HUNTAZE_ACS_CONNECTION", ("acs",), read_keyed_in_base64),
+    Variable("HUNTAZE_ACS_LIMITS", ("acs_limits",), forms.mail_limits),
+    Variable("HUNTAZE_EMAIL_REPORTS_KEY", ("email_reports_key",), forms.reports_key),
     Variable("HUNTAZE_APP_URL", ("app_url",), forms.origin),
     Variable(
         "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS",
@@ -251,6 +271,23 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield (
             "HUNTAZE_SMTP_URL: is needed where HUNTAZE_EMAIL is smtp, such as"
             " smtp://user:password@mail.example.com:587"
+        )
+    if settings.email == "acs" and settings.acs is None:
+        yield (
+            "HUNTAZE_ACS_CONNECTION: is needed where HUNTAZE_EMAIL is acs, such as"
+            " endpoint=https://name.communication.azure.com/;accesskey=…"
+            " or https://name.communication.azure.com"
+        )
+    if settings.realtime == "webpubsub" and settings.webpubsub is None:
+        yield (
+            "HUNTAZE_WEBPUBSUB_CONNECTION: is needed where HUNTAZE_REALTIME is webpubsub, such as"
+            " Endpoint=https://name.webpubsub.azure.com;AccessKey=… or https://name.webpubsub.azure.com"
+        )
+    if settings.realtime == "signalr" and settings.signalr is None:
+        yield (
+            "HUNTAZE_SIGNALR_CONNECTION: is needed where HUNTAZE_REALTIME is signalr, such as"
+            " Endpoint=https://name.service.signalr.net;AccessKey=…"
+            " or https://name.service.signalr.net"
         )
 
     if settings.bus == "servicebus":
@@ -300,7 +337,7 @@ def load_or_create_secrets(data_dir: Path, settings: Settings, dice: Dice | None
     Raises:
         ConfigurationError: A file cannot be read or written, or holds what is none.
     """
-    files = _SecretFiles(data_dir, dice or SystemDice())
+    files = SecretFiles(data_dir, dice or SystemDice())
     return Secrets(
         admin_keys=settings.admin_keys
         or files.keep(ADMIN_KEY_FILE, forms.admin_key, _new_admin_key),
@@ -317,7 +354,7 @@ def read_secrets(data_dir: Path, settings: Settings) -> tuple[bytes, ...]:
     Raises:
         ConfigurationError: Files that cannot be read or are damaged; one line each.
     """
-    files = _SecretFiles(data_dir, SystemDice())
+    files = SecretFiles(data_dir, SystemDice())
     problems: list[str] = []
 
     def look(name: str, form: Callable[[str], T], given: tuple[T, ...]) -> tuple[T, ...]:
@@ -343,57 +380,3 @@ def _new_admin_key(dice: Dice) -> str:
 
 def _new_secret(dice: Dice) -> str:
     return base64.b64encode(dice.token(_SECRET_BYTES)).decode()
-
-
-@dataclass(frozen=True, slots=True)
-class _SecretFiles:
-    """Secrets that are made once and kept in files which only their owner reads."""
-
-    folder: Path
-    dice: Dice
-
-    def keep(
-        self, name: str, form: Callable[[str], T], fresh: Callable[[Dice], str]
-    ) -> tuple[T, ...]:
-        path = self.folder / name
-        try:
-            if not path.exists():
-                self._create(path, fresh(self.dice))
-            _tighten(path)
-        except OSError as error:
-            raise ConfigurationError(f"{path}: {error.strerror}") from error
-        return self.read(name, form)
-
-    def read(self, name: str, form: Callable[[str], T]) -> tuple[T, ...]:
-        """What is in a file that is there."""
-        path = self.folder / name
-        try:
-            text = path.read_text("utf-8", errors="replace").strip()
-            return forms.each_of(form, secret=True)(text)
-        except OSError as error:
-            raise ConfigurationError(f"{path}: {error.strerror}") from error
-        except ValueError as error:
-            raise ConfigurationError(
-                f"{path} is damaged ({error}): put its former content back"
-            ) from None
-
-    def _create(self, path: Path, text: str) -> None:
-        """Write it whole or not at all; a file that appears meanwhile stays."""
-        draft = path.with_name(f".{path.name}.{self.dice.token(8).hex()}")
-        # The mode counts from the first instant, and `link` never replaces.
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileExistsError):
-                os.link(draft, path)
-        finally:
-            draft.unlink()
-
-
-def _tighten(path: Path) -> None:
-    if path.stat().st_mode & 0o077:
-        log.warning("secret.readable_by_others", extra={"path": str(path)})
-        path.chmod(_MODE)

@@ -80,6 +80,9 @@ async def furnish(world: World, tenant: str, *, url: str) -> Things:
     user, event_id = f"{tenant}-ada", f"{tenant}-event"
     profile = {"email": f"ada@{tenant}.example", "name": f"Ada of {tenant}"}
     await world.http.put(f"/v1/users/{user}", json=profile, headers=headers)
+    for name in ("bob", "eve"):
+        path = f"/v1/suppressions/{name}@{tenant}.example"
+        await world.http.put(path, json={"reason": f"of {tenant}"}, headers=headers)
     own = {"url": url, "description": f"of {tenant}", "name": f"of {tenant}"}
     for operation in MAKING:
         if not operation.has_id:
@@ -147,7 +150,7 @@ async def _found(
             continue  # the admin's alone
         page = answer.json()
         for item in page["items"]:
-            ids[operation.resource] = item.get("id") or item["event"]["id"]
+            ids[operation.resource] = item.get("id") or item.get("address") or item["event"]["id"]
         if page["nextCursor"]:
             cursors.add(page["nextCursor"])
     return ids, frozenset(cursors)

@@ -9,15 +9,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+import jwt
 import orjson
 import pytest
 import uvicorn
 import websockets
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 from websockets.exceptions import InvalidStatus
 
 from notifications.channels.realtime.connection import Limits
+from notifications.channels.realtime.gateways import SIGNALR_SOCKETS, SOCKETS, service_routes
+from notifications.channels.realtime.service_access import ServiceAccess
+from notifications.channels.realtime.service_http import SERVICE_METHODS
+from notifications.channels.realtime.signalr_tokens import SignalRTokens
 from notifications.channels.realtime.sockets import Sockets
 from notifications.channels.realtime.tokens import ClientTokens
 from notifications.timing import SystemDice
@@ -55,6 +60,7 @@ class Service:
 
     sockets: Sockets
     tokens: ClientTokens
+    signalr: SignalRTokens
     clock: HandClock
     server: uvicorn.Server
     port: int
@@ -88,6 +94,23 @@ class Service:
         url = self.url(self.token(tenant_id, user_id, roles=roles))
         async with _offering(url, RELIABLE, **options) as client:
             yield Reliable(service=self, client=client, greeting=await frame(client))
+
+    def signalr_access(self, tenant_id: str, user_id: str) -> tuple[str, str]:
+        """Where a SignalR client is redirected to, and its token."""
+        endpoint = f"http://127.0.0.1:{self.port}/signalr"
+        return self.signalr.issue(endpoint, tenant_id, user_id, 3600)
+
+    @contextlib.asynccontextmanager
+    async def signalr_client(
+        self, tenant_id: str, user_id: str
+    ) -> AsyncIterator[websockets.ClientConnection]:
+        """A connected client of the JSON hub protocol that has agreed on it."""
+        url, token = self.signalr_access(tenant_id, user_id)
+        url = f"ws{url.removeprefix('http')}&access_token={token}"
+        async with websockets.connect(url, compression=None) as client:
+            await client.send('{"protocol":"json","version":1}\x1e')
+            assert await hub_messages(client) == [{}]
+            yield client
 
     def remains(self) -> dict[str, int]:
         """What the service holds on behalf of clients."""
@@ -285,14 +308,32 @@ class HeldServer:
 
 @contextlib.asynccontextmanager
 async def serving(
-    *, limits: Limits | None = None, listening: socket.socket | None = None, **config: Any
+    *,
+    limits: Limits | None = None,
+    listening: socket.socket | None = None,
+    clock: Any = None,
+    **config: Any,
 ) -> AsyncIterator[Service]:
-    """The socket service on a free port of this machine, or on a socket that is bound already."""
-    clock = HandClock()
+    """The socket service on a free port of this machine, or on a socket that is bound already.
+
+    With a clock of its own, such as the system's, which SDKs go by; else with one that stands.
+    """
+    clock = clock or HandClock()
     tokens = ClientTokens([SECRET], clock, hub=HUB)
-    sockets = Sockets(tokens, SystemDice(), limits)
-    paths = ("/client/hubs/{hub}", "/client/")
-    app = Starlette(routes=[WebSocketRoute(path, sockets.endpoint) for path in paths])
+    signalr = SignalRTokens([SECRET], clock, hub=HUB)
+    sockets = Sockets(tokens, SystemDice(), limits, signalr)
+    app = Starlette(
+        routes=[
+            *(WebSocketRoute(path, sockets.endpoint) for path in SOCKETS),
+            *(WebSocketRoute(path, sockets.signalr_endpoint) for path in SIGNALR_SOCKETS),
+            *(
+                Route(path, answer, methods=SERVICE_METHODS)
+                for path, answer in service_routes(
+                    sockets, tokens, ServiceAccess([SECRET], clock)
+                ).items()
+            ),
+        ]
+    )
     settings: dict[str, Any] = {
         "host": "127.0.0.1",
         "port": 0,
@@ -307,11 +348,24 @@ async def serving(
     try:
         await until(lambda: server.started)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Service(sockets=sockets, tokens=tokens, clock=clock, server=server, port=port)
+        yield Service(
+            sockets=sockets,
+            tokens=tokens,
+            signalr=signalr,
+            clock=clock,
+            server=server,
+            port=port,
+        )
     finally:
         await sockets.close()
         server.should_exit = True
         await running
+
+
+def server_token(url: str, *, key: str = SECRET, life_s: float = 60, **more: Any) -> str:
+    """What Microsoft's SDKs sign for a call."""
+    claims = {"aud": url, "exp": datetime.now(UTC) + timedelta(seconds=life_s), **more}
+    return jwt.encode({k: v for k, v in claims.items() if v is not None}, key, algorithm="HS256")
 
 
 async def until(condition: Callable[[], object], *, within_s: float = PATIENCE_S) -> None:
@@ -325,6 +379,14 @@ async def frame(client: websockets.ClientConnection) -> Any:
     """The next frame that a client is sent, decoded."""
     async with asyncio.timeout(PATIENCE_S):
         return orjson.loads(await client.recv())
+
+
+async def hub_messages(client: websockets.ClientConnection) -> list[Any]:
+    """The messages of the hub protocol in the next frame."""
+    async with asyncio.timeout(PATIENCE_S):
+        text = str(await client.recv())
+    assert text.endswith("\x1e")
+    return [orjson.loads(part) for part in text[:-1].split("\x1e")]
 
 
 async def say(client: websockets.ClientConnection, **document: Any) -> Any:

@@ -17,6 +17,7 @@ from notifications.cli.access import data_option
 from notifications.cli.doctor_bus import examine_bus
 from notifications.cli.doctor_data import examine_data
 from notifications.cli.doctor_mail import examine_mail
+from notifications.cli.doctor_realtime import examine_realtime
 from notifications.cli.findings import Finding, Mark
 from notifications.cli.host import host_of
 from notifications.cli.looks import terminal
@@ -62,6 +63,7 @@ def _examine(context: click.Context, folder: DataFolder) -> Iterator[Finding]:
     yield _time_zones()
     yield from examine_data(folder, settings)
     yield _names()
+    yield from examine_realtime(settings)
     yield from examine_mail(folder, settings)
     yield from examine_bus(settings)
     yield _hub(folder)

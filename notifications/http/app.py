@@ -16,6 +16,7 @@ from notifications.errors import HuntazeError
 from notifications.http import (
     dead_letters,
     deliveries,
+    email_reports,
     endpoints,
     event_types,
     events,
@@ -24,6 +25,7 @@ from notifications.http import (
     keys,
     openapi,
     replays,
+    suppressions,
     tenants,
     toasts,
     user_tokens,
@@ -48,6 +50,8 @@ ROUTERS: Sequence[APIRouter] = (
     replays.router,
     deliveries.router,
     dead_letters.router,
+    suppressions.router,
+    email_reports.router,
     inbox.router,
     user_tokens.realtime,
     user_tokens.tokens,
@@ -57,7 +61,7 @@ ROUTERS: Sequence[APIRouter] = (
     console,
 )
 
-_OPEN_TO_PAGES = ("/v1/inbox", "/v1/realtime/")
+_OPEN_TO_PAGES = ("/v1/inbox", "/v1/realtime/", "/signalr/client/")
 _SILENT: TelemetryConfig = {
     "tracing": False,
     "metrics": False,

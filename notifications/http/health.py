@@ -137,6 +137,12 @@ def _families(request: Request) -> Iterator[Family]:
         (({}, vitals.sockets_away()),),
     )
     yield Family(
+        "huntaze_mails_waiting",
+        "gauge",
+        "Mails that wait for what their account may send.",
+        (({}, vitals.mails_waiting()),),
+    )
+    yield Family(
         "huntaze_degraded",
         "gauge",
         "What does not work at present, and why.",

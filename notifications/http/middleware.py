@@ -96,7 +96,13 @@ class UserRoutesCors:
             app,
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type"],
+            # The last two are SignalR's own.
+            allow_headers=[
+                "authorization",
+                "content-type",
+                "x-requested-with",
+                "x-signalr-user-agent",
+            ],
             expose_headers=["retry-after"],
             max_age=600,
         )

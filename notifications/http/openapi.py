@@ -25,6 +25,7 @@ TAGS = (
     {"name": "jobs", "description": "Work asked of the AI workers."},
     {"name": "tenants", "description": "What an account set up: its language, its budget."},
     {"name": "users", "description": "Who is told, where, and in which language."},
+    {"name": "suppressions", "description": "Addresses that get no mail."},
     {"name": "inbox", "description": "A user's notifications."},
     {"name": "realtime", "description": "User tokens, and where a client connects."},
     {"name": "API keys", "description": "Keys that open one tenant."},

@@ -22,6 +22,7 @@ from notifications.events import Event
 from notifications.http.limits import Publishes
 from notifications.http.wire import BODY_WITHIN_S
 from notifications.hub import Hub
+from notifications.mailing import MailReports, Suppressions
 from notifications.ports import (
     Clock,
     Dice,
@@ -83,6 +84,7 @@ class Vitals:
         sweep_at: When the last sweep ended, ms by the hub's clock; None before the first.
         sockets: How many clients are connected.
         sockets_away: How many lost their connection and may still come back to it.
+        mails_waiting: How many mails wait for what their account may send.
         degraded: By part: why it does not work at present, where the hub does without it; a
             short constant.
     """
@@ -92,6 +94,7 @@ class Vitals:
     sweep_at: Callable[[], int | None] = lambda: None
     sockets: Callable[[], int] = lambda: 0
     sockets_away: Callable[[], int] = lambda: 0
+    mails_waiting: Callable[[], int] = lambda: 0
     degraded: Callable[[], Mapping[str, str]] = dict
 
 
@@ -121,7 +124,10 @@ class Services:
         publishes: How fast tenants may publish.
         most_keys: How many API keys a tenant may have.
         admin_keys: Open everything; newest first.
+        email_reports_key: What who reports on mails must show; None takes no reports.
         client_url: Where a realtime client connects.
+        clients_at: The origin of the sockets that clients connect to, where it is not the hub's.
+        signalr_access: Where a SignalR client is redirected to, and its access token there.
         allowed_origins: Web origins whose pages may call the inbox routes.
         body_within_s: How long a request's body may take to come.
     """
@@ -141,8 +147,12 @@ class Services:
     inbox: Inbox
     inbox_forms: InboxForms
     push: PushGateway
+    suppressions: Suppressions
+    mail_reports: MailReports
     user_tokens: UserTokens
     client_url: ClientUrl
+    signalr_access: ClientUrl
+    clients_at: str | None
     clock: Clock
     dice: Dice
     vitals: Vitals
@@ -150,6 +160,7 @@ class Services:
     console: Console
     most_keys: int
     admin_keys: tuple[str, ...] = field(repr=False)
+    email_reports_key: str | None = field(default=None, repr=False)
     allowed_origins: tuple[str, ...] = ()
     body_within_s: float = BODY_WITHIN_S
 

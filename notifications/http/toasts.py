@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from notifications.errors import ConfigurationError, NotFound
+from notifications.http.services import services_of
 from notifications.http.static_files import MEDIA_TYPES, digest, has_it
 
 FOLDER = Path(__file__).parent / "static" / "toasts"
@@ -22,8 +23,10 @@ PAGE = "page.html"
 
 router = APIRouter(prefix="/toasts", include_in_schema=False)
 
+_CONNECTS = "connect-src 'self'"
+
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; {_CONNECTS};"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
     " require-trusted-types-for 'script'; trusted-types 'none'"
 )
@@ -78,7 +81,11 @@ def assets() -> Mapping[str, Asset]:
 @router.api_route("", methods=["GET", "HEAD"])
 async def page(request: Request) -> Response:
     """The page."""
-    return _answer(request, assets()[PAGE], _PAGE_HEADERS)
+    headers = _PAGE_HEADERS
+    if (elsewhere := services_of(request).clients_at) is not None:
+        policy = CONTENT_SECURITY_POLICY.replace(_CONNECTS, f"{_CONNECTS} {elsewhere}")
+        headers = {**headers, "content-security-policy": policy}
+    return _answer(request, assets()[PAGE], headers)
 
 
 @router.api_route("/{name}", methods=["GET", "HEAD"])

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from notifications.http.auth import principal_of
@@ -52,3 +52,24 @@ async def negotiate(request: Request, subject: ActingSubject) -> ClientOut:
     base_url = f"{request.url.scheme}://{request.url.netloc}"
     url, protocol = await services_of(request).client_url(*subject, base_url)
     return ClientOut(url=url, protocol=protocol)
+
+
+class SignalROut(View):
+    """Where a SignalR client goes on, and the access token that it shows there."""
+
+    url: str
+    access_token: str
+
+
+@realtime.post("/signalr/negotiate", summary="Where a SignalR client goes on")
+async def negotiate_signalr(
+    request: Request,
+    subject: ActingSubject,
+    negotiate_version: Annotated[  # noqa: ARG001 - said by clients, and the same for all
+        int, Query(alias="negotiateVersion", ge=0, le=9, description="Sent by the client.")
+    ] = 1,
+) -> SignalROut:
+    """For an unmodified SignalR client that is given `/v1/realtime/signalr` as its hub."""
+    base_url = f"{request.url.scheme}://{request.url.netloc}"
+    url, token = await services_of(request).signalr_access(*subject, base_url)
+    return SignalROut(url=url, access_token=token)

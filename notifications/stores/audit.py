@@ -299,7 +299,9 @@ def _exhausted(
         "d.state = 'exhausted' AND NOT coalesce(CASE d.reason"
         f" WHEN 'attempts-used' THEN {used} OR d.deadline <= :now"
         " WHEN 'deadline' THEN d.updated_at >= d.deadline - :slack"
-        " WHEN 'parked-too-long' THEN TRUE WHEN 'bounced' THEN TRUE WHEN 'purged' THEN TRUE"
+        " WHEN 'parked-too-long' THEN TRUE WHEN 'purged' THEN TRUE"
+        # What a report says of a mail that was taken.
+        " WHEN 'bounced' THEN TRUE WHEN 'complained' THEN TRUE WHEN 'undelivered' THEN TRUE"
         f" ELSE {_HAS.format('d.reason')} END, FALSE)",
         {"now": expected.now, "slack": MINUTE},
     )

@@ -35,7 +35,7 @@ _CACHE_SIZE = 20_000
 V = TypeVar("V")
 
 
-class _Cache(Generic[V]):
+class Cache(Generic[V]):
     """Answers of the last five seconds, by key; bounded."""
 
     def __init__(self, clock: Clock) -> None:
@@ -67,9 +67,9 @@ class SqlDirectory:
     def __init__(self, database: Database, vault: Vault, clock: Clock) -> None:
         self._database = database
         self._vault = vault
-        self._users: _Cache[User | None] = _Cache(clock)
-        self._owners: _Cache[Sequence[User]] = _Cache(clock)
-        self._endpoints: _Cache[Sequence[Endpoint]] = _Cache(clock)
+        self._users: Cache[User | None] = Cache(clock)
+        self._owners: Cache[Sequence[User]] = Cache(clock)
+        self._endpoints: Cache[Sequence[Endpoint]] = Cache(clock)
 
     async def check_keys(self) -> None:
         """At start: every key that stored secrets name is there.
@@ -276,7 +276,7 @@ class SqlKeys:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._found: _Cache[ApiKey | None] = _Cache(clock)
+        self._found: Cache[ApiKey | None] = Cache(clock)
 
     async def add(self, key: ApiKey, digest: bytes, *, most: int | None = None) -> bool:
         """See `ports.Keys.add`."""

@@ -114,6 +114,12 @@ deliveries = sa.Table(
         sqlite_where=sa.text("channel = 'webhook'"),
         postgresql_where=sa.text("channel = 'webhook'"),
     ),
+    sa.Index(
+        "deliveries_mailed",
+        "id",
+        sqlite_where=sa.text("channel = 'email'"),
+        postgresql_where=sa.text("channel = 'email'"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -185,6 +191,24 @@ users = sa.Table(
     sa.Column("timezone", sa.Text, nullable=False),
     sa.Column("role", sa.Text, nullable=False),
     sa.Index("users_by_role", "tenant_id", "role"),
+)
+
+suppressions = sa.Table(
+    "suppressions",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("address", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+mail_budgets = sa.Table(
+    "mail_budgets",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("drawn", sa.LargeBinary, nullable=False),  # JSON: how many, by window and slice
+    sa.Column("held_until", sa.BigInteger, nullable=False),  # the service said to wait
 )
 
 endpoints = sa.Table(

@@ -1,4 +1,4 @@
-"""What every mailer keeps: one suite for the `Mailer` port, over the folder and a real server."""
+"""What every mailer keeps: one suite for the `Mailer` port, over the folder and real servers."""
 
 import asyncio
 import email
@@ -19,6 +19,7 @@ from notifications.ports import Mailer
 from notifications.settings import Settings
 from notifications.smtp_url import Relay, Tls
 from notifications.timing import SystemClock
+from tests.acs_world import WIDE, acs_endpoint, budget
 from tests.mail_servers import SENDER, mail, mail_server
 
 
@@ -57,7 +58,15 @@ async def smtp(path: Path) -> AsyncIterator[World]:
             yield World(mailer, lambda: [each.content for each in server.mails])
 
 
-@pytest.fixture(params=[folder, smtp], ids=["folder", "smtp"])
+@asynccontextmanager
+async def acs(path: Path) -> AsyncIterator[World]:
+    async with acs_endpoint(path) as endpoint, budget(path.parent) as account:
+        settings = Settings(email="acs", acs=endpoint.resource, email_from=SENDER, acs_limits=WIDE)
+        async with open_mailer(settings, path, SystemClock(), account) as mailer:
+            yield World(mailer, endpoint.mails)
+
+
+@pytest.fixture(params=[folder, smtp, acs], ids=["folder", "smtp", "acs"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     """Each mailer in turn."""
     async with request.param(tmp_path / "mail") as made:

@@ -17,10 +17,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 USERS_OWN = [each for each in GUARDED if USER_TOKEN in each.schemes]
 KEYS_ONLY = [each for each in GUARDED if USER_TOKEN not in each.schemes]
-CREATES = "PUT /v1/users/{id}"
-"""Makes a user of the caller's own, whatever the id; see the test of the same ids."""
+CREATES = ("PUT /v1/users/{id}", "PUT /v1/suppressions/{id}")
+"""Make something of the caller's own, whatever the id; see the test of the same ids."""
 
-WITH_ID = [each for each in GUARDED if each.has_id and str(each) != CREATES]
+WITH_ID = [each for each in GUARDED if each.has_id and str(each) not in CREATES]
 NAMING_TENANT = [each for each in GUARDED if each.takes("tenantId") or each.tenant_field]
 ASKING = [each for each in GUARDED if any(True for _ in each.query())]
 TAKING_BODY = [each for each in GUARDED if each.body_schema is not None]

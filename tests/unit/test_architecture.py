@@ -36,6 +36,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.formats",
         "notifications.json_limits",
         "notifications.rates",
+        "notifications.mailing",
         "notifications.addresses",
     ),
     # A program's way to a hub. Nothing of the hub is in it but the errors.
@@ -58,6 +59,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.setting_forms",
         "notifications.service_bus_address",
         "notifications.smtp_url",
+        "notifications.azure_resource",
+        "notifications.secret_files",
         "notifications.settings",
         "notifications.telemetry",
     ),
@@ -90,6 +93,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.policies",
         "notifications.storage",
         "notifications.door_alone",
+        "notifications.mails",
         "notifications.auditing",
         "notifications.api",
         "notifications.stores.migrations.*",  # Alembic's entry: knows every table there is
@@ -303,6 +307,7 @@ PORTS = (
     "notifications.tenants",
     "notifications.broker",
     "notifications.entities",
+    "notifications.mailing",
 )
 
 

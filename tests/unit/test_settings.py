@@ -153,13 +153,19 @@ WRONG = [
     ("SERVICEBUS_CONNECTION__fullyQualifiedNamespace", NAMESPACE, "is no host of a namespace"),
     ("SERVICEBUS_CONNECTION_SEND", "Endpoint=http://a.b/", "write it as Endpoint=sb://"),
     ("SERVICEBUS_CONNECTION_SEND__fullyQualifiedNamespace", "sample", "is no host"),
-    ("HUNTAZE_REALTIME", "webpubsub", "this release takes only local"),
+    ("HUNTAZE_REALTIME", "pusher", "this release takes one of local, webpubsub, signalr"),
+    ("HUNTAZE_WEBPUBSUB_CONNECTION", "name.webpubsub.azure.com", "is no connection: write"),
     ("HUNTAZE_REALTIME_HUB", "1st", "is no hub name"),
     ("HUNTAZE_REALTIME_HUB", "h" * 129, "at most 128"),
-    ("HUNTAZE_EMAIL", "pigeon", "this release takes one of folder, smtp"),
+    ("HUNTAZE_EMAIL", "pigeon", "this release takes one of folder, smtp, acs"),
     ("HUNTAZE_EMAIL_FROM", "Nobody", "Name <name@example.com>"),
     ("HUNTAZE_EMAIL_FROM", "a@b.example, c@d.example", "is no sender"),
     ("HUNTAZE_SMTP_URL", "mail.example.com", "is no URL such as smtp://"),
+    ("HUNTAZE_SIGNALR_CONNECTION", "Endpoint=https://a.example;AccessKey=x", "fewer than 32"),
+    ("HUNTAZE_ACS_CONNECTION", "endpoint=https://a.example;accesskey=x", "not base64"),
+    ("HUNTAZE_ACS_LIMITS", "100/h", "write mails a minute and mails an hour, as 30/m,100/h"),
+    ("HUNTAZE_ACS_LIMITS", "0/m,100/h", "are no limits"),
+    ("HUNTAZE_EMAIL_REPORTS_KEY", "short", "32-256 letters"),
     ("HUNTAZE_APP_URL", "https://app.example.com/page", "is no origin"),
     ("HUNTAZE_WEBHOOK_ALLOWED_NETWORKS", "10.1.0.0/8", "write 10.0.0.0/8"),
     ("HUNTAZE_WEBHOOK_ALLOWED_NETWORKS", "intranet", "'intranet' is no network"),
@@ -257,6 +263,10 @@ def test_everything_wrong_is_said_at_once():
         ("HUNTAZE_API_KEY", "leaked leaked"),
         ("HUNTAZE_SMTP_URL", "smtp://user:leaked@mail.example.com:587x"),
         ("HUNTAZE_URL", "https://admin:leaked@hub.example.com"),
+        ("HUNTAZE_WEBPUBSUB_CONNECTION", "Endpoint=name;AccessKey=leaked"),
+        ("HUNTAZE_SIGNALR_CONNECTION", "Endpoint=https://a.example;AccessKey=leaked"),
+        ("HUNTAZE_ACS_CONNECTION", "endpoint=https://a.example;accesskey=leaked!"),
+        ("HUNTAZE_EMAIL_REPORTS_KEY", "leaked"),
     ],
 )
 def test_no_report_repeats_a_secret(name: str, value: str):
@@ -282,6 +292,19 @@ def test_no_secret_is_in_a_repr():
     shown = repr(settings) + repr(secrets)
     for hidden in (ADMIN, TOKEN_SECRET, "hz_sample", repr(bytes(range(32)))):
         assert hidden not in shown
+
+
+@pytest.mark.parametrize(
+    ("chosen", "needed"),
+    [
+        ({"HUNTAZE_REALTIME": "webpubsub"}, "HUNTAZE_WEBPUBSUB_CONNECTION"),
+        ({"HUNTAZE_REALTIME": "signalr"}, "HUNTAZE_SIGNALR_CONNECTION"),
+        ({"HUNTAZE_EMAIL": "acs"}, "HUNTAZE_ACS_CONNECTION"),
+    ],
+)
+def test_a_managed_service_needs_its_connection(chosen: dict[str, str], needed: str):
+    """Who chooses a service is told what else it takes."""
+    assert problem(**chosen).startswith(f"{needed}: is needed where")
 
 
 def test_an_empty_variable_counts_as_not_set():

@@ -7,9 +7,12 @@ from notifications.deliveries import Delivery, Failed, Outcome, Skipped
 from notifications.directory import User
 from notifications.events import Event
 from notifications.ids import public_id
+from notifications.mailing import Fate, Suppression, Suppressions, spelled
 from notifications.ports import Clock, Directory, Mailer
 from notifications.records import Attempted, Placed, Route
 from notifications.rendering import Renderer, RenderError
+
+REPORTED = frozenset(fate.value for fate in Fate)
 
 TIME_LIMIT = 30.0
 """Seconds that one attempt may take."""
@@ -30,6 +33,7 @@ class EmailChannel:
         renderer: Renderer,
         mailer: Mailer,
         clock: Clock,
+        suppressions: Suppressions | None = None,
         *,
         time_limit: float = TIME_LIMIT,
     ) -> None:
@@ -40,12 +44,14 @@ class EmailChannel:
             renderer: Makes the mails.
             mailer: Carries them.
             clock: Tells how long the mailer took.
+            suppressions: Where mails do not go; None where they go everywhere.
             time_limit: Seconds that one attempt may take.
         """
         self._directory = directory
         self._renderer = renderer
         self._mailer = mailer
         self._clock = clock
+        self._suppressions = suppressions
         self._time_limit = time_limit
 
     async def route(self, event: Event) -> Route:
@@ -68,6 +74,11 @@ class EmailChannel:
             return Attempted(outcome=Skipped(reason="user-deleted"))
         if not user.email:
             return Attempted(outcome=Skipped(reason="no-address"))
+        if self._suppressions is not None:
+            address = spelled(user.email)
+            found = await self._suppressions.find(delivery.tenant_id, address)
+            if found is not None:
+                return Attempted(outcome=Skipped(reason=_why(found)))
         return Attempted(outcome=await self._send(delivery, event, user))
 
     async def rate(self, lane: str) -> int | None:  # noqa: ARG002 - the port's signature
@@ -101,6 +112,13 @@ class EmailChannel:
             },
         )
         return outcome
+
+
+def _why(suppression: Suppression) -> str:
+    """What a report said has a reason of its own; what the tenant said is repeated."""
+    if suppression.reason in REPORTED:
+        return f"suppressed-{suppression.reason}"
+    return f"suppressed: {suppression.reason}"
 
 
 def _log_unrendered(event: Event, error: RenderError) -> None:

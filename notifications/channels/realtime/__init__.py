@@ -13,6 +13,13 @@ reliable.py    with one of `json.reliable.webpubsub.azure.v1`, which can lose it
 simple.py      with one that speaks no protocol and only listens
 unacknowledged.py  what reliable clients were sent and have not acknowledged
 recoveries.py  reliable sessions whose client is away, until it comes back or for a minute
+service_http.py, service_api.py, service_access.py  the REST API for Web PubSub's own SDKs
+webpubsub.py   Azure Web PubSub in place of the built-in sockets
+signalr_session.py, signalr_tokens.py, signalr_negotiation.py, signalr_service.py  the same
+               for SignalR's clients and servers, under `/signalr`
+signalr.py     Azure SignalR Service in place of the built-in sockets
+azure_answers.py  what Azure's services answer, as outcomes
+gateways.py    what pushes, as the settings ask for it
 groups.py      groups of connections, and what a token's roles allow
 frames.py      the protocols' frames; pure
 """

@@ -304,6 +304,16 @@ def server_message(data: bytes) -> Message:
     return Message(encoded.decode(), len(encoded))
 
 
+def published(data_type: str, data: Any, *, group: str | None = None) -> GroupMessage:
+    """What a server sends over the service's REST API: to a group, or to whom it likes."""
+    head = {"from": "server"} if group is None else {"from": "group", "group": group}
+    encoded = orjson.dumps({"type": "message", **head, "dataType": data_type, "data": data})
+    sent = SendToGroup(
+        group=group or "", ack_id=None, no_echo=False, data_type=data_type, data=data
+    )
+    return GroupMessage(encoded.decode(), len(encoded), sent)
+
+
 def group_message(group: str, from_user_id: str, sent: SendToGroup) -> GroupMessage:
     """What a client sent to a group."""
     encoded = orjson.dumps(

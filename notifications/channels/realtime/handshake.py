@@ -31,6 +31,7 @@ class Arrival:
         subprotocols: What it speaks, what it likes best first.
         connection_id: The connection that it comes back to; None for a new one.
         reconnection_token: What it was given to come back with.
+        connection_token: What a SignalR client was given when it negotiated.
     """
 
     hub: str | None
@@ -38,6 +39,7 @@ class Arrival:
     subprotocols: tuple[str, ...]
     connection_id: str | None
     reconnection_token: str
+    connection_token: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ def read(websocket: WebSocket) -> Arrival:
         subprotocols=tuple(websocket.scope["subprotocols"]),
         connection_id=query.get("awps_connection_id"),
         reconnection_token=query.get("awps_reconnection_token", ""),
+        connection_token=query.get("id", ""),
     )
 
 

@@ -95,6 +95,18 @@ class PlainSession:
             case Malformed(ack_id=int(ack_id)):
                 self._write(ack_error(ack_id, AckError.BAD_REQUEST, frame.detail))
 
+    def enter_group(self, group: str) -> bool:
+        """See `Session.enter_group`."""
+        if len(self._joined | {group}) > self._max_groups:
+            return False
+        self._join(group)
+        return True
+
+    def leave_group(self, group: str) -> None:
+        """See `Session.leave_group`."""
+        self._joined.discard(group)
+        self._groups.leave(self.claims.tenant_id, group, self)
+
     def leave(self) -> None:
         """Be in no group any more."""
         for group in self._joined:
@@ -150,8 +162,7 @@ class PlainSession:
             case JoinGroup(group=group):
                 self._join(group)
             case LeaveGroup(group=group):
-                self._joined.discard(group)
-                self._groups.leave(self.claims.tenant_id, group, self)
+                self.leave_group(group)
             case SendToGroup(group=group):
                 message = group_message(group, self.claims.subject, frame)
                 for member in self._groups.members(self.claims.tenant_id, group):

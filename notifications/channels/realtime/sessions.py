@@ -35,6 +35,14 @@ class Session(Protocol):
         """Answer what the client said."""
         ...
 
+    def enter_group(self, group: str) -> bool:
+        """Be in this group; False where it is in as many as it may be."""
+        ...
+
+    def leave_group(self, group: str) -> None:
+        """Be in it no longer."""
+        ...
+
     def leave(self) -> None:
         """Be in no group any more."""
         ...

@@ -19,7 +19,8 @@ class SimpleSession:
         self.claims = claims
         self.connection: Connection | None = None
         self._groups = groups
-        self._joins = claims.groups[:max_groups]
+        self._max_groups = max_groups
+        self._joined = set(claims.groups[:max_groups])
 
     @property
     def manners(self) -> Manners:
@@ -27,9 +28,9 @@ class SimpleSession:
         return Manners(farewell=None, takes_binary=True)
 
     def open(self, connection: Connection) -> None:
-        """Be in the groups that the token names: nothing else can bring it into one."""
+        """Be in the groups that the token names: the client cannot ask for others."""
         self.connection = connection
-        for group in self._joins:
+        for group in self._joined:
             self._groups.join(self.claims.tenant_id, group, self)
 
     def deliver(self, message: Message) -> bool:
@@ -43,7 +44,20 @@ class SimpleSession:
     def take(self, text: str) -> None:
         """Nobody listens."""
 
+    def enter_group(self, group: str) -> bool:
+        """See `Session.enter_group`."""
+        if len(self._joined | {group}) > self._max_groups:
+            return False
+        self._joined.add(group)
+        self._groups.join(self.claims.tenant_id, group, self)
+        return True
+
+    def leave_group(self, group: str) -> None:
+        """See `Session.leave_group`."""
+        self._joined.discard(group)
+        self._groups.leave(self.claims.tenant_id, group, self)
+
     def leave(self) -> None:
         """Be in no group any more."""
-        for group in self._joins:
-            self._groups.leave(self.claims.tenant_id, group, self)
+        for group in tuple(self._joined):
+            self.leave_group(group)

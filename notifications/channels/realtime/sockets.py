@@ -16,6 +16,7 @@ as it likes after it was dropped here.
 import asyncio
 import base64
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from starlette.websockets import WebSocket
@@ -30,6 +31,9 @@ from notifications.channels.realtime.recoveries import Recoveries
 from notifications.channels.realtime.reliable import ReliableSession
 from notifications.channels.realtime.seats import STRANGER, Seats
 from notifications.channels.realtime.sessions import Session
+from notifications.channels.realtime.signalr_negotiation import Negotiation
+from notifications.channels.realtime.signalr_session import SignalRSession
+from notifications.channels.realtime.signalr_tokens import SignalRTokens
 from notifications.channels.realtime.simple import SimpleSession
 from notifications.channels.realtime.tokens import ClientClaims, ClientTokens, TokenError
 from notifications.channels.realtime.unacknowledged import Owner
@@ -58,14 +62,25 @@ a code, which looks like a connection that was lost: those are kept for a while 
 class Sockets:
     """Who is connected. A `PushGateway`."""
 
-    def __init__(self, tokens: ClientTokens, dice: Dice, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        tokens: ClientTokens,
+        dice: Dice,
+        limits: Limits | None = None,
+        signalr: SignalRTokens | None = None,
+    ) -> None:
         self._tokens = tokens
         self._dice = dice
         self._limits = limits or Limits()
         self._backlogs = Backlogs()
         self._groups: Groups[Session] = Groups()
+        self._signalr = signalr
+        self.negotiation = None if signalr is None else Negotiation(signalr, dice)
+        self.signalr_groups: Groups[Session] = Groups()
         # A new tuple with each change, so that a push can walk one while sessions come and go.
         self._sessions: dict[Owner, tuple[Session, ...]] = {}
+        self._by_id: dict[str, Session] = {}
+        self._ids: dict[Session, str] = {}
         self._recoveries = Recoveries(self._limits, self._forget)
         self._seats = Seats(self._limits)
         self._closing = False
@@ -95,6 +110,34 @@ class Sockets:
             await asyncio.sleep(0)
         return _SENT
 
+    @property
+    def groups(self) -> Groups[Session]:
+        """Who is in which group."""
+        return self._groups
+
+    def everybody(self) -> Sequence[Session]:
+        """Every client, in the order they came."""
+        return tuple(self._ids)
+
+    def of_user(self, tenant_id: str, user_id: str) -> Sequence[Session]:
+        """A user's clients."""
+        return self._sessions.get((tenant_id, user_id), ())
+
+    def find(self, connection_id: str) -> Session | None:
+        """The client of a connection, there or away."""
+        return self._by_id.get(connection_id)
+
+    def id_of(self, session: Session) -> str:
+        """The connection id of a client; empty where it is over."""
+        return self._ids.get(session, "")
+
+    def end(self, session: Session, reason: str) -> None:
+        """Close a client's connection, for good."""
+        if isinstance(session, ReliableSession):
+            self._recoveries.end(session, CloseCode.POLICY, reason)
+        elif session.connection is not None:
+            session.connection.end(CloseCode.POLICY, reason)
+
     async def endpoint(self, websocket: WebSocket) -> None:
         """Serve one client, from its handshake to its end."""
         arrival = handshake.read(websocket)
@@ -112,6 +155,21 @@ class Sockets:
             with self._seats.taking((admitted.tenant_id, admitted.user_id)):
                 if await handshake.accept(websocket, subprotocol):
                     await self._begin(websocket, admitted, subprotocol)
+
+    async def signalr_endpoint(self, websocket: WebSocket) -> None:
+        """Serve one SignalR client, which may have negotiated before."""
+        arrival = handshake.read(websocket)
+        admitted = self._admit_signalr(arrival)
+        if isinstance(admitted, Refusal):
+            await handshake.refuse(websocket, admitted)
+            return
+        session = SignalRSession(
+            admitted, self.signalr_groups, max_groups=self._limits.groups_per_connection
+        )
+        with self._seats.taking((admitted.tenant_id, admitted.user_id)):
+            if await handshake.accept(websocket, None):
+                connection_id = self._negotiated(arrival) or self._fresh_id()
+                await self._begin_as(websocket, session, connection_id)
 
     async def close(self) -> None:
         """Close every connection with 1001 and let nobody in any more."""
@@ -146,6 +204,23 @@ class Sockets:
             return Refusal(status=HTTPStatus.BAD_REQUEST, detail=detail)
         return self._refusal_for_room((claims.tenant_id, claims.user_id)) or claims
 
+    def _admit_signalr(self, arrival: Arrival) -> ClientClaims | Refusal:
+        if self._signalr is None or (arrival.hub or "").lower() != self._signalr.hub:
+            return Refusal(status=HTTPStatus.NOT_FOUND, detail="no such hub")
+        try:
+            claims = self._signalr.read(arrival.token)
+        except TokenError as error:
+            log.info("socket.refused", extra={"reason": error.reason})
+            return Refusal(status=HTTPStatus.UNAUTHORIZED, detail=str(error))
+        return self._refusal_for_room((claims.tenant_id, claims.user_id)) or claims
+
+    def _negotiated(self, arrival: Arrival) -> str | None:
+        """The id that a SignalR client was given before; None where it is none, or is taken."""
+        if self.negotiation is None:
+            return None
+        connection_id = self.negotiation.connection_id(arrival.connection_token)
+        return None if connection_id in self._by_id else connection_id
+
     def _admit_again(self, connection_id: str, token: str) -> ReliableSession | Refusal | None:
         """The session that the client comes back to, or None where there is none any more."""
         session = self._recoveries.find(connection_id, token)
@@ -169,13 +244,21 @@ class Sockets:
     async def _begin(
         self, websocket: WebSocket, claims: ClientClaims, subprotocol: str | None
     ) -> None:
-        connection_id = base64.urlsafe_b64encode(self._dice.token(18)).decode()
+        connection_id = self._fresh_id()
         session = self._session(claims, subprotocol, connection_id)
+        await self._begin_as(websocket, session, connection_id)
+
+    def _fresh_id(self) -> str:
+        return base64.urlsafe_b64encode(self._dice.token(18)).decode()
+
+    async def _begin_as(self, websocket: WebSocket, session: Session, connection_id: str) -> None:
         connection = self._connection(websocket, connection_id, session)
-        owner = (claims.tenant_id, claims.user_id)
+        owner = (session.claims.tenant_id, session.claims.user_id)
         # No wait between the two: nothing is pushed before the greeting or missed after it.
         session.open(connection)
         self._sessions[owner] = (*self._sessions.get(owner, ()), session)
+        self._by_id[connection_id] = session
+        self._ids[session] = connection_id
         log.info("socket.opened", extra=_context(session, connection))
         await self._serve(session, connection)
 
@@ -235,6 +318,7 @@ class Sockets:
 
     def _forget(self, session: Session) -> None:
         session.leave()
+        self._by_id.pop(self._ids.pop(session, ""), None)
         owner = (session.claims.tenant_id, session.claims.user_id)
         left = tuple(each for each in self._sessions[owner] if each is not session)
         if left:

@@ -97,7 +97,7 @@ class UserTokens:
     """Tokens that open negotiate, inbox and preferences of one user, and nothing else."""
 
     def __init__(self, secrets: Sequence[str], clock: Clock) -> None:
-        self._keys = _Keys(secrets, clock)
+        self._keys = SignedTokens(secrets, clock)
 
     def issue(self, tenant_id: str, user_id: str, expires_in_s: int) -> tuple[str, datetime]:
         """A token for one user, and when it expires.
@@ -126,7 +126,7 @@ class ClientTokens:
 
     def __init__(self, secrets: Sequence[str], clock: Clock, *, hub: str) -> None:
         self.hub = hub
-        self._keys = _Keys(secrets, clock)
+        self._keys = SignedTokens(secrets, clock)
 
     def issue(
         self,
@@ -136,6 +136,7 @@ class ClientTokens:
         expires_in_s: int,
         *,
         roles: Sequence[str] = (),
+        groups: Sequence[str] = (),
     ) -> ClientAccess:
         """Access for one user's client.
 
@@ -145,6 +146,7 @@ class ClientTokens:
             user_id: Who.
             expires_in_s: How long the token opens a socket.
             roles: What the client may do besides listening.
+            groups: What it joins when it connects.
 
         Raises:
             InvalidInput: `expires_in_s` is not between one second and a day.
@@ -160,6 +162,8 @@ class ClientTokens:
         }
         if roles:
             claims["role"] = list(roles)
+        if groups:
+            claims["webpubsub.group"] = list(groups)
         token = self._keys.sign(claims)
         url = f"ws{audience.removeprefix('http')}?access_token={token}"
         return ClientAccess(url=url, token=token, expires_at=expires_at)
@@ -176,14 +180,7 @@ class ClientTokens:
         claims = self._keys.read(token)
         if not any(self._is_here(audience) for audience in _strings(claims, "aud")):
             raise TokenError("audience", "this token opens another hub, or no hub")
-        subject = claims.get("sub")
-        # Tenant ids have no slash, so the first one ends the tenant; user ids may have more.
-        tenant_id, slash, user_id = (
-            subject.partition("/") if isinstance(subject, str) else ("",) * 3
-        )
-        if not slash:
-            raise TokenError("claims", "`sub` must be <tenant>/<user>")
-        tenant_id, user_id = _user(tenant_id, user_id)
+        tenant_id, user_id = read_subject(claims.get("sub"), "sub")
         return ClientClaims(
             tenant_id=tenant_id,
             user_id=user_id,
@@ -197,7 +194,7 @@ class ClientTokens:
         return scheme in ("http", "https") and host != "" and path == f"client/hubs/{self.hub}"
 
 
-class _Keys:
+class SignedTokens:
     """Signs with the newest secret, accepts any; judges times by the hub's clock."""
 
     def __init__(self, secrets: Sequence[str], clock: Clock) -> None:
@@ -210,6 +207,11 @@ class _Keys:
         self._clock = clock
 
     def expiry(self, expires_in_s: int) -> datetime:
+        """When something that lasts so long expires.
+
+        Raises:
+            InvalidInput: It is not between one second and a day.
+        """
         longest = int(MAX_LIFE.total_seconds())
         if not 1 <= expires_in_s <= longest:
             raise InvalidInput(
@@ -218,9 +220,15 @@ class _Keys:
         return datetime.fromtimestamp(int(self._now()) + expires_in_s, UTC)
 
     def sign(self, claims: Mapping[str, Any]) -> str:
+        """A token that says this."""
         return jwt.encode(dict(claims), self._secrets[0], algorithm=_ALGORITHM)
 
     def read(self, token: str) -> Mapping[str, Any]:
+        """What a token says that is ours and valid now.
+
+        Raises:
+            TokenError: It is not.
+        """
         if len(token) > _MAX_TOKEN_CHARACTERS or not token.isascii():
             raise TokenError("malformed", "this is not a token")
         claims = self._verified(token)
@@ -248,6 +256,19 @@ class _Keys:
 
     def _now(self) -> float:
         return self._clock.wall().timestamp()
+
+
+def read_subject(subject: object, claim: str) -> tuple[str, str]:
+    """The tenant and the user of a realtime user id.
+
+    Raises:
+        TokenError: It is none; names the claim.
+    """
+    # Tenant ids have no slash, so the first one ends the tenant; user ids may have more.
+    tenant_id, slash, user_id = subject.partition("/") if isinstance(subject, str) else ("",) * 3
+    if not slash:
+        raise TokenError("claims", f"`{claim}` must be <tenant>/<user>")
+    return _user(tenant_id, user_id)
 
 
 def _user(tenant_id: object, user_id: object) -> tuple[str, str]:

@@ -30,6 +30,7 @@ from notifications.connections import (
 from notifications.deliveries import Outcome
 from notifications.errors import Unavailable
 from notifications.ports import Clock
+from notifications.settings import Settings
 
 USER_AGENT = "Huntaze-Webhooks/1.0"
 READ_AT_MOST = KEPT_OF_FAILURE
@@ -242,3 +243,13 @@ def _drop(response: aiohttp.ClientResponse) -> None:
     if connection is not None and connection.transport is not None:
         connection.transport.abort()
     response.close()
+
+
+def sender_of(settings: Settings, clock: Clock) -> WebhookSender:
+    """The sender that the settings describe."""
+    return WebhookSender(
+        clock=clock,
+        timeout=settings.webhook_timeout,
+        allowed=settings.webhook_allowed_networks,
+        ca_file=settings.webhook_ca_file,
+    )

@@ -434,12 +434,38 @@ export type Selection = {
   cursor?: string | null;
 };
 
+/** Where a SignalR client goes on, and the access token that it shows there. */
+export type SignalROut = {
+  url: string;
+  accessToken: string;
+};
+
 /** The same, for an action in a user's inbox. */
 export type SubjectIn = {
   /** With the admin's key: the tenant. With a tenant's key it may be left out. */
   tenantId?: string | null;
   /** With an API key: the user, here or in the query. */
   userId?: string | null;
+};
+
+/** Why an address gets no mail any more. */
+export type SuppressionIn = {
+  /** With the admin's key: the tenant. With a tenant's key it may be left out. */
+  tenantId?: string | null;
+  reason: string;
+};
+
+/** An address that gets no mail, why, and since when. */
+export type SuppressionOut = {
+  address: string;
+  reason: string;
+  createdAt: string;
+};
+
+/** Suppressed addresses, in their order. */
+export type SuppressionPage = {
+  items: SuppressionOut[];
+  nextCursor: string | null;
 };
 
 /** What a tenant sets up, whole: what is left out takes its default. */
