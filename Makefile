@@ -14,7 +14,7 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= 3
+WORKERS ?= 4
 PYTEST_ARGS ?=
 FUZZ_EXAMPLES ?= 200
 FUZZ_SEED ?= $(shell date +%s)

@@ -313,18 +313,14 @@ def test_it_works_without_javascript(world: ConsoleWorld, plain: Page) -> None:
     expect(plain.get_by_role("button", name="Yes: Rotate the secret")).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    ("width", "language"), [(390, "en"), (390, "fr"), (800, "fr"), (1280, "en"), (1280, "fr")]
-)
+@pytest.mark.parametrize("language", ["en", "fr"])
 def test_no_page_is_wider_than_the_window(
-    world: ConsoleWorld, browser: Browser, width: int, language: str
+    world: ConsoleWorld, browser: Browser, language: str
 ) -> None:
     """In either language nothing makes a page scroll sideways, however long names and ids are, and
     nothing is printed over what is beside it."""
     locale = {"en": "en-GB", "fr": "fr-FR"}[language]
-    context = browser.new_context(
-        base_url=world.hub.url, locale=locale, viewport={"width": width, "height": 844}
-    )
+    context = browser.new_context(base_url=world.hub.url, locale=locale)
     page = context.new_page()
     page.goto("/console")
     page.locator("input[name=key]").fill(world.hub.admin_key)
@@ -342,7 +338,9 @@ def test_no_page_is_wider_than_the_window(
         f"/job?{of_it}&id={world.long_job}", "/jobs/figures", f"/jobs/figures?{of_it}",
     ):  # fmt: skip
         page.goto(f"/console{path}")
-        wide += page.evaluate(WIDER, path)
+        for width in (390, 800, 1280):
+            page.set_viewport_size({"width": width, "height": 844})
+            wide += page.evaluate(WIDER, f"{path} at {width}")
     context.close()
 
     assert wide == []

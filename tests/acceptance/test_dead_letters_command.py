@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,26 @@ def event(event_id: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """The data of a hub with an event and some junk in the dead letters."""
-    folder = tmp_path / "data"
+@contextmanager
+def furnished(folder: Path) -> Iterator[HubProcess]:
+    """A hub with an event and some junk in the dead letters."""
     bury(folder, [to_webhook("copy", json.dumps(event("e1")).encode())])
     bury(folder, [to_webhook(f"junk-{number}", b"{") for number in range(2)], "not-json")
-    return folder
+    with hub_process(folder, QUIET) as running:
+        yield running
 
 
 @pytest.fixture
-def hub(data: Path) -> Iterator[HubProcess]:
-    """A hub on it."""
-    with hub_process(data, QUIET) as running:
+def hub(tmp_path: Path) -> Iterator[HubProcess]:
+    """One whose dead letters may be moved."""
+    with furnished(tmp_path / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """One for all who change nothing."""
+    with furnished(tmp_path_factory.mktemp("hub") / "data") as running:
         yield running
 
 
@@ -63,9 +71,9 @@ def listed(hub: HubProcess) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run(hub, "list", "--json").stdout.splitlines()]
 
 
-def test_a_list_shows_one_line_each(hub: HubProcess):
+def test_a_list_shows_one_line_each(untouched: HubProcess):
     """Who looks sees whose, when, why and which; what strangers wrote moves no cursor."""
-    done = run(hub, "list")
+    done = run(untouched, "list")
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split("  ") for line in done.stdout.splitlines()]
     assert [(line[0], line[3], line[4], line[5]) for line in lines] == [
@@ -74,9 +82,9 @@ def test_a_list_shows_one_line_each(hub: HubProcess):
         (WEBHOOK, "1x", "not-json", "junk-1"),
     ]
     assert lines[0][6] == "it [2Jdid not work"
-    assert run(hub, "list", WEBHOOK, "--reason", "not-json").stdout.count("\n") == 2
-    assert run(hub, "list", "metrics").stdout == "no dead letters\n"
-    assert listed(hub)[0]["body"] == event("e1")
+    assert run(untouched, "list", WEBHOOK, "--reason", "not-json").stdout.count("\n") == 2
+    assert run(untouched, "list", "metrics").stdout == "no dead letters\n"
+    assert listed(untouched)[0]["body"] == event("e1")
 
 
 def test_a_replay_shows_what_it_would_do_and_asks(hub: HubProcess):
@@ -106,15 +114,15 @@ def test_a_replay_shows_what_it_would_do_and_asks(hub: HubProcess):
     assert (delivery["state"], delivery["reason"]) == ("skipped", "no-endpoint")
 
 
-def test_a_dry_run_does_nothing(hub: HubProcess):
+def test_a_dry_run_does_nothing(untouched: HubProcess):
     """It counts by reason and ends."""
     for verb in ("replay", "purge"):
-        done = run(hub, verb, WEBHOOK, "--dry-run")
+        done = run(untouched, verb, WEBHOOK, "--dry-run")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == (
             "        2  not-json\n        1  handler-failed\n        3  in all\n"
         )
-    assert len(listed(hub)) == 3
+    assert len(listed(untouched)) == 3
 
 
 def test_a_purge_of_some_leaves_the_others_and_the_audit_clean(hub: HubProcess):
@@ -146,18 +154,20 @@ def test_a_purge_of_some_leaves_the_others_and_the_audit_clean(hub: HubProcess):
         (("replay", WEBHOOK, "--before", "yesterday"), "/before"),
     ],
 )
-def test_what_is_said_wrongly_is_refused(hub: HubProcess, arguments: tuple[str, ...], said: str):
+def test_what_is_said_wrongly_is_refused(
+    untouched: HubProcess, arguments: tuple[str, ...], said: str
+):
     """The hub's own words tell what would be right."""
-    done = run(hub, *arguments)
+    done = run(untouched, *arguments)
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_tenants_key_opens_nothing_here(hub: HubProcess):
+def test_a_tenants_key_opens_nothing_here(untouched: HubProcess):
     """Who is not the admin is told so."""
-    key = hub.tenant_headers("acme")["authorization"].removeprefix("Bearer ")
-    done = run(hub, "list", key=key)
+    key = untouched.tenant_headers("acme")["authorization"].removeprefix("Bearer ")
+    done = run(untouched, "list", key=key)
     assert done.returncode == 2
     assert "admin" in done.stderr
     assert key not in done.stderr

@@ -297,7 +297,7 @@ async def test_mangled_files_end_one_way_or_the_other(name: str, tmp_path: Path)
     """With bytes changed anywhere, a file is read in part or refused with a sentence: no more."""
     whole, chance = make(tmp_path / "video", MANGLED[name]).read_bytes(), random.Random(7)
     path, read_ones, codes = tmp_path / "mangled", 0, set()
-    for wrong in (1, 5, 20, 100, 500, 2_000):
+    for wrong in (1, 20, 500):
         data = bytearray(whole)
         for _ in range(wrong):
             data[chance.randrange(len(data))] = chance.randrange(256)

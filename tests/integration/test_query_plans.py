@@ -95,10 +95,7 @@ def replay_work(world: LedgerWorld) -> SqlReplayWork:
 def jobs(world: LedgerWorld) -> SqlJobs:
     """The jobs; their lists need the database alone."""
     nothing: Any = None
-    return SqlJobs(
-        world.database, nothing, nothing,
-        ledger=nothing, outbox=nothing, numbers=nothing, dice=nothing,
-    )  # fmt: skip
+    return SqlJobs(world.database, nothing, nothing, nothing, numbers=nothing, dice=nothing)
 
 
 READS: dict[str, tuple[Call, str]] = {
