@@ -13,7 +13,8 @@ from notifications.mailing import MailLimits, mail_guid
 from notifications.retries import MINUTE
 from notifications.timing import Numbers
 from tests.acs_world import acs_endpoint
-from tests.hub_world import STORES, World, document, hub_world, on, until
+from tests.heart_world import STORES
+from tests.hub_world import World, document, hub_world, on, until
 
 ROOT = Path(__file__).parent.parent.parent
 KEY = "a-sample-key-of-the-reports-0123456789"
