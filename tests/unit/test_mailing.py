@@ -32,7 +32,9 @@ def test_an_id_with_another_bit_is_none_of_ours(number: int, bit: int) -> None:
     assert read_mail_guid(str(changed)) is None
 
 
-@pytest.mark.parametrize("text", ["", "dlv_0000000015lk7", "94790f6b-051c-4dbb-a554-1115f90d27c7", "None", "0" * 400])
+@pytest.mark.parametrize(
+    "text", ["", "dlv_0000000015lk7", "94790f6b-051c-4dbb-a554-1115f90d27c7", "None", "0" * 400]
+)
 def test_what_is_no_id_of_ours_is_none(text: str) -> None:
     """Ids of other senders lead nowhere."""
     assert read_mail_guid(text) is None
