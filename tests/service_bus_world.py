@@ -49,7 +49,7 @@ AHEAD_MS = 600_000
 NOTHING_S, MORE_S = 0.1, 0.05
 """How long to wait where the broker has nothing: for anything, and for more of what came."""
 
-COMES_WITHIN_S = 10.0
+COMES_WITHIN_S = 20.0
 """How long what the broker has may take."""
 
 PATIENCE_S = 0.05
@@ -249,9 +249,11 @@ class Gathering:
         return [] if receiving.cancelled() else receiving.result()
 
     async def _is_there(self, subscription: str) -> bool:
-        """Whether the broker has something that nobody holds."""
+        """Whether the broker has something that nobody holds, or that is on its way here."""
         bus = self._embedded.bus
         held = len(bus.queue(subscription).locks)
+        if held > self._bus.in_hand(subscription):
+            return True
         return len(await bus.peek(subscription, after=0, limit=held + 1)) > held
 
 
