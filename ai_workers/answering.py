@@ -31,13 +31,23 @@ async def open_asking(parts: Parts) -> AsyncIterator[Asking]:
         if settings.ai_endpoint is not None and settings.ai_key is None:
             token = _identity(settings.ai_endpoint, stack)
         own = _endpoints(settings, token)
-        prices = PriceTable.shipped() if own else PriceTable({})  # nobody is paid offline
+        prices = _prices(settings) if own else PriceTable({})  # nobody is paid offline
         # What a release does not know has no models of its own: it is text, and so is chat.
         common = own.get("chat.suggest")
         model = await stack.enter_async_context(
             open_models(common, own, prices=prices, clock=parts.clock)
         )
         yield PatientAsking(model, clock=parts.clock, dice=parts.dice)
+
+
+def _prices(settings: Settings) -> PriceTable:
+    """The operator's price file, else the one of this release."""
+    if settings.ai_prices is None:
+        return PriceTable.shipped()
+    try:
+        return PriceTable.read(settings.ai_prices)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"HUNTAZE_AI_PRICES: {error}") from error
 
 
 def _identity(url: str, stack: AsyncExitStack) -> TokenProvider:
@@ -62,6 +72,12 @@ def _endpoints(settings: Settings, token: TokenProvider | None) -> Mapping[str, 
         "content.analyze": settings.ai_models_analyze,
     }
     return {
-        job_type: Endpoint(url=settings.ai_endpoint, models=names, key=settings.ai_key, token=token)
+        job_type: Endpoint(
+            url=settings.ai_endpoint,
+            models=names,
+            key=settings.ai_key,
+            token=token,
+            connections=settings.ai_concurrency,
+        )
         for job_type, names in models.items()
     }

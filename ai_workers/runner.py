@@ -6,6 +6,7 @@ A message is only a wake-up: whoever claims the job's run does it, everybody els
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 from ai_workers.job_types import JobType, JobTypes
 from ai_workers.jobs import End, Failure, Job, Order, Released
@@ -70,6 +71,8 @@ class Runner:
         self._clock = clock
         self._room = asyncio.Semaphore(concurrency)
         self._begun = asyncio.Semaphore(concurrency + concurrency // _AHEAD)
+        # Videos that are slow to come hold up no text: they never have more than half the places.
+        self._heavy = asyncio.Semaphore(max(concurrency // 2, 1))
         self._outage = outage or Outage(clock)
         self._running: dict[tuple[str, str], WorkingRun] = {}
 
@@ -95,7 +98,10 @@ class Runner:
             return DeadLetter(error.reason, error.description)
         except InvalidInput as error:
             return DeadLetter("unknown-type", str(error))
-        async with self._begun:
+        async with AsyncExitStack() as places:
+            if job_type.heavy:
+                await places.enter_async_context(self._heavy)
+            await places.enter_async_context(self._begun)
             try:
                 job = await self._runs.take(order, _refusal(job_type, order))
             except Conflict as error:

@@ -111,9 +111,12 @@ class SqlJobUpkeep:
 
     async def _bury(self, order: Order, expired: bool) -> int:
         def bury(tx: Transaction) -> int:
-            if self._store.lock(tx, order.tenant_id, order.id) is None:
+            there = self._store.lock(tx, order.tenant_id, order.id)
+            if there is None:
                 # Another producer's, which no worker ever saw.
                 self._store.admit(tx, order)
+            elif there.order.fingerprint() != order.fingerprint():
+                return 0  # it asked for something else under this job's name
             return self._decide(
                 tx,
                 order.tenant_id,

@@ -274,6 +274,14 @@ def certificates(text: str) -> Path:
     return path
 
 
+def json_file(text: str) -> Path:
+    """A JSON file; whoever needs it reads it."""
+    path = Path(text)
+    if path.suffix != ".json":
+        raise ValueError(f"{_quoted(text)} has to be a JSON file, such as prices.json")
+    return path
+
+
 def origin(text: str) -> str:
     """A web origin, as a browser sends it."""
     parts = _http_url(text)

@@ -79,6 +79,7 @@ class Settings:
         ai_models_chat: The same for reply suggestions.
         ai_models_suggest: The same for content suggestions.
         ai_models_analyze: The same for content analysis.
+        ai_prices: A file with what models cost; None is this release's own.
         ai_concurrency: Jobs that run at once in a process.
         allowed_origins: Web origins whose pages may call the API.
         limit_publishes: Events that a tenant may publish each second, in the long run.
@@ -125,6 +126,7 @@ class Settings:
     ai_models_chat: tuple[str, ...] = ("Phi-4-mini-instruct",)
     ai_models_suggest: tuple[str, ...] = ("DeepSeek-V4-Flash", "DeepSeek-V3.2")
     ai_models_analyze: tuple[str, ...] = ("DeepSeek-V4-Flash", "DeepSeek-V3.2")
+    ai_prices: Path | None = None
     ai_concurrency: int = 8
     allowed_origins: tuple[str, ...] = ()
     limit_publishes: int = 2_000
@@ -244,6 +246,7 @@ VARIABLES: Sequence[Variable] = (
         Variable(f"HUNTAZE_AI_MODELS_{kind}", (f"ai_models_{kind.lower()}",), _MODELS)
         for kind in ("VIDEO", "CHAT", "SUGGEST", "ANALYZE")
     ),
+    Variable("HUNTAZE_AI_PRICES", ("ai_prices",), forms.json_file),
     Variable("HUNTAZE_AI_CONCURRENCY", ("ai_concurrency",), forms.whole(1, 1_000)),
     Variable("HUNTAZE_ALLOWED_ORIGINS", ("allowed_origins",), forms.each_of(forms.origin)),
     Variable("HUNTAZE_LIMIT_PUBLISHES", ("limit_publishes",), forms.whole(1, 1_000_000)),

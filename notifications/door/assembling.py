@@ -7,6 +7,10 @@ from notifications.door import performatives as kind
 from notifications.door.faults import NOT_ALLOWED, NOT_IMPLEMENTED, LinkFault
 from notifications.door.outcomes import is_transactional
 
+_ENVELOPE = 1_024
+"""What a batch may have around its messages: the Python client counts only these when it fills
+one, and adds an id of its own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
@@ -55,7 +59,7 @@ class Assembly:
         if is_transactional(transfer.state):
             raise LinkFault(NOT_IMPLEMENTED, "Transactions are not supported.")
         self._size += len(payload)
-        is_too_large = self._size > self._most
+        is_too_large = self._size > self._most + (_ENVELOPE if first.message_format else 0)
         if transfer.more and not transfer.aborted:
             self._first = first
             if is_too_large:

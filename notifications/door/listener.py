@@ -12,6 +12,7 @@ from notifications.door.faults import FORCED, Fault
 from notifications.door.limits import Limits
 from notifications.door.sas import EMULATOR_KEY, EMULATOR_POLICY
 from notifications.door.world import World
+from notifications.errors import ConfigurationError
 from notifications.ports import Clock, Dice
 
 log = logging.getLogger("huntaze")
@@ -67,9 +68,15 @@ class Door:
 
         Raises:
             OSError: The port is taken.
+            ConfigurationError: Nobody could enter.
         """
         is_loopback = _is_loopback(host)
         keys = {EMULATOR_POLICY: EMULATOR_KEY, **self._keys} if is_loopback else self._keys
+        if not keys:
+            raise ConfigurationError(
+                f"HUNTAZE_SERVICEBUS_KEYS: is needed where the door listens at {host}, which others"
+                " reach: the emulator's key, which everybody knows, opens it on loopback only"
+            )
         self._world = World(
             broker=self._broker,
             clock=self._clock,

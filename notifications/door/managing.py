@@ -184,6 +184,8 @@ class Manager:
             raise Fault(ARGUMENT, f"{name} has to be a list of 1 to {most}.")
         if not all(isinstance(one, kind) for one in found):
             raise Fault(ARGUMENT, f"{name} holds something of another type.")
+        if kind is int and not all(0 <= one < 2**63 for one in found):
+            raise Fault(ARGUMENT, f"{name} holds a number that there cannot be.")
         return found
 
 
@@ -210,8 +212,8 @@ def _handed_out(item: Item) -> bytes:
 
 def _integer(body: Body, name: str, *, default: int | None = None) -> int:
     found = body.get(name, default)
-    if type(found) is not int:
-        raise Fault(ARGUMENT, f"{name} has to be an integer.")
+    if type(found) is not int or not 0 <= found < 2**63:
+        raise Fault(ARGUMENT, f"{name} has to be an integer from 0 to 2^63 - 1.")
     return found
 
 

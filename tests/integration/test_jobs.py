@@ -12,10 +12,11 @@ from ai_workers.keeping import Beat, Progress, Runs
 from ai_workers.ports import JobFailed, ModelFailed, Run, Usage
 from ai_workers.runner import Runner
 from ai_workers.store import SqlJobs
+from ai_workers.upkeep import SqlJobUpkeep
 from notifications.directory import Locale
 from notifications.errors import Conflict, StoreUnavailable
 from notifications.messages import Complete
-from notifications.retries import MINUTE, SECOND
+from notifications.retries import DAY, MINUTE, SECOND
 from notifications.stores.directory import SqlDirectory
 from notifications.stores.tenants import SqlTenants
 from notifications.tenants import Tenant
@@ -714,3 +715,35 @@ async def test_the_next_run_does_not_wait_until_the_last_ones_end_is_written(
     runs.finishes_away = 0
     await world.heart.live_until(handling.done, step=SECOND)
     assert [world.state("job-1"), world.state("job-2")] == ["succeeded", "succeeded"]
+
+
+async def test_a_letter_that_asks_for_something_else_ends_no_job(tmp_path: Path) -> None:
+    """Another content under a job's id is its sender's fault: the job goes on as it would."""
+    other = order("theirs-1", input={"text": "something else"})
+    async with job_world(tmp_path, working=False) as world:
+        job = await world.submit("theirs-1")
+        ended = await SqlJobUpkeep(world.heart.database, world.store, keep=DAY).bury(
+            [(other, False)]
+        )
+        assert (ended, world.state("theirs-1")) == (0, "queued")
+        assert job.order.input != other.input
+
+
+async def test_slow_videos_hold_up_no_text(tmp_path: Path) -> None:
+    """However many videos wait for their source, a text job has a place."""
+    async with job_world(tmp_path, ai_concurrency=4) as world:
+        never = asyncio.Event()
+
+        async def hang(_run: Run) -> Mapping[str, Any]:
+            await never.wait()
+            return {}
+
+        world.video.script.extend([hang] * 8)
+        for number in range(8):
+            await world.submit(f"video-{number}", job_type=VIDEO)
+        await world.heart.until(lambda: len(world.video.runs) >= 2)
+
+        await world.submit("text-1")
+
+        await world.until_state("succeeded", "text-1")
+        assert len(world.video.runs) == 2

@@ -188,6 +188,7 @@ WRONG = [
     ("HUNTAZE_AI_MODELS_CHAT", "a,,b", "an item of the list is empty"),
     ("HUNTAZE_AI_MODELS_SUGGEST", "-x", "is no model's name"),
     ("HUNTAZE_AI_MODELS_ANALYZE", "m" * 129, "is no model's name"),
+    ("HUNTAZE_AI_PRICES", "prices", "has to be a JSON file"),
     ("HUNTAZE_AI_CONCURRENCY", "0", "between 1 and 1000"),
     ("HUNTAZE_ALLOWED_ORIGINS", "https://app.example.com/page", "is no origin"),
     ("HUNTAZE_ALLOWED_ORIGINS", "*", "write it as https://"),

@@ -145,14 +145,14 @@ class TopicSender:
     async def _pack(self, sender: ServiceBusSender, parcels: Sequence[_Parcel]) -> list[_Load]:
         """Fill batches; parcels with a message that is too large are refused, and left out."""
         loads: list[_Load] = []
-        room = most = (await sender.create_message_batch()).max_size_in_bytes
+        room = most = (await _batch(sender)).max_size_in_bytes
         for parcel in parcels:
             if parcel.size > most // 2 and not await _fits(sender, parcel):
                 too_large = FieldError("", "a message is larger than the namespace carries")
                 self._fail([parcel], InvalidInput([too_large]))
                 continue
             if not loads or parcel.size > room:
-                loads.append(_Load(await sender.create_message_batch()))
+                loads.append(_Load(await _batch(sender)))
             await self._fill(sender, loads, parcel)
             room = most - loads[-1].batch.size_in_bytes
         return loads
@@ -161,7 +161,7 @@ class TopicSender:
         """Put a parcel into the last load, and into new ones where that is full."""
         for message in parcel.messages:
             if not _put(loads[-1].batch, message):
-                loads.append(_Load(await sender.create_message_batch()))
+                loads.append(_Load(await _batch(sender)))
                 loads[-1].batch.add_message(message)
             if parcel not in loads[-1].parcels[-1:]:
                 loads[-1].parcels.append(parcel)
@@ -186,9 +186,17 @@ class TopicSender:
 async def _fits(sender: ServiceBusSender, parcel: _Parcel) -> bool:
     """Whether each message of a parcel fits into a batch of its own."""
     for message in parcel.messages:
-        if not _put(await sender.create_message_batch(), message):
+        if not _put(await _batch(sender), message):
             return False
     return True
+
+
+async def _batch(sender: ServiceBusSender) -> ServiceBusMessageBatch:
+    """An empty batch, with room for what the SDK adds around it and does not count."""
+    whole = await sender.create_message_batch()
+    return await sender.create_message_batch(
+        max_size_in_bytes=whole.max_size_in_bytes - _AROUND_BATCH
+    )
 
 
 def _put(batch: ServiceBusMessageBatch, message: ServiceBusMessage) -> bool:
@@ -208,5 +216,6 @@ def _about(message: Message) -> int:
     return len(message.body) + properties + _AROUND_MESSAGE
 
 
+_AROUND_BATCH = 1_024
 _AROUND_PROPERTY = 16
 _AROUND_MESSAGE = 512
