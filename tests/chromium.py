@@ -18,8 +18,14 @@ WHY_NOT = f"none of {', '.join(NAMES)} is on this machine (Debian: apt install c
 
 needed = pytest.mark.skipif(EXECUTABLE is None and not MUST_BE_HERE, reason=WHY_NOT)
 
-ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu")
-"""The sandbox cannot be had as root in a container; what it is shown is ours."""
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-features=PreloadTopChromeWebUI,WebUIReloadButton,InitialWebUI,Translate,MediaRouter",
+)
+"""The sandbox cannot be had as root in a container; what it is shown is ours. The features are
+parts of the browser's own window, which nobody sees here and which take a third of a test."""
 
 
 def require() -> None:
