@@ -44,7 +44,7 @@ async def _open() -> AsyncIterator[Mapping[str, Guard]]:
         secrets = load_or_create_secrets(folder.path, settings)
         policy, beside = functions_policy(settings), AiWorkers()
         async with open_local_hub(settings, secrets, folder, policy, beside) as hub:
-            yield {**hub.pipeline.guards, **hub.beside.guards}
+            yield hub.guards
 
 
 hub = FunctionsHub(_open)

@@ -1,5 +1,5 @@
-"""The API of one machine's hub: hands the parts of a `LocalHub` to `http`. Like `bootstrap`, it may
-import every adapter, and only the hosts import it."""
+"""The API of a hub: hands the parts of an `OpenHub` to `http`. Like `bootstrap`, it may import
+every adapter, and only the hosts import it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.routing import Route, WebSocketRoute
 
 from notifications.addresses import Network, check_url
-from notifications.bootstrap import LocalHub
+from notifications.bootstrap import OpenHub
 from notifications.bus.topology import CONSUMERS
 from notifications.catalogue import Catalogue
 from notifications.channels.realtime.gateways import SIGNALR_SOCKETS, SOCKETS
@@ -39,7 +39,7 @@ from notifications.stores.tenants import SqlTenants
 from notifications.stores.writable import WriteProbe
 
 
-def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAPI:
+def create_app(hub: OpenHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAPI:
     """The API and the sockets of a hub; a request's body may take so long to come."""
     app = build_app(
         Services(

@@ -44,14 +44,14 @@ class Carrier:
         dead_letters: What nobody could deal with.
         look: Sees what is on its way.
         file: Holds it, where it is the embedded one; else None.
-        steps: What the sweep does for it.
+        tidying: What the sweep removes of it.
     """
 
     bus: Bus
     dead_letters: DeadLetters
     look: BusLook
     file: SqliteDatabase | None = None
-    steps: Mapping[str, Step] = field(default_factory=dict)
+    tidying: Mapping[str, Step] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +221,7 @@ async def _service_bus(
         bus=bus,
         dead_letters=dead_letters,
         look=ServiceBusLook(bus, CONSUMERS),
-        steps={"buried": dead_letters.tidy},
+        tidying={"buried": dead_letters.tidy},
     )
 
 

@@ -90,8 +90,10 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     # The one visible list of adapters.
     "composition": (
         "notifications.bootstrap",
+        "notifications.pipeline",
         "notifications.policies",
         "notifications.storage",
+        "notifications.sweep_steps",
         "notifications.door_alone",
         "notifications.mails",
         "notifications.auditing",
