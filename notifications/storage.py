@@ -5,6 +5,7 @@ database that several hubs may share; the bus stays on the file of each, and the
 With `HUNTAZE_BUS=servicebus` they share the bus, too, and there is no file.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -155,7 +156,8 @@ async def _shared(
 
 
 async def _server(stack: AsyncExitStack, url: str) -> PostgresDatabase:
-    migrate_server(url)
+    # Elsewhere: a server that does not answer must not hold up those who ask whether this one does.
+    await asyncio.to_thread(migrate_server, url)
     database = PostgresDatabase(url)
     stack.push_async_callback(database.close)
     try:

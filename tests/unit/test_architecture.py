@@ -62,6 +62,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.azure_resource",
         "notifications.secret_files",
         "notifications.settings",
+        "notifications.functions_settings",
         "notifications.telemetry",
     ),
     # What happens to events: talks to ports only.
