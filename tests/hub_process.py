@@ -13,6 +13,9 @@ from pathlib import Path
 import httpx
 import orjson
 
+from tests import forked
+from tests.forked import Forked
+
 ROOT = Path(__file__).parent.parent
 READY_WITHIN_S = 30
 END_WITHIN_S = 30
@@ -39,15 +42,15 @@ class HubProcess:
         self.url = ""
         self._program = list(program or huntaze())
         self._settings = dict(settings or {})
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Forked | None = None
 
     def start(self) -> None:
         """Start, and return when it is ready."""
         port = self.url.rpartition(":")[2] or "0"
         command = [*self._program, "up", "--port", port, "--data", str(self.data)]
         command += self._options
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env=environment(self._settings), cwd=ROOT
+        self._process = forked.start(
+            command, environment(self._settings), stdout=subprocess.PIPE
         )
         assert self._process.stdout
         for line in self._process.stdout:
@@ -131,17 +134,15 @@ def huntaze() -> list[str]:
 
 
 def run_huntaze(
-    arguments: Sequence[str], settings: Mapping[str, str] | None = None, *, within_s: float = 60
+    arguments: Sequence[str],
+    settings: Mapping[str, str] | None = None,
+    *,
+    answer: str = "",
+    within_s: float = 60,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end."""
-    return subprocess.run(
-        [*huntaze(), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=within_s,
-        env=environment(settings or {}),
-        cwd=ROOT,
-        check=False,
+    """Run a command to its end; `answer` is what it is told."""
+    return forked.run(
+        [*huntaze(), *arguments], environment(settings or {}), input=answer, timeout=within_s
     )
 
 
