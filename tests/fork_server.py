@@ -7,6 +7,7 @@ directory, files and a process id of its own, and an interpreter that ends in th
 Requests come over a socket of packets: `tests.forked` is who asks.
 """
 
+import contextlib
 import gc
 import importlib
 import json
@@ -88,10 +89,8 @@ def _tell_ends(ends: dict[int, int]) -> None:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
             pipe = ends.pop(pid)
-            try:
+            with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
                 os.write(pipe, str(os.waitstatus_to_exitcode(status)).encode())
-            except BrokenPipeError:
-                pass  # nobody waits for it any more
             os.close(pipe)
 
 
@@ -99,6 +98,8 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
     """Take on what the request says: files, environment, arguments."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # Whoever started the tests may have had it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, file in enumerate(files):
         os.dup2(file, number, inheritable=True)
         os.close(file)
@@ -106,9 +107,10 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
     os.environ.update(request["environment"])
     time.tzset()
     os.chdir(request["cwd"])
-    sys.stdin = open(0, closefd=False)
-    sys.stdout = open(1, "w", closefd=False)
-    sys.stderr = open(2, "w", closefd=False, errors="backslashreplace", buffering=1)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stdout.reconfigure(write_through="PYTHONUNBUFFERED" in os.environ)
+    sys.stderr = os.fdopen(2, "w", closefd=False, errors="backslashreplace", buffering=1)
     sys.argv = request["arguments"]
     sys.path.insert(0, str(Path(sys.argv[0]).parent))
 

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -99,12 +98,14 @@ def start(
     stdout: int | None = None,
     stderr: int | None = None,
     cwd: Path = ROOT,
-) -> Forked:
-    """Start `python PROGRAM.py ARGUMENT…`; the streams are as `subprocess.Popen` has them."""
+) -> "Forked | subprocess.Popen[str]":
+    """Start a program; the streams are as `subprocess.Popen` has them."""
+    if not _is_of_here(command):
+        return subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True, env=env, cwd=cwd)
     out, err = _Stream.of(stdout, 1), _Stream.of(stderr, 2)
     if stderr == subprocess.STDOUT:
         err = _Stream(out.theirs, None)
-    with open(os.devnull, "rb") as nothing:
+    with Path(os.devnull).open("rb") as nothing:
         pid, end = _fork(command, env, cwd, (nothing.fileno(), out.theirs, err.theirs))
     for stream in {out.theirs: out, err.theirs: err}.values():
         if stream.ours:
@@ -116,7 +117,7 @@ def run(
     command: Sequence[str],
     env: Mapping[str, str],
     *,
-    input: str = "",
+    answer: str | bytes = "",
     timeout: float = 60,
     cwd: Path = ROOT,
 ) -> "subprocess.CompletedProcess[str]":
@@ -126,11 +127,11 @@ def run(
         subprocess.TimeoutExpired: It took longer than so many seconds, and was killed.
     """
     with (
-        tempfile.TemporaryFile("w+") as said_to_it,
+        tempfile.TemporaryFile() as said_to_it,
         tempfile.TemporaryFile("w+") as out,
         tempfile.TemporaryFile("w+") as err,
     ):
-        said_to_it.write(input)
+        said_to_it.write(answer.encode() if isinstance(answer, str) else answer)
         said_to_it.seek(0)
         pid, end = _fork(command, env, cwd, (said_to_it.fileno(), out.fileno(), err.fileno()))
         process = Forked(pid, end, None, None)
@@ -156,14 +157,19 @@ class _Stream:
         if wanted != subprocess.PIPE:
             return cls(number if wanted in (None, subprocess.STDOUT) else wanted, None)
         reader, writer = os.pipe()
-        return cls(writer, open(reader))
+        return cls(writer, os.fdopen(reader))
+
+
+def _is_of_here(command: Sequence[str]) -> bool:
+    """Whether what it needs is loaded already: another tree has modules of its own."""
+    return command[0] == sys.executable and Path(command[1]).is_relative_to(ROOT)
 
 
 def _fork(
     command: Sequence[str], env: Mapping[str, str], cwd: Path, files: tuple[int, int, int]
 ) -> tuple[int, int]:
     """The process's id, and the pipe in which its end will be told."""
-    assert command[0] == sys.executable, "only Python that is loaded already can be forked"
+    assert _is_of_here(command), "only what is loaded already can be forked"
     request = {"arguments": list(command[1:]), "environment": dict(env), "cwd": str(cwd)}
     end, told = os.pipe()
     server = _server()

@@ -42,16 +42,14 @@ class HubProcess:
         self.url = ""
         self._program = list(program or huntaze())
         self._settings = dict(settings or {})
-        self._process: Forked | None = None
+        self._process: Forked | subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start, and return when it is ready."""
         port = self.url.rpartition(":")[2] or "0"
         command = [*self._program, "up", "--port", port, "--data", str(self.data)]
         command += self._options
-        self._process = forked.start(
-            command, environment(self._settings), stdout=subprocess.PIPE
-        )
+        self._process = forked.start(command, environment(self._settings), stdout=subprocess.PIPE)
         assert self._process.stdout
         for line in self._process.stdout:
             if line.startswith("ready "):
@@ -142,7 +140,7 @@ def run_huntaze(
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end; `answer` is what it is told."""
     return forked.run(
-        [*huntaze(), *arguments], environment(settings or {}), input=answer, timeout=within_s
+        [*huntaze(), *arguments], environment(settings or {}), answer=answer, timeout=within_s
     )
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from notifications.bus.emulator_config import emulator_config
 from notifications.bus.topology import TOPOLOGY
+from tests import forked
 from tests.hub_process import (
     END_WITHIN_S,
-    ROOT,
     HubProcess,
     environment,
     hub_process,
@@ -55,7 +55,7 @@ def door_process(folder: Path) -> Iterator[int]:
     ports = ["--port", "0", "--admin-port", "0", "--admin-tls-port", "0"]
     command = [*huntaze(), "door", "--config", str(config), *ports, "--data", str(folder / "door")]
     quiet = environment({"HUNTAZE_LOG": "warning"})
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=quiet, cwd=ROOT)
+    process = forked.start(command, quiet, stdout=subprocess.PIPE)
     try:
         assert process.stdout
         ready = process.stdout.readline()
