@@ -1,6 +1,5 @@
 """`huntaze replay` against a real hub that is killed, and a real receiver."""
 
-import os
 import signal
 import subprocess
 from collections import Counter
@@ -159,22 +158,20 @@ def test_who_stops_watching_stops_nothing(hub: HubProcess) -> None:
         events(hub, count)
         receiver.refusing = False
         name = endpoint(hub, receiver, ratePerSecond=400)
-        watching = forked.start(
-            command(hub, "--endpoint", name, "--since", "1h", "--yes"),
-            environment({}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        assert watching.stdout is not None
-        replay_id = next(
-            line.removeprefix("replay ").strip()
-            for line in watching.stdout
-            if line.startswith("replay ")
-        )
-        os.kill(watching.pid, signal.SIGINT)
-        assert watching.stderr is not None
-        complained = watching.stderr.read()
-        assert watching.wait(WITHIN_S) == 1
+        arguments = command(hub, "--endpoint", name, "--since", "1h", "--yes")
+        with forked.start(
+            arguments, environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as watching:
+            assert watching.stdout
+            assert watching.stderr
+            replay_id = next(
+                line.removeprefix("replay ").strip()
+                for line in watching.stdout
+                if line.startswith("replay ")
+            )
+            watching.send_signal(signal.SIGINT)
+            complained = watching.stderr.read()
+        assert watching.returncode == 1
         assert f"huntaze replay --resume {replay_id}" in complained
         wait_until(lambda: len(receiver.taken) > 100, within_s=WITHIN_S)
         hub.kill()
