@@ -95,9 +95,10 @@ $(STAMP): $(BIN)/python requirements.txt requirements-build.txt pyproject.toml
 	@$(PIP) --no-build-isolation --no-deps -e .
 	@touch $@
 
-$(TEST_STAMP): $(STAMP) requirements-test.txt
+$(TEST_STAMP): $(STAMP) requirements-test.txt requirements-functions.txt
 	@echo "installing what the tests need into $(VENV)"
 	@$(PIP) -r requirements-test.txt -c requirements.txt
+	@$(PIP) --no-deps --ignore-requires-python -r requirements-functions.txt
 	@touch $@
 
 $(INFRA_STAMP): requirements-infra.txt

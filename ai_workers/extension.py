@@ -130,9 +130,8 @@ class AiWorkers:
                     "budgetsTold": spending.tell,
                     "jobsLookedFor": arrivals.look,
                     "jobDaysRolled": days.roll,
-                    "jobsForgotten": upkeep.forget,
-                    "jobDaysForgotten": days.forget,
                 },
+                tidying={"jobsForgotten": upkeep.forget, "jobDaysForgotten": days.forget},
                 mount=partial(_mount, services=services),
             )
 

@@ -86,11 +86,13 @@ class Running:
     Attributes:
         guards: By subscription: handles its messages.
         steps: Taken in each sweep, after the hub's own, by what was done.
+        tidying: The same for what is removed, which may come less often.
         mount: Adds what it serves to the API.
     """
 
     guards: Mapping[str, Guard] = field(default_factory=dict)
     steps: Mapping[str, Step] = field(default_factory=dict)
+    tidying: Mapping[str, Step] = field(default_factory=dict)
     mount: Callable[[FastAPI], None] = lambda _app: None
 
 

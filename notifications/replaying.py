@@ -227,6 +227,18 @@ class ReplayRunner:
             await self._rest(pause if left else EVERY)
             pause = min(pause * 2, _LONGEST_PAUSE) if left else _FIRST_PAUSE
 
+    async def turn(self, within_ms: int) -> None:
+        """Work until nothing is left or the time is up, for a host that comes back later."""
+        until = self._clock.now() + within_ms
+        pause = _FIRST_PAUSE
+        while True:
+            moved, left = await self.step()
+            pause = _FIRST_PAUSE if moved else min(pause * 2, _LONGEST_PAUSE)
+            if not left or self._clock.now() + pause > until:
+                return
+            if not moved:
+                await self._clock.sleep_until(self._clock.now() + pause)
+
     async def step(self) -> tuple[int, int]:
         """A page of every replay that is not over; what moved, and how many there were.
 

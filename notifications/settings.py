@@ -88,6 +88,7 @@ class Settings:
         retention_days: How long events and deliveries are kept.
         park_days: How long deliveries of a paused endpoint are kept for it.
         drain_seconds: How long a stopping hub finishes what it has in hand.
+        functions: Which functions a function app has.
         log_level: From which level on: `debug`, `info`, `warning` or `error`.
         log_form: `text` or `json`.
         url: Where commands find the hub.
@@ -135,6 +136,7 @@ class Settings:
     retention_days: int = 30
     park_days: int = 7
     drain_seconds: int = 20
+    functions: str = "all"
     log_level: str = "info"
     log_form: str = "text"
     url: str = "http://127.0.0.1:8080"
@@ -255,6 +257,7 @@ VARIABLES: Sequence[Variable] = (
     Variable("HUNTAZE_RETENTION_DAYS", ("retention_days",), forms.whole(1, 3650)),
     Variable("HUNTAZE_PARK_DAYS", ("park_days",), forms.whole(1, 3650)),
     Variable("HUNTAZE_DRAIN_SECONDS", ("drain_seconds",), forms.whole(0, 3600)),
+    Variable("HUNTAZE_FUNCTIONS", ("functions",), forms.one_of("all", "channels", "workers")),
     Variable("HUNTAZE_LOG", ("log_level", "log_form"), forms.logging_form),
     Variable("HUNTAZE_URL", ("url",), forms.hub_url),
     Variable("HUNTAZE_API_KEY", ("api_key",), forms.api_key),

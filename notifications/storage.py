@@ -5,6 +5,7 @@ database that several hubs may share; the bus stays on the file of each, and the
 With `HUNTAZE_BUS=servicebus` they share the bus, too, and there is no file.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -44,14 +45,14 @@ class Carrier:
         dead_letters: What nobody could deal with.
         look: Sees what is on its way.
         file: Holds it, where it is the embedded one; else None.
-        steps: What the sweep does for it.
+        tidying: What the sweep removes of it.
     """
 
     bus: Bus
     dead_letters: DeadLetters
     look: BusLook
     file: SqliteDatabase | None = None
-    steps: Mapping[str, Step] = field(default_factory=dict)
+    tidying: Mapping[str, Step] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +156,8 @@ async def _shared(
 
 
 async def _server(stack: AsyncExitStack, url: str) -> PostgresDatabase:
-    migrate_server(url)
+    # Elsewhere: a server that does not answer must not hold up those who ask whether this one does.
+    await asyncio.to_thread(migrate_server, url)
     database = PostgresDatabase(url)
     stack.push_async_callback(database.close)
     try:
@@ -221,7 +223,7 @@ async def _service_bus(
         bus=bus,
         dead_letters=dead_letters,
         look=ServiceBusLook(bus, CONSUMERS),
-        steps={"buried": dead_letters.tidy},
+        tidying={"buried": dead_letters.tidy},
     )
 
 

@@ -1,6 +1,7 @@
 """Bringing a database to this release's tables."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,9 @@ _ADVICE = {
 
 _LOCK = 0x6875_6E74_617A_65
 """The number of the lock that one hub holds while it migrates: others that start wait for it."""
+
+_ALONE = threading.Lock()
+"""Alembic has one context per process."""
 
 
 def migrate(path: Path) -> None:
@@ -78,7 +82,7 @@ def migrate_server(url: str) -> None:
     Raises:
         ConfigurationError: It cannot be reached, or refuses the tables; names the setting.
     """
-    with _server(url) as (connection, name):
+    with _ALONE, _server(url) as (connection, name):
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         _check_known(connection, name)
         command.upgrade(_config(connection), "head")

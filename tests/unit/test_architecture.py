@@ -62,6 +62,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.azure_resource",
         "notifications.secret_files",
         "notifications.settings",
+        "notifications.functions_settings",
         "notifications.telemetry",
     ),
     # What happens to events: talks to ports only.
@@ -90,8 +91,10 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     # The one visible list of adapters.
     "composition": (
         "notifications.bootstrap",
+        "notifications.pipeline",
         "notifications.policies",
         "notifications.storage",
+        "notifications.sweep_steps",
         "notifications.door_alone",
         "notifications.mails",
         "notifications.auditing",
