@@ -18,6 +18,7 @@ from notifications.bus.topology import (
     NOTIFY_EMAIL,
     NOTIFY_SIGNALR,
     NOTIFY_WEBHOOK,
+    TOPICS,
 )
 from notifications.catalogue import Catalogue
 from notifications.channels.email.channel import EmailChannel
@@ -71,6 +72,7 @@ from notifications.stores.switching import SqlSwitches
 from notifications.stores.upkeep import OVERDUE_MS, SqlUpkeep
 from notifications.sweep import Step, Sweep, upkeep_steps
 from notifications.tally import Tally
+from notifications.telemetry.opening import open_telemetry
 from notifications.timing import Numbers, SystemDice
 from notifications.vault import Vault
 from notifications.worker import Appetite, Guard, Worker
@@ -218,6 +220,7 @@ async def open_local_hub(
     catalogue = load_catalogue()
     appetites = {**APPETITES, **(extension.appetites(settings) if extension else {})}
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(open_telemetry(settings, TOPICS))
         storage = await stack.enter_async_context(open_storage(settings, folder, dice, appetites))
         database, bus, ledger = storage.database, storage.carrier.bus, storage.ledger
         clock, numbers = storage.clock, storage.numbers

@@ -32,6 +32,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.browsing",
         "notifications.tenants",
         "notifications.routing",
+        "notifications.tracing",
+        "notifications.spans",
         "notifications.text",
         "notifications.formats",
         "notifications.json_limits",
@@ -62,7 +64,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.azure_resource",
         "notifications.secret_files",
         "notifications.settings",
-        "notifications.telemetry",
+        "notifications.telemetry.*",
     ),
     # What happens to events: talks to ports only.
     "application": (
@@ -308,6 +310,7 @@ PORTS = (
     "notifications.broker",
     "notifications.entities",
     "notifications.mailing",
+    "notifications.tracing",
 )
 
 
