@@ -48,7 +48,7 @@ def outgoing(message: Message) -> ServiceBusMessage:
 def _properties(properties: Mapping[str, PropertyValue]) -> dict[str | bytes, Any]:
     """As they go out. What names the trace goes by the name of Microsoft's SDKs, too: the Functions
     host goes by it."""
-    going: dict[str | bytes, Any] = dict(properties)
+    going: dict[str | bytes, Any] = {str(name): each for name, each in properties.items()}
     if TRACEPARENT in going:
         going[DIAGNOSTIC_ID] = going[TRACEPARENT]
     return going
