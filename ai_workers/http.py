@@ -141,11 +141,11 @@ async def submit_job(request: Request, body: JobIn) -> JobAccepted:
         idempotency_key=body.idempotency_key,
     )
     check_size(order)
-    submitting = services.desk.submit(order)
-    if tracing.active is not None:
+    if tracing.active is None:
+        job, duplicate = await services.desk.submit(order)
+    else:
         parent = asked_under(request.headers)
-        submitting = spans.submit(tracing.active, services.desk, order, parent)
-    job, duplicate = await submitting
+        job, duplicate = await spans.submit(tracing.active, services.desk, order, parent)
     return JobAccepted(id=job.order.id, state=job.state.value, duplicate=duplicate)
 
 
