@@ -60,17 +60,20 @@ class Exporting:
             self._logs.add_log_record_processor(BatchLogRecordProcessor(taker))
         self._meter = self._metrics.get_meter(_SCOPE)
         self._taken = Taken(self._logs.get_logger("huntaze"))
-        self._seldom = Seldom()
         self._figures: Figures = tuple
         self._observed: set[str] = set()
         self.tracer = OtelTracer(self._traces.get_tracer(_SCOPE), self._meter, topics)
 
     def take_logs(self) -> None:
-        """From now on take the hub's log; what the SDK complains of goes into it, now and then."""
+        """From now on take the hub's log; what the SDK complains of goes into it, now and then.
+
+        For good: its threads may have something to say when nothing is sent any more.
+        """
         logging.getLogger("huntaze").addHandler(self._taken)
+        seldom = Seldom()
         for name in _COMPLAINERS:
             complainer = logging.getLogger(name)
-            complainer.addHandler(self._seldom)
+            complainer.handlers = [seldom]
             complainer.propagate = False
 
     def leave_logs(self) -> None:
@@ -89,8 +92,6 @@ class Exporting:
         """Send what is left, as long as that takes."""
         for provider in (self._traces, self._logs, self._metrics):
             provider.shutdown()
-        for name in _COMPLAINERS:
-            logging.getLogger(name).removeHandler(self._seldom)
 
     def _samples(self, name: str) -> Iterable[Observation]:
         # From the reader's thread: what it reads are counts, which may grow meanwhile.

@@ -3,9 +3,7 @@
 import logging
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,23 +11,16 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from ai_workers.extension import AiWorkers
-from notifications.api import create_app
-from notifications.bootstrap import open_local_hub
-from notifications.owner import own
 from notifications.retries import DAY, RetryTable
-from notifications.settings import Settings
 from notifications.shipped import SCHEMAS
-from tests.hub_world import BASE_URL, SECRETS, SETTINGS, bearer, document, until
-from tests.new_file import new_file
+from tests.hub_world import SETTINGS, document, until
 from tests.otlp_receiver import OtlpReceiver, assert_whole, otlp_receiver, path
+from tests.traced_world import CHANNELS, PAYMENT, furnish, traced_hub
 from tests.webhook_receivers import Receiver, answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TENANT = "acme"
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-CHANNELS = ("POST", "attempt email", "attempt realtime")
 SOON = RetryTable(delays=(50, 50), lifetime=DAY)
 OFTEN = {
     "OTEL_BSP_SCHEDULE_DELAY": "50",
@@ -72,34 +63,6 @@ class World:
     async def trace_of(self, event_id: str) -> str:
         """The trace that an event's timeline names."""
         return str((await self.read(event_id))["traceId"])
-
-
-PAYMENT = orjson.loads((SCHEMAS / "events/payment.received/v1.example.json").read_bytes())["data"]
-
-
-@asynccontextmanager
-async def traced_hub(data: Path, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A hub with its API as the admin sees it."""
-    with own(data) as folder:
-        if settings.database_url is None:
-            new_file(folder.database)
-        async with open_local_hub(settings, SECRETS, folder, extension=AiWorkers()) as hub:
-            transport = httpx.ASGITransport(create_app(hub))
-            headers = bearer(SECRETS.admin_keys[0])
-            async with httpx.AsyncClient(
-                transport=transport, base_url=BASE_URL, headers=headers
-            ) as http:
-                yield http
-
-
-async def furnish(http: httpx.AsyncClient, url: str) -> None:
-    """A user with an address, and an endpoint for payments; from now on as the tenant."""
-    key = await http.post("/v1/api-keys", json={"tenantId": TENANT, "name": "test"})
-    http.headers.update(bearer(key.json()["key"]))
-    user = {"email": "ada@example.com", "name": "Ada", "locale": "fr", "role": "owner"}
-    assert (await http.put("/v1/users/ada", json=user)).status_code < 300
-    endpoint = {"url": url, "eventTypes": ["payment.received", "job.succeeded"]}
-    assert (await http.post("/v1/webhook-endpoints", json=endpoint)).status_code == 201
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
