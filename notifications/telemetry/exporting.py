@@ -60,6 +60,9 @@ class Exporting:
             self._logs.add_log_record_processor(BatchLogRecordProcessor(taker))
         self._meter = self._metrics.get_meter(_SCOPE)
         self._taken = Taken(self._logs.get_logger("huntaze"))
+        # Where nobody has set one, as on Functions, the log would be without what it is read for.
+        unset = logging.getLogger("huntaze").level == logging.NOTSET
+        self._level = settings.log_level.upper() if unset else None
         self._figures: Figures = tuple
         self._observed: set[str] = set()
         self.tracer = OtelTracer(self._traces.get_tracer(_SCOPE), self._meter, topics)
@@ -69,7 +72,10 @@ class Exporting:
 
         For good: its threads may have something to say when nothing is sent any more.
         """
-        logging.getLogger("huntaze").addHandler(self._taken)
+        log = logging.getLogger("huntaze")
+        log.addHandler(self._taken)
+        if self._level is not None:
+            log.setLevel(self._level)
         seldom = Seldom()
         for name in _COMPLAINERS:
             complainer = logging.getLogger(name)
@@ -78,7 +84,10 @@ class Exporting:
 
     def leave_logs(self) -> None:
         """Take no more."""
-        logging.getLogger("huntaze").removeHandler(self._taken)
+        log = logging.getLogger("huntaze")
+        log.removeHandler(self._taken)
+        if self._level is not None:
+            log.setLevel(logging.NOTSET)
 
     def observe(self, figures: Figures) -> None:
         """Send these along with the metrics, in place of those that were before."""

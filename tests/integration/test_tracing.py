@@ -1,6 +1,5 @@
 """Traces, metrics and logs of a hub at work, as a collector gets them."""
 
-import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
@@ -69,8 +68,6 @@ class World:
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """One hub for all tests; each publishes under ids of its own."""
     customer = Receiver([answer(200)])
-    log, level = logging.getLogger("huntaze"), logging.getLogger("huntaze").level
-    log.setLevel(logging.INFO)
     with otlp_receiver() as seen, pytest.MonkeyPatch.context() as environment:
         for name, value in OFTEN.items():
             environment.setenv(name, value)
@@ -78,7 +75,6 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         async with customer, traced_hub(tmp_path_factory.mktemp("hub"), settings) as http:
             await furnish(http, customer.url())
             yield World(http=http, seen=seen, customer=customer)
-    log.setLevel(level)
 
 
 async def test_an_event_is_one_trace_from_publish_to_each_attempt(world: World) -> None:
