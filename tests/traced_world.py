@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -9,7 +10,7 @@ import orjson
 
 from ai_workers.extension import AiWorkers
 from notifications.api import create_app
-from notifications.bootstrap import open_local_hub
+from notifications.bootstrap import LocalHub, open_local_hub
 from notifications.owner import own
 from notifications.settings import Settings
 from notifications.shipped import SCHEMAS
@@ -23,9 +24,22 @@ CHANNELS = ("POST", "attempt email", "attempt realtime")
 PAYMENT = orjson.loads((SCHEMAS / "events/payment.received/v1.example.json").read_bytes())["data"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traced:
+    """A hub whose traces are taken.
+
+    Attributes:
+        hub: Its parts.
+        http: Its API, with the admin's key until it is furnished.
+    """
+
+    hub: LocalHub
+    http: httpx.AsyncClient
+
+
 @asynccontextmanager
-async def traced_hub(data: Path, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A hub with its API as the admin sees it."""
+async def traced_hub(data: Path, settings: Settings) -> AsyncIterator[Traced]:
+    """A hub at work."""
     with own(data) as folder:
         if settings.database_url is None:
             new_file(folder.database)
@@ -35,7 +49,7 @@ async def traced_hub(data: Path, settings: Settings) -> AsyncIterator[httpx.Asyn
             async with httpx.AsyncClient(
                 transport=transport, base_url=BASE_URL, headers=headers
             ) as http:
-                yield http
+                yield Traced(hub=hub, http=http)
 
 
 async def furnish(http: httpx.AsyncClient, url: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from notifications import tracing
 from notifications.settings import Settings
+from notifications.spans import sending
 from notifications.telemetry.opening import ENDS_WITHIN_S, open_telemetry
 from notifications.tracing import Kind, step
 from tests.hub_process import ROOT
@@ -76,6 +77,23 @@ async def test_a_trace_that_begins_here_is_kept_by_the_ratio() -> None:
     assert int(ours.traceparent[-2:], 16) & 1 == 0
     assert [span.name for span in seen.spans] == ["theirs"]
     assert f"00-{seen.spans[0].trace_id}-{seen.spans[0].parent_id}-01" == SAMPLED
+
+
+async def test_a_hosts_step_of_the_same_trace_is_the_nearest() -> None:
+    """On Functions the host is in the trace of the message that it hands over: what the hub does
+    follows from the host's step; from one of another trace it does not."""
+    with otlp_receiver() as seen:
+        async with open_telemetry(Settings(otlp_endpoint=seen.url), {}):
+            tracer = tracing.active
+            assert tracer is not None
+            with step(tracer, tracer.begin("host", Kind.INTERNAL, {}, parent=SAMPLED)) as host:
+                sending(tracer, "t", "1", {}, SAMPLED).end()
+                sending(tracer, "t", "2", {}, None).end()
+                sending(tracer, "t", "3", {}, f"00-{'a' * 32}-{'b' * 16}-01").end()
+
+    parents = {span.attributes.get("messaging.message.id"): span.parent_id for span in seen.spans}
+    here = host.traceparent[36:52]
+    assert (parents["1"], parents["2"], parents["3"]) == (here, here, "b" * 16)
 
 
 async def test_who_does_not_answer_neither_slows_nor_stops_the_hub(

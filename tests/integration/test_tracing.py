@@ -10,6 +10,8 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from notifications.bootstrap import LocalHub
+from notifications.messages import EVENTS_TOPIC, Message
 from notifications.retries import DAY, RetryTable
 from notifications.shipped import SCHEMAS
 from tests.hub_world import SETTINGS, document, until
@@ -34,11 +36,13 @@ class World:
     """A hub that is traced.
 
     Attributes:
+        hub: Its parts.
         http: Its API, with the tenant's key.
         seen: What the collector got.
         customer: Where the tenant's webhooks arrive.
     """
 
+    hub: LocalHub
     http: httpx.AsyncClient
     seen: OtlpReceiver
     customer: Receiver
@@ -72,9 +76,9 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         for name, value in OFTEN.items():
             environment.setenv(name, value)
         settings = replace(SETTINGS, otlp_endpoint=seen.url, retry_notifications=SOON)
-        async with customer, traced_hub(tmp_path_factory.mktemp("hub"), settings) as http:
-            await furnish(http, customer.url())
-            yield World(http=http, seen=seen, customer=customer)
+        async with customer, traced_hub(tmp_path_factory.mktemp("hub"), settings) as traced:
+            await furnish(traced.http, customer.url())
+            yield World(hub=traced.hub, http=traced.http, seen=seen, customer=customer)
 
 
 async def test_an_event_is_one_trace_from_publish_to_each_attempt(world: World) -> None:
@@ -142,6 +146,22 @@ async def test_a_job_is_one_trace_to_its_model_and_its_events(world: World) -> N
     assert model.attributes["gen_ai.response.model"] == "offline"
     (told,) = [span for span in spans if span.name == "POST"]
     assert told.attributes["huntaze.event.type"] == "job.succeeded"
+
+
+async def test_what_a_producer_does_not_trace_begins_with_its_first_consumer(world: World) -> None:
+    """A message that names no trace: whoever takes its event in begins one, and every attempt is
+    in it, whichever subscription made it."""
+    event = document("untraced", type="payment.received", data=PAYMENT)
+    properties = {"type": "payment.received", "tenantId": "acme"}
+    message = Message(id="theirs", body=orjson.dumps(event), properties=properties)
+    await world.hub.bus.publish(EVENTS_TOPIC, [message])
+
+    async def taken_in() -> bool:
+        return (await world.http.get("/v1/events/untraced")).status_code == 200
+
+    await until(taken_in, "the event")
+    spans = await world.seen.trace(await world.trace_of("untraced"), until=CHANNELS)
+    assert assert_whole(spans).name == "process huntaze-events"
 
 
 async def test_metrics_and_logs_go_along(world: World) -> None:

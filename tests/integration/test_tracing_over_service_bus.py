@@ -78,7 +78,8 @@ async def test_the_sdks_trace_leads_to_each_attempt(
                 }
             )
             settings = replace(settings, webhook_allowed_networks=SETTINGS.webhook_allowed_networks)
-            async with traced_hub(tmp_path / "hub", settings) as http:
+            async with traced_hub(tmp_path / "hub", settings) as traced:
+                http = traced.http
                 await furnish(http, customer.url())
                 event = document("theirs", type="payment.received", data=PAYMENT)
                 theirs = await asyncio.to_thread(send, opened.connection(), seen.url, event)
