@@ -117,6 +117,7 @@ class Order:
         user_id: Who gets the result; None is the tenant's owners.
         input: As the job type's schema says.
         idempotency_key: Two orders of a tenant with one key are one job; None is no key.
+        traceparent: The W3C trace context that it was asked for in; None where nobody traces.
     """
 
     tenant_id: str
@@ -125,6 +126,7 @@ class Order:
     user_id: str | None
     input: Mapping[str, Any] = field(repr=False)
     idempotency_key: str | None = None
+    traceparent: str | None = None
 
     def fingerprint(self) -> bytes:
         """SHA-256 over what makes two orders the same."""

@@ -22,6 +22,7 @@ def row_of(job: Job) -> dict[str, Any]:
         "fingerprint": order.fingerprint(),
         "created_at": job.created_at,
         "deadline": job.deadline,
+        "traceparent": order.traceparent,
         **changing(job),
     }
 
@@ -83,6 +84,7 @@ def job_of(row: sa.Row[Any]) -> Job:
             user_id=row.user_id,
             input=row.input,
             idempotency_key=row.idempotency_key,
+            traceparent=row.traceparent,
         ),
         number=row.number,
         created_at=row.created_at,

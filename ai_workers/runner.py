@@ -7,17 +7,21 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
+from ai_workers import spans
 from ai_workers.job_types import JobType, JobTypes
 from ai_workers.jobs import End, Failure, Job, Order, Released
 from ai_workers.keeping import Runs
 from ai_workers.orders import read_message
 from ai_workers.ports import Asking, Usage
 from ai_workers.run import LostRun, WorkingRun
+from notifications import tracing
 from notifications.errors import Conflict, InvalidInput, RejectedMessage, Unavailable
 from notifications.messages import Complete, DeadLetter, Message, Received, Settlement
 from notifications.outage import DATABASE, Outage
 from notifications.ports import Clock, Directory
+from notifications.spans import key_of, under_way
 from notifications.tenants import Tenants
 from notifications.text import shorten
 from notifications.worker import OUTAGE_PATIENCE_MS
@@ -98,6 +102,9 @@ class Runner:
             return DeadLetter(error.reason, error.description)
         except InvalidInput as error:
             return DeadLetter("unknown-type", str(error))
+        parent = None if tracing.active is None else under_way(key_of(message))
+        # Where it is heard of for the first time, its trace goes on from here; else its row says.
+        order = order if parent is None else replace(order, traceparent=parent)
         async with AsyncExitStack() as places:
             if job_type.heavy:
                 await places.enter_async_context(self._heavy)
@@ -108,12 +115,14 @@ class Runner:
                 return DeadLetter("conflict", str(error))
             if job is None:
                 return Complete()
-            how, spent = await self._run(job, job_type)
+            how, spent = await self._run(job, job_type, parent)
         # The next one runs while this one's end is written down.
         await self._finish(job, how, spent)
         return Complete()
 
-    async def _run(self, job: Job, job_type: JobType) -> tuple[End, Sequence[Usage]]:
+    async def _run(
+        self, job: Job, job_type: JobType, parent: str | None
+    ) -> tuple[End, Sequence[Usage]]:
         """How a run ended, and what it spent that is not written down yet."""
         run = WorkingRun(
             job,
@@ -126,7 +135,10 @@ class Runner:
         )
         self._running[job.name] = run
         try:
-            how = await run.to_its_end()
+            ending = run.to_its_end()
+            if tracing.active is not None:
+                ending = spans.run(tracing.active, job, parent, ending)
+            how = await ending
         except LostRun:
             # Its next run is another's, or there is none; the money is spent all the same.
             how = Released()

@@ -46,6 +46,7 @@ jobs = sa.Table(
     sa.Column("deadline", sa.BigInteger, nullable=False),
     sa.Column("claimed_until", sa.BigInteger),
     sa.Column("wake_at", sa.BigInteger, nullable=False),  # when the sweep sends a wake-up again
+    sa.Column("traceparent", sa.Text),
     sa.Index(
         "jobs_once",
         "tenant_id",

@@ -40,6 +40,8 @@ def event_of(job: Job, suffix: str, now: int, **data: Any) -> Event:
     }
     if order.user_id is not None:
         document["userid"] = order.user_id
+    if order.traceparent is not None:
+        document["traceparent"] = order.traceparent
     return read_event(document, tenant_id=None, now=datetime.fromtimestamp(now / 1000, UTC))
 
 

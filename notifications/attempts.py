@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from notifications import deliveries as rules
+from notifications import spans, tracing
 from notifications.deliveries import (
     Attempt,
     Delivery,
@@ -209,7 +210,10 @@ class Attempts:
         began = self._clock.now()
         attempted = Attempted(outcome=Failed(reason="interrupted"))
         try:
-            attempted = await self._adapter.attempt(delivery, event)
+            if tracing.active is None:
+                attempted = await self._adapter.attempt(delivery, event)
+            else:
+                attempted = await spans.attempt(tracing.active, self._adapter, delivery, event)
         except Unavailable as error:
             log.warning("delivery.postponed", extra={**event.log_context(), "detail": str(error)})
             attempted = Attempted(outcome=Postponed(reason=str(error)))

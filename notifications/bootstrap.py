@@ -18,6 +18,7 @@ from notifications.bus.topology import (
     NOTIFY_EMAIL,
     NOTIFY_SIGNALR,
     NOTIFY_WEBHOOK,
+    TOPICS,
 )
 from notifications.catalogue import Catalogue
 from notifications.channels.realtime.gateways import Realtime, open_realtime
@@ -55,6 +56,7 @@ from notifications.stores.switching import SqlSwitches
 from notifications.stores.upkeep import OVERDUE_MS, SqlUpkeep
 from notifications.sweep import Sweep
 from notifications.tally import Tally
+from notifications.telemetry.opening import open_telemetry
 from notifications.timing import SystemDice
 from notifications.vault import Vault
 from notifications.worker import Appetite, Guard, Worker
@@ -161,6 +163,7 @@ async def open_hub(
     dice = SystemDice()
     catalogue = load_catalogue()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(open_telemetry(settings, TOPICS))
         storage = await stack.enter_async_context(
             open_storage(settings, folder, dice, appetites or {})
         )

@@ -7,7 +7,7 @@ An event is decoded once, where it enters (HTTP or bus), by `read_event`; its ca
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -59,6 +59,8 @@ class Event:
         traceparent: W3C trace context it was published under, or None.
         data: The payload, as its type's schema says.
         body: The canonical bytes: what is stored, put on the bus and posted.
+        hop: W3C trace context of the step that puts it on the bus, where that is traced and the
+            event began elsewhere; None is `traceparent`. It is not stored.
     """
 
     id: str
@@ -73,6 +75,7 @@ class Event:
     traceparent: str | None
     data: Mapping[str, Any]
     body: bytes
+    hop: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def message_id(self) -> str:
@@ -83,6 +86,11 @@ class Event:
     def webhook_id(self) -> str:
         """The `webhook-id` of every attempt of this event at every endpoint."""
         return "evt_" + hashlib.sha256(self.message_id.encode()).hexdigest()[:32]
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that it is in: 32 hex digits."""
+        return None if self.traceparent is None else self.traceparent[3:35]
 
     def fingerprint(self) -> bytes:
         """SHA-256 over what makes two events of one id the same: not the time, not the trace."""
@@ -98,8 +106,9 @@ class Event:
         return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
 
     def log_context(self) -> dict[str, str]:
-        """The fields that name this event in a log line."""
-        return {"tenantId": self.tenant_id, "eventId": self.id, "type": self.type}
+        """The fields that name this event, and the trace it is in, in a log line."""
+        named = {"tenantId": self.tenant_id, "eventId": self.id, "type": self.type}
+        return named if self.trace_id is None else {**named, "traceId": self.trace_id}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +136,11 @@ def is_tenant_id(value: object) -> bool:
 def is_user_id(value: object) -> bool:
     """Whether `value` may name a user: 1-128 characters, no spaces or control characters."""
     return isinstance(value, str) and _USER_ID.fullmatch(value) is not None and value.isprintable()
+
+
+def is_traceparent(value: object) -> bool:
+    """Whether `value` is a W3C trace context of version 00."""
+    return isinstance(value, str) and _TRACEPARENT.fullmatch(value) is not None
 
 
 def read_time(value: object) -> datetime | None:
@@ -174,6 +188,19 @@ def read_event(document: object, *, tenant_id: str | None, now: datetime) -> Eve
     if len(body) > MAX_EVENT_BYTES:
         raise InvalidEvent([FieldError("", f"over {MAX_EVENT_BYTES} bytes")])
     return replace(event, body=body)
+
+
+def traced(event: Event, traceparent: str) -> Event:
+    """An event that goes on from a step of a trace.
+
+    Where it says itself which trace it began in, that stands, as CloudEvents has it; else this step
+    is where it began. One that would become too large is left as it is.
+    """
+    if event.traceparent is not None:
+        return replace(event, hop=traceparent)
+    begun = replace(event, traceparent=traceparent)
+    body = _encode(begun)
+    return event if len(body) > MAX_EVENT_BYTES else replace(begun, body=body)
 
 
 def decode_stored(body: bytes) -> Event:
@@ -332,7 +359,7 @@ def _check_user(value: object) -> FieldError | None:
 
 
 def _check_traceparent(value: object) -> FieldError | None:
-    if value is None or (isinstance(value, str) and _TRACEPARENT.fullmatch(value)):
+    if value is None or is_traceparent(value):
         return None
     return FieldError("/traceparent", "must be a W3C trace context of version 00")
 

@@ -5,11 +5,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
 
+from notifications import tracing
 from notifications.errors import InvalidEvent, RejectedMessage
-from notifications.events import Channel, Event, Known, decode_message
+from notifications.events import Channel, Event, Known, decode_message, traced
 from notifications.messages import DeadLetter, Received
 from notifications.ports import Clock, Ledger
 from notifications.routing import named_in, noted
+from notifications.spans import under_way
 
 _Name = tuple[str, str]
 _NAMELESS: _Name = ("", "")
@@ -114,6 +116,8 @@ class Intake:
             self._types.check(event)
         except InvalidEvent as error:
             return DeadLetter("schema", str(error))
+        if tracing.active is not None and (step := under_way(event.message_id)) is not None:
+            event = traced(event, step)
         (accepted,) = await self._ledger.accept([event], [channels], send=False)
         if accepted.conflict:
             return DeadLetter(

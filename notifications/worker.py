@@ -11,12 +11,14 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from notifications import tracing
 from notifications.errors import Unavailable
 from notifications.messages import Abandon, Complete, DeadLetter, Message, Received, Settlement
 from notifications.outage import Outage, what_is_away
 from notifications.ports import Bus, Clock, Dice
 from notifications.retries import DAY, SECOND
 from notifications.routing import resend
+from notifications.spans import processing
 
 log = logging.getLogger("huntaze")
 
@@ -59,6 +61,14 @@ class Guard:
 
     async def __call__(self, messages: Sequence[Received]) -> list[Settlement]:
         """One settlement each, in order; never raises but when the process stops."""
+        if tracing.active is None:
+            return await self._handle(messages)
+        with processing(tracing.active, messages) as ended:
+            settlements = await self._handle(messages)
+            ended(settlements)
+        return settlements
+
+    async def _handle(self, messages: Sequence[Received]) -> list[Settlement]:
         try:
             return list(await self._handler(messages))
         except Exception as error:  # noqa: BLE001 - that is what this is for
@@ -82,7 +92,7 @@ class Guard:
         if len(messages) == 1 or isinstance(error, Unavailable):
             return await asyncio.gather(*(self._resend(message, error) for message in messages))
         # One of them spoils it: each alone, so that only the culprit is held back.
-        alone = await asyncio.gather(*(self([message]) for message in messages))
+        alone = await asyncio.gather(*(self._handle([message]) for message in messages))
         return [settlement for (settlement,) in alone]
 
     async def _resend(self, message: Received, error: Exception) -> Settlement:

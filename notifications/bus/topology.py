@@ -14,10 +14,9 @@ from types import MappingProxyType
 from notifications.bus.filters import CorrelationFilter, SqlFilter
 from notifications.errors import NotFound
 from notifications.events import Channel
+from notifications.messages import EVENTS_TOPIC as EVENTS_TOPIC
+from notifications.messages import JOBS_TOPIC as JOBS_TOPIC
 from notifications.retries import DAY, MINUTE
-
-JOBS_TOPIC = "huntaze-jobs"
-EVENTS_TOPIC = "huntaze-events"
 
 VIDEO_ANALYSIS = "video-analysis"
 CHAT_SUGGESTIONS = "chat-suggestions"
@@ -174,6 +173,11 @@ def _events_topic() -> Topic:
 
 TOPOLOGY: tuple[Topic, ...] = (_jobs_topic(), _events_topic())
 """All there is."""
+
+TOPICS: Mapping[str, str] = MappingProxyType(
+    {found.name: topic.name for topic in TOPOLOGY for found in topic.subscriptions}
+)
+"""Each subscription's topic."""
 
 _BY_NAME = {found.name: found for topic in TOPOLOGY for found in topic.subscriptions}
 

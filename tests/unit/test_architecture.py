@@ -32,6 +32,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.browsing",
         "notifications.tenants",
         "notifications.routing",
+        "notifications.tracing",
+        "notifications.spans",
         "notifications.text",
         "notifications.formats",
         "notifications.json_limits",
@@ -63,7 +65,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.secret_files",
         "notifications.settings",
         "notifications.functions_settings",
-        "notifications.telemetry",
+        "notifications.telemetry.*",
     ),
     # What happens to events: talks to ports only.
     "application": (
@@ -311,6 +313,7 @@ PORTS = (
     "notifications.broker",
     "notifications.entities",
     "notifications.mailing",
+    "notifications.tracing",
 )
 
 
