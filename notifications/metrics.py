@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from notifications.crashpoints import Point, between
 from notifications.events import Channel
 from notifications.intake import Intake
 from notifications.messages import Complete, DeadLetter, Received, Settlement
@@ -24,7 +25,8 @@ class MetricsHandler:
             if not isinstance(answer, DeadLetter)
         ]
         if counted:
-            await self._counts.count(
+            counting = self._counts.count(
                 [known.key for _, known in counted], [received for received, _ in counted]
             )
+            await between(Point.COUNT_BEGINS, counting, Point.COUNT_ENDS)
         return [answer if isinstance(answer, DeadLetter) else Complete() for answer in answers]

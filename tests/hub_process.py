@@ -62,6 +62,16 @@ class HubProcess:
         assert self._process
         return self._process.pid
 
+    def ended(self) -> int | None:
+        """Its exit code, where it has ended by itself or been ended by others; else None."""
+        assert self._process
+        return self._process.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal that does not end it."""
+        assert self._process
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """Kill -9."""
         self._end(signal.SIGKILL)
