@@ -41,6 +41,8 @@ class Point(StrEnum):
     SETTLE_BEGINS = "settle.begins"  # all is done, and the message is not completed
     SETTLE_ENDED = "settle.in-ended"  # the lock has ended in the commit that records, uncommitted
     SETTLE_ENDS = "settle.ends"
+    COUNT_READS = "count.reads"
+    COUNT_READ = "count.read"
     COUNT_BEGINS = "count.begins"
     COUNT_COUNTED = "count.in-counted"
     COUNT_ENDS = "count.ends"
@@ -121,7 +123,7 @@ _trap: _Trap | None = None
 
 def arm(point: Point, *, time: int = 1) -> None:
     """Have this process killed when it is at `point` for the so manieth time. For tests alone."""
-    global _trap  # noqa: PLW0603 - one process, one death
+    global _trap  # one process, one death
     _trap = _Trap(point, time - 1)
 
 

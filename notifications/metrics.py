@@ -18,7 +18,8 @@ class MetricsHandler:
 
     async def handle(self, messages: Sequence[Received]) -> list[Settlement]:
         """Count events; one settlement each, in order."""
-        answers = await self._intake.read(messages, Channel.WEBHOOK)
+        reading = self._intake.read(messages, Channel.WEBHOOK)
+        answers = await between(Point.COUNT_READS, reading, Point.COUNT_READ)
         counted = [
             (received, answer)
             for received, answer in zip(messages, answers, strict=True)

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from notifications.crashpoints import Point
 from tests.crash_host import ORDER
-from tests.hub_process import ROOT, HubProcess
+from tests.hub_process import ROOT, HubProcess, run_huntaze
 from tests.job_runs import schema_of
 from tests.model_server import ModelServer
 
@@ -68,6 +68,7 @@ class CrashWorld:
         hub: Dies where it is told.
         receiver: Its tenant's endpoints.
         targets: Where they are.
+        settings: The hub's.
         answered: The events that it answered for, by id.
         jobs: The jobs that it answered for, by id.
         deaths: How often it died.
@@ -76,6 +77,7 @@ class CrashWorld:
     hub: HubProcess
     receiver: Receiver
     targets: str
+    settings: Mapping[str, str]
     answered: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
     deaths: int = 0
@@ -118,11 +120,19 @@ class CrashWorld:
         self.hub.send(signal.SIGUSR1)
         await until(lambda: not order.exists(), f"{point} to be armed")
 
-    async def revive(self) -> None:
-        """Wait for its death, and start it again."""
-        await until(lambda: self.hub.ended() is not None, "the hub to die there")
+    async def die(self, working: "asyncio.Task[None] | None" = None) -> None:
+        """Wait until it is dead, for as long as what it is to die of goes on."""
+
+        def over() -> bool:
+            assert working is None or not working.done(), "all was done before the hub died there"
+            return self.hub.ended() is not None
+
+        await until(over, "the hub to die there")
         assert self.hub.ended() == -signal.SIGKILL
         self.deaths += 1
+
+    async def rise(self) -> None:
+        """Start it again."""
         await asyncio.to_thread(self.hub.kill)
         await asyncio.to_thread(self.hub.start)
 
@@ -170,9 +180,7 @@ class CrashWorld:
 
         async def over() -> bool:
             _, found = await self.call("GET", "/v1/replays")
-            return bool(found["items"]) and all(
-                each["state"] == "done" for each in found["items"]
-            )
+            return bool(found["items"]) and all(each["state"] == "done" for each in found["items"])
 
         await self.until(over, f"replay {number}")
 
@@ -224,7 +232,7 @@ async def crash_world(
         given = {**SETTINGS, "HUNTAZE_AI_ENDPOINT": model.url, **(settings or {})}
         hub = HubProcess(data, given, PROGRAM)
         targets = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        world = CrashWorld(hub, receiver, targets)
+        world = CrashWorld(hub, receiver, targets, given)
         await asyncio.to_thread(hub.start)
         try:
             await world.furnish()
@@ -260,7 +268,8 @@ async def die_at(world: CrashWorld, points: Sequence[Point]) -> None:
         await world.arm(point)
         working = asyncio.create_task(world.work(number))
         try:
-            await world.revive()
+            await world.die(working)
+            await world.rise()
             await working
         finally:
             working.cancel()
@@ -268,7 +277,8 @@ async def die_at(world: CrashWorld, points: Sequence[Point]) -> None:
 
 
 async def reconcile(world: CrashWorld) -> None:
-    """The list of what was asked for, what arrived, and the ledger tell the same story."""
+    """The list of what was asked for, what arrived, and the ledger tell the same story; the audit,
+    beside the hub, finds no remainder."""
     events = await world.events()
     ids = {each["event"]["id"] for each in events}
     assert world.answered <= ids
@@ -278,7 +288,7 @@ async def reconcile(world: CrashWorld) -> None:
         to = [(one["channel"], one["target"]) for one in each["deliveries"]]
         assert len(to) == len(set(to)), f"delivered twice: {each}"
         assert {one["state"] for one in each["deliveries"]} == {"delivered"}, each
-        assert [one for channel, one in to if channel == "webhook"].__len__() == len(ENDPOINTS)
+        assert [channel for channel, _ in to].count("webhook") == len(ENDPOINTS)
         by_channel.update(channel for channel, _ in to)
     assert by_channel["email"] >= len(world.answered)
     for name in ENDPOINTS:
@@ -288,3 +298,6 @@ async def reconcile(world: CrashWorld) -> None:
     assert len(mails) == by_channel["email"], "a mail is missing, or there twice"
     shown = [item["eventId"] for item in await world.inbox()]
     assert len(shown) == len(set(shown)), "an inbox shows something twice"
+    arguments = ["audit", "--data", str(world.hub.data)]
+    audit = await asyncio.to_thread(run_huntaze, arguments, world.settings)
+    assert audit.returncode == 0, audit.stdout + audit.stderr

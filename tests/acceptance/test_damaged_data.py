@@ -27,6 +27,7 @@ def set_revision(path: Path, revision: str) -> None:
         (b"SQLite format 3\0" + b"\xff" * 8_000, "hub.db cannot be used"),
     ],
 )
+@pytest.mark.fault("its database's file is none, or cut off in its head", "ourselves")
 def test_a_start_on_a_damaged_database_is_refused_with_one_line(
     tmp_path: Path, content: bytes, said: str
 ):
@@ -42,6 +43,7 @@ def test_a_start_on_a_damaged_database_is_refused_with_one_line(
     assert database.read_bytes() == content
 
 
+@pytest.mark.fault("its database is a newer release's", "ourselves")
 def test_a_start_on_a_newer_database_is_refused_with_one_line(tmp_path: Path):
     """A release never touches what a newer one wrote; the doctor says the same."""
     database = tmp_path / "hub.db"
