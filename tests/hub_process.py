@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -32,9 +32,12 @@ class HubProcess:
         settings: Mapping[str, str] | None = None,
         program: Sequence[str] | None = None,
         options: Sequence[str] = (),
+        log: Path | None = None,
     ) -> None:
-        """Not started yet; `program` is what runs the commands, `huntaze` by default."""
+        """Not started yet; `program` is what runs the commands, `huntaze` by default, and `log` the
+        file that it writes its log to."""
         self.data = data
+        self._log = log
         self._options = list(options)
         self.url = ""
         self._program = list(program or huntaze())
@@ -46,9 +49,16 @@ class HubProcess:
         port = self.url.rpartition(":")[2] or "0"
         command = [*self._program, "up", "--port", port, "--data", str(self.data)]
         command += self._options
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env=environment(self._settings), cwd=ROOT
-        )
+        with ExitStack() as stack:
+            log = stack.enter_context(self._log.open("ab")) if self._log else None
+            self._process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment(self._settings),
+                cwd=ROOT,
+            )
         assert self._process.stdout
         for line in self._process.stdout:
             if line.startswith("ready "):
@@ -118,9 +128,10 @@ def hub_process(
     settings: Mapping[str, str] | None = None,
     program: Sequence[str] | None = None,
     options: Sequence[str] = (),
+    log: Path | None = None,
 ) -> Iterator[HubProcess]:
     """A hub that is running, and ended at the end; `options` are further ones of `up`."""
-    hub = HubProcess(data, settings, program, options)
+    hub = HubProcess(data, settings, program, options, log)
     hub.start()
     try:
         yield hub
