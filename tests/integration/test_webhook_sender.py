@@ -114,7 +114,7 @@ async def test_other_answers_fail_and_may_be_retried(status: int) -> None:
 
 @pytest.mark.fault("answers 410", "receivers")
 async def test_410_is_gone() -> None:
-    """410 is final."""
+    """410 ends the delivery for good."""
     assert await outcome_of(answer(410, b"bye")) == Failed(
         reason="gone", retryable=False, status=410, detail="bye"
     )
