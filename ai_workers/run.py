@@ -18,6 +18,7 @@ from ai_workers.jobs import (
 )
 from ai_workers.keeping import Progress, Runs
 from ai_workers.ports import Asking, JobFailed, ModelFailed, Question, Usage
+from notifications.crashpoints import Point, between
 from notifications.errors import Unavailable
 from notifications.ports import Clock
 from notifications.retries import SECOND
@@ -108,7 +109,8 @@ class WorkingRun:
     async def ask(self, question: Question) -> Mapping[str, Any]:
         """See `ports.Run.ask`."""
         within_s = max(self.job.deadline - self._clock.now(), 1) / SECOND
-        answered = await self._asking.ask(question, within_s=within_s, spent=self._spend)
+        asking = self._asking.ask(question, within_s=within_s, spent=self._spend)
+        answered = await between(Point.JOB_ASKS, asking, Point.JOB_ANSWERED)
         return answered.result
 
     # ---------------------------------------------------------------- watching over it
@@ -224,7 +226,8 @@ class WorkingRun:
     async def _beat_to_the_end(self, progress: Progress | None) -> None:
         spent = self._take_spent()
         try:
-            beat = await self._runs.beat(self.job, spent, progress)
+            beating = self._runs.beat(self.job, spent, progress)
+            beat = await between(Point.JOB_BEATS, beating, Point.JOB_BEAT)
         except Unavailable as error:
             # The claim outlasts two beats that fail.
             self._spent[:0] = spent

@@ -17,6 +17,7 @@ from ai_workers.orders import read_message
 from ai_workers.ports import Asking, Usage
 from ai_workers.run import LostRun, WorkingRun
 from notifications import tracing
+from notifications.crashpoints import Point, between
 from notifications.errors import Conflict, InvalidInput, RejectedMessage, Unavailable
 from notifications.messages import Complete, DeadLetter, Message, Received, Settlement
 from notifications.outage import DATABASE, Outage
@@ -110,7 +111,8 @@ class Runner:
                 await places.enter_async_context(self._heavy)
             await places.enter_async_context(self._begun)
             try:
-                job = await self._runs.take(order, _refusal(job_type, order))
+                taking = self._runs.take(order, _refusal(job_type, order))
+                job = await between(Point.JOB_TAKES, taking, Point.JOB_TAKEN)
             except Conflict as error:
                 return DeadLetter("conflict", str(error))
             if job is None:
@@ -155,7 +157,8 @@ class Runner:
         give_up_at = self._clock.now() + OUTAGE_PATIENCE_MS
         while True:
             try:
-                held = await self._runs.finish(job, how, spent)
+                finishing = self._runs.finish(job, how, spent)
+                held = await between(Point.JOB_ENDS, finishing, Point.JOB_ENDED)
             except Unavailable:
                 self._outage.noticed(DATABASE)
                 if not await self._outage.turn(DATABASE, until=give_up_at):

@@ -23,6 +23,7 @@ from ai_workers.rows import changing, job_of, row_of
 from ai_workers.spending import SqlSpending
 from ai_workers.tables import jobs
 from ai_workers.telling import progress_event
+from notifications.crashpoints import Point, passing
 from notifications.database import Database, Transaction
 from notifications.errors import Conflict, HuntazeError, OverLimit
 from notifications.events import Event
@@ -164,6 +165,7 @@ class SqlJobs:
         if change is None:
             return None
         self.apply(tx, change)
+        passing(Point.JOB_CLAIMED)
         return change.job if change.job.state is State.RUNNING else None
 
     async def beat(
@@ -200,6 +202,7 @@ class SqlJobs:
             self._consequences.spent(tx, there, usage)
             paid = replace(there, spent=there.spent.and_(usage))
             self.apply(tx, deciding.finish(paid, how, now=tx.now, table=table, dice=dice))
+            passing(Point.JOB_TOLD)
             return True
 
         return await self._database.write(finish)
@@ -236,6 +239,7 @@ class SqlJobs:
         tenant_id, job_id = change.job.name
         row = changing(change.job) | {"b_tenant": tenant_id, "b_id": job_id}
         tx.connection.execute(_CHANGE, row)
+        passing(Point.JOB_WRITTEN)
         self._consequences.of(tx, change)
 
     def admit(self, tx: Transaction, order: Order, failure: Failure | None = None) -> Job | None:

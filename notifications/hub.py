@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from notifications import tracing
+from notifications.crashpoints import Point, between
 from notifications.errors import Conflict, HuntazeError, NotFound
 from notifications.events import Event, read_event, traced
 from notifications.intake import EventTypes
@@ -99,7 +100,9 @@ class Hub:
     async def _accept(self, offered: dict[int, Event]) -> dict[int, Published | HuntazeError]:
         events = list(offered.values())
         channels = [self._types.channels(event.type) for event in events]
-        accepted = await self._ledger.accept(events, channels)
+        accepted = await between(
+            Point.ACCEPT_BEGINS, self._ledger.accept(events, channels), Point.ACCEPT_ENDS
+        )
         return {
             index: Conflict(f"event {event.id!r} is already there with another content")
             if answer.conflict

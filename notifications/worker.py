@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from notifications import tracing
+from notifications.crashpoints import Point, between
 from notifications.errors import Unavailable
 from notifications.messages import Abandon, Complete, DeadLetter, Message, Received, Settlement
 from notifications.outage import Outage, what_is_away
@@ -111,7 +112,7 @@ class Guard:
         if again is None:
             return DeadLetter("handler-failed", f"{type(error).__name__}: {error}")
         try:
-            await self._publish([again])
+            await between(Point.RESEND_BEGINS, self._publish([again]), Point.RESEND_ENDS)
         except Exception as fault:
             log.warning("message.not_resent", exc_info=fault)
             return Abandon()
@@ -181,8 +182,11 @@ class Worker:
                 self._room.clear()
                 await self._room.wait()
             try:
-                messages = await self._bus.receive(
-                    self._subscription, limit=min(room, self._appetite.batch)
+                limit = min(room, self._appetite.batch)
+                messages = await between(
+                    Point.RECEIVE_BEGINS,
+                    self._bus.receive(self._subscription, limit=limit),
+                    Point.RECEIVE_ENDS,
                 )
             except Exception as error:  # noqa: BLE001 - it is told, and it goes on
                 _tell("bus.receive_failed", error)
@@ -211,7 +215,9 @@ class Worker:
 
     async def _settle(self, message: Received, settlement: Settlement) -> None:
         try:
-            await self._bus.settle(message, settlement)
+            await between(
+                Point.SETTLE_BEGINS, self._bus.settle(message, settlement), Point.SETTLE_ENDS
+            )
         except Exception as error:  # noqa: BLE001 - as above
             # Its lock runs out and it comes again; the ledger knows what was done.
             _tell("bus.settle_failed", error)
@@ -219,7 +225,12 @@ class Worker:
     async def _renew(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + _RENEW_MS)
-            await asyncio.gather(*(self._bus.renew(each) for each in self._in_hand.values()))
+            await asyncio.gather(
+                *(
+                    between(Point.RENEW_BEGINS, self._bus.renew(each), Point.RENEW_ENDS)
+                    for each in self._in_hand.values()
+                )
+            )
 
 
 def _tell(name: str, error: Exception) -> None:

@@ -16,7 +16,7 @@ NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chro
 
 EXECUTABLE = next((found for name in NAMES if (found := shutil.which(name))), None)
 MUST_BE_HERE = os.environ.get("CI", "").lower() in ("1", "true")
-WHY_NOT = f"none of {', '.join(NAMES)} is on this machine (Debian: apt install chromium-headless-shell)"
+WHY_NOT = f"none of {', '.join(NAMES)} is on this machine (Debian: apt install {NAMES[0]})"
 
 needed = pytest.mark.skipif(EXECUTABLE is None and not MUST_BE_HERE, reason=WHY_NOT)
 

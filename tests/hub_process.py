@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -35,9 +35,12 @@ class HubProcess:
         settings: Mapping[str, str] | None = None,
         program: Sequence[str] | None = None,
         options: Sequence[str] = (),
+        log: Path | None = None,
     ) -> None:
-        """Not started yet; `program` is what runs the commands, `huntaze` by default."""
+        """Not started yet; `program` is what runs the commands, `huntaze` by default, and `log` the
+        file that it writes its log to."""
         self.data = data
+        self._log = log
         self._options = list(options)
         self.url = ""
         self._program = list(program or huntaze())
@@ -49,7 +52,14 @@ class HubProcess:
         port = self.url.rpartition(":")[2] or "0"
         command = [*self._program, "up", "--port", port, "--data", str(self.data)]
         command += self._options
-        self._process = forked.start(command, environment(self._settings), stdout=subprocess.PIPE)
+        with ExitStack() as stack:
+            log = stack.enter_context(self._log.open("ab")) if self._log else None
+            self._process = forked.start(
+                command,
+                environment(self._settings),
+                stdout=subprocess.PIPE,
+                stderr=log.fileno() if log else None,
+            )
         assert self._process.stdout
         for line in self._process.stdout:
             if line.startswith("ready "):
@@ -62,6 +72,16 @@ class HubProcess:
         """Its process."""
         assert self._process
         return self._process.pid
+
+    def ended(self) -> int | None:
+        """Its exit code, where it has ended by itself or been ended by others; else None."""
+        assert self._process
+        return self._process.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal that does not end it."""
+        assert self._process
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """Kill -9."""
@@ -109,9 +129,10 @@ def hub_process(
     settings: Mapping[str, str] | None = None,
     program: Sequence[str] | None = None,
     options: Sequence[str] = (),
+    log: Path | None = None,
 ) -> Iterator[HubProcess]:
     """A hub that is running, and ended at the end; `options` are further ones of `up`."""
-    hub = HubProcess(data, settings, program, options)
+    hub = HubProcess(data, settings, program, options, log)
     hub.start()
     try:
         yield hub

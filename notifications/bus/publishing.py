@@ -8,6 +8,7 @@ from notifications.bus.filters import FilterError, MessageView
 from notifications.bus.queues import Entry, Queue
 from notifications.bus.reading import Reading
 from notifications.bus.settling import Settling
+from notifications.crashpoints import Point, passing
 from notifications.database import Transaction
 from notifications.messages import DeadLetter, Message
 
@@ -62,6 +63,7 @@ class Publishing:
     def activate_due(self, tx: Transaction) -> int | None:
         """Make what is due visible, as if it were published now; say when the next is due."""
         for topic, messages in journal.take_due(tx).items():
+            passing(Point.SCHEDULE_DUE)
             if topic in self._queues:
                 self.enqueue(tx, topic, messages)
             else:

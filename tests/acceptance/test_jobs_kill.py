@@ -116,6 +116,7 @@ def check_money(books: Books, found: dict[int, Any], killed: dict[int, int]) -> 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [int(each) for each in (SEEDS or "20261126").split()])
+@pytest.mark.fault("the hub is killed -9 while AI jobs run", "ourselves")
 async def test_every_job_ends_once_and_is_paid_though_the_hub_is_killed(
     tmp_path: Path, seed: int
 ) -> None:

@@ -384,6 +384,7 @@ async def test_what_strangers_wrote_is_only_ever_text(
     assert shown >= 6
 
 
+@pytest.mark.fault("read the console for secrets", "attackers")
 async def test_no_secret_is_shown(world: World, admin: httpx.AsyncClient) -> None:
     """No signing secret, no key, no value of a customer's header."""
     secrets = ["not-for-anybody", "whsec_", ADMIN_KEY, *SECRETS.user_token_secrets, "hz_"]

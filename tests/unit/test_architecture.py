@@ -40,6 +40,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.rates",
         "notifications.mailing",
         "notifications.addresses",
+        "notifications.crashpoints",
     ),
     # A program's way to a hub. Nothing of the hub is in it but the errors.
     "client": ("notifications.client.*",),
