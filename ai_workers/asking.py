@@ -113,7 +113,7 @@ class _Asked:
     async def once(self, question: Question, within_s: float) -> Reply:
         try:
             async with asyncio.timeout(within_s):
-                reply = await self._model.answer(question, within_s=within_s)
+                reply = await self._model.answer(question, within_s=within_s, spent=self._lost)
         except TimeoutError:
             raise self._all(
                 ModelFailed("model-timeout", "The model did not answer in time.", retryable=True)
@@ -124,6 +124,10 @@ class _Asked:
         self._take((reply.usage,))
         self.last = reply.text
         return reply
+
+    def _lost(self, usage: Usage) -> None:
+        """A question was sent whose answer will not be known."""
+        self._take((usage,))
 
     def _take(self, usage: Sequence[Usage]) -> None:
         self.usage = (*self.usage, *usage)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ai_workers.job_types import JobType
@@ -117,11 +117,11 @@ class WorkingRun:
         """Somebody in this process cancelled the job."""
         self._cancelling.set()
 
-    async def spent(self) -> list[Usage]:
-        """What was spent and is not written down yet; it is the caller's to write down."""
+    async def spent(self) -> Sequence[Usage]:
+        """All that was spent, once no heartbeat is being written any more."""
         if self._beats:
             await asyncio.wait(self._beats)
-        return self._take_spent()
+        return tuple(self._spent)
 
     async def to_its_end(self) -> End:
         """Run the worker until it is done, or must stop.
@@ -222,26 +222,19 @@ class WorkingRun:
         await asyncio.shield(beat)
 
     async def _beat_to_the_end(self, progress: Progress | None) -> None:
-        spent = self._take_spent()
         try:
-            beat = await self._runs.beat(self.job, spent, progress)
+            beat = await self._runs.beat(self.job, tuple(self._spent), progress)
         except Unavailable as error:
             # The claim outlasts two beats that fail.
-            self._spent[:0] = spent
             log.warning("job.beat_failed", extra={**self.job.log_context(), "detail": str(error)})
             return
         if not beat.held:
-            self._spent[:0] = spent
             self._lost = True
         if beat.cancelling:
             self._cancelling.set()
 
     def _spend(self, usage: Usage) -> None:
         self._spent.append(usage)
-
-    def _take_spent(self) -> list[Usage]:
-        spent, self._spent = self._spent, []
-        return spent
 
 
 def _set(over: "asyncio.Future[None]") -> None:

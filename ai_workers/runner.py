@@ -114,7 +114,7 @@ class Runner:
         return Complete()
 
     async def _run(self, job: Job, job_type: JobType) -> tuple[End, Sequence[Usage]]:
-        """How a run ended, and what it spent that is not written down yet."""
+        """How a run ended, and what it spent."""
         run = WorkingRun(
             job,
             job_type,
@@ -197,4 +197,5 @@ def _cost(spent: Sequence[Usage]) -> dict[str, object]:
     return {
         "model": spent[-1].model if spent else None,
         "costNanoUsd": sum(each.cost_nano_usd for each in spent),
+        "estimated": any(each.estimated for each in spent),
     }

@@ -5,6 +5,7 @@ Where others write at the same time, every unit takes its locks in one order: th
 on it, the ledger's events, the outbox.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -30,7 +31,12 @@ from notifications.ports import Dice
 from notifications.stores import codes
 from notifications.timing import Numbers
 
+log = logging.getLogger("huntaze")
+
 _TAKEN = "this id or idempotency key belongs to a job with another content"
+_KEY_TAKEN = Failure(
+    code="key-taken", message="Its idempotency key belongs to a job with another content."
+)
 
 
 class SqlJobs:
@@ -98,6 +104,7 @@ class SqlJobs:
         state: State | None = None,
         job_type: str | None = None,
         user_id: str | None = None,
+        idempotency_key: str | None = None,
         below: int | None = None,
         limit: int,
     ) -> Sequence[Job]:
@@ -107,6 +114,7 @@ class SqlJobs:
             (_j.state, None if state is None else state.value),
             (_j.job_type, job_type),
             (_j.user_id, user_id),
+            (_j.idempotency_key, idempotency_key),
         ):
             if wanted is not None:
                 query = query.where(column == wanted)
@@ -137,9 +145,7 @@ class SqlJobs:
             job = self.lock(tx, order.tenant_id, order.id)
             if job is None:
                 return self._take_in(tx, order, failure)
-            if job.order.fingerprint() != order.fingerprint():
-                return Conflict(_TAKEN)
-            return self._claim(tx, job)
+            return self._take_known(tx, job, order)
 
         taken = await self._database.write(take)
         if isinstance(taken, Conflict):
@@ -154,8 +160,21 @@ class SqlJobs:
         job = self.admit(tx, order, failure)
         if job is None:
             there = self._there(tx, order)
-            same = there is not None and there.order.fingerprint() == order.fingerprint()
-            return None if same else Conflict(_TAKEN)  # its first form has a message of its own
+            if there is not None and there.order.fingerprint() == order.fingerprint():
+                # That one has a message of its own.
+                log.info("job.duplicate", extra={**there.log_context(), "askedAs": order.id})
+                return None
+            # Under its own name its producer finds out why.
+            nameless = replace(order, idempotency_key=None)
+            job = self.admit(tx, nameless, failure or _KEY_TAKEN)
+            if job is None:  # somebody else took it in meanwhile
+                job = self.lock(tx, order.tenant_id, order.id)
+                return None if job is None else self._take_known(tx, job, order)
+        return self._claim(tx, job)
+
+    def _take_known(self, tx: Transaction, job: Job, order: Order) -> Job | Conflict | None:
+        if job.order.fingerprint() != order.fingerprint():
+            return Conflict(_TAKEN)
         return self._claim(tx, job)
 
     def _claim(self, tx: Transaction, job: Job) -> Job | None:
@@ -172,12 +191,13 @@ class SqlJobs:
         """See `keeping.Runs.beat`."""
 
         def beat(tx: Transaction) -> Beat:
-            there = self._own(tx, job)
-            if there is None:
+            there = self.lock(tx, *job.name)
+            if there is None or not _is_own(there, job):
                 return Beat(held=False)
-            self._consequences.spent(tx, there, usage)
+            paid, new = deciding.paid(there, job.run, usage)
+            self._consequences.spent(tx, paid, new)
             percent = None if progress is None else progress.percent
-            held = deciding.renewed(there, now=tx.now, usage=usage, progress=percent)
+            held = deciding.renewed(paid, now=tx.now, progress=percent)
             events: list[Event] = []
             if progress is not None:
                 event = progress_event(held, progress.number, progress.step, now=tx.now)
@@ -193,30 +213,19 @@ class SqlJobs:
         dice = self._dice.roll()
 
         def finish(tx: Transaction) -> bool:
-            there = self._own(tx, job)
+            there = self.lock(tx, *job.name)
             if there is None:
-                self._spend(tx, job, usage)
                 return False
-            self._consequences.spent(tx, there, usage)
-            paid = replace(there, spent=there.spent.and_(usage))
-            self.apply(tx, deciding.finish(paid, how, now=tx.now, table=table, dice=dice))
-            return True
+            paid, new = deciding.paid(there, job.run, usage)
+            self._consequences.spent(tx, paid, new)
+            if _is_own(there, job):
+                self.apply(tx, deciding.finish(paid, how, now=tx.now, table=table, dice=dice))
+                return True
+            if new:  # its worker's no more, but the money is gone all the same
+                self.apply(tx, Change(job=paid))
+            return False
 
         return await self._database.write(finish)
-
-    def _own(self, tx: Transaction, job: Job) -> Job | None:
-        """The job as it stands, where its run is still this one."""
-        there = self.lock(tx, *job.name)
-        own = there is not None and there.state is State.RUNNING and there.run == job.run
-        return there if own else None
-
-    def _spend(self, tx: Transaction, job: Job, usage: Sequence[Usage]) -> None:
-        """What a run spent that is its worker's no more: the money is gone all the same."""
-        there = self.lock(tx, *job.name)
-        if there is None or not usage:
-            return
-        self._consequences.spent(tx, there, usage)
-        self.apply(tx, Change(job=replace(there, spent=there.spent.and_(usage))))
 
     # ---------------------------------------------------------------- within a transaction
 
@@ -268,6 +277,11 @@ class SqlJobs:
             if row is not None:
                 return job_of(row)
         return self.lock(tx, order.tenant_id, order.id)
+
+
+def _is_own(there: Job, job: Job) -> bool:
+    """Whether the run that began with `job` goes on, as the job stands."""
+    return there.state is State.RUNNING and there.run == job.run and there.run_at is not None
 
 
 @cache

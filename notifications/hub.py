@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from notifications.errors import Conflict, HuntazeError, NotFound
 from notifications.events import Event, read_event
 from notifications.intake import EventTypes
+from notifications.own_ids import check_not_ours
 from notifications.ports import Clock, Ledger
 
 
@@ -57,6 +58,7 @@ class Hub:
         event = read_event(document, tenant_id=tenant_id, now=self._clock.wall())
         if tenant_id is not None and event.tenant_id != tenant_id:
             raise NotFound(f"tenant {event.tenant_id!r} is not this key's")
+        check_not_ours(event)
         self._types.check(event)
         return event
 
