@@ -13,6 +13,9 @@ from notifications.errors import FieldError, InvalidEvent
 from notifications.events import Event
 
 _OURS = re.compile(
+    # Producers make ids of what they have and a type: `order-7-job.queued` stays theirs. All that
+    # it can hide is that a job was taken whose own name ends so.
+    r"(?!.*job\.queued$)"
     r"[A-Za-z0-9_-]{1,64}\.(queued|end|(started|retrying)\.[0-9]+|progress\.[0-9]+\.[0-9]+"
     r"|disabled\..+)"
     r"|budget\.[0-9]{4}-[0-9]{2}\.[0-9]+"

@@ -325,7 +325,11 @@ async def test_a_question_that_nobody_waits_for_any_more_is_paid() -> None:
     """Whoever is cancelled while a model answers learns what the question is reckoned to cost; one
     that another model refused unread costs nothing."""
     told: list[Usage] = []
-    async with asked_of(refuse(404), model_server.hang, models=(DEEPSEEK, PHI)) as (server, model, _):
+    async with asked_of(refuse(404), model_server.hang, models=(DEEPSEEK, PHI)) as (
+        server,
+        model,
+        _,
+    ):
         asking = asyncio.create_task(model.answer(QUESTION, within_s=30, spent=told.append))
         async with asyncio.timeout(10):
             while len(server.asked) < 2:

@@ -35,6 +35,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.text",
         "notifications.formats",
         "notifications.json_limits",
+        "notifications.own_ids",
         "notifications.rates",
         "notifications.mailing",
         "notifications.addresses",

@@ -169,7 +169,9 @@ async def test_a_model_that_never_answers_rightly_has_failed() -> None:
 
 async def test_a_failure_of_the_repair_has_both_usages_and_its_own_reason() -> None:
     """Whether to try again is what the endpoint said last; the money is of both."""
-    busy = ModelFailed("model-busy", "Later.", retryable=True, retry_after_s=7, usage=(usage_of(2),))
+    busy = ModelFailed(
+        "model-busy", "Later.", retryable=True, retry_after_s=7, usage=(usage_of(2),)
+    )
     _, failed = await failure("?", busy)
     assert (failed.code, failed.retryable, failed.retry_after_s) == ("model-busy", True, 7)
     assert failed.usage == (usage_of(1), usage_of(2))

@@ -11,7 +11,5 @@ depends_on = None
 
 def upgrade() -> None:
     """Bring the database here."""
-    op.add_column(
-        "jobs", sa.Column("returned", sa.Integer(), nullable=False, server_default="0")
-    )
+    op.add_column("jobs", sa.Column("returned", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("jobs", sa.Column("booked", sa.JSON(), nullable=True))
