@@ -18,6 +18,7 @@ from ai_workers.spending import SqlSpending
 from ai_workers.tables import job_events, job_metrics
 from ai_workers.tally import JobTally
 from ai_workers.telling import is_progress
+from notifications import statements
 from notifications.bus.topology import JOBS_TOPIC
 from notifications.database import Transaction
 from notifications.events import Event
@@ -71,11 +72,11 @@ class Consequences:
 
 
 def _write_events(tx: Transaction, rows: list[dict[str, Any]]) -> None:
-    tx.connection.execute(_NEW_EVENT, rows)
+    statements.run(tx.connection, _NEW_EVENT, rows)
 
 
 def _write_metrics(tx: Transaction, rows: list[dict[str, Any]]) -> None:
-    tx.connection.execute(_metrics(tx.connection.dialect.name), rows)
+    statements.run(tx.connection, _metrics(tx.connection.dialect.name), rows)
 
 
 @cache

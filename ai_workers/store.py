@@ -24,6 +24,7 @@ from ai_workers.rows import changing, job_of, row_of
 from ai_workers.spending import SqlSpending
 from ai_workers.tables import jobs
 from ai_workers.telling import progress_event
+from notifications import statements
 from notifications.database import Database, Transaction
 from notifications.errors import Conflict, HuntazeError, OverLimit
 from notifications.events import Event
@@ -237,14 +238,14 @@ class SqlJobs:
         Without `wait` also where another transaction has it.
         """
         query = {"tenant": tenant_id, "id": job_id}
-        row = tx.connection.execute(_LOCK if wait else _LOCK_FREE, query).one_or_none()
+        row = statements.first(tx.connection, _LOCK if wait else _LOCK_FREE, query)
         return None if row is None else job_of(row)
 
     def apply(self, tx: Transaction, change: Change) -> None:
         """Write a job that is there, and everything that tells of it."""
         tenant_id, job_id = change.job.name
         row = changing(change.job) | {"b_tenant": tenant_id, "b_id": job_id}
-        tx.connection.execute(_CHANGE, row)
+        statements.run(tx.connection, _CHANGE, row)
         self._consequences.of(tx, change)
 
     def admit(self, tx: Transaction, order: Order, failure: Failure | None = None) -> Job | None:
@@ -267,7 +268,7 @@ class SqlJobs:
     def _insert(self, tx: Transaction, job: Job) -> bool:
         """Whether it is new."""
         statement = _new_job(tx.connection.dialect.name)
-        return bool(tx.connection.execute(statement, row_of(job)).all())
+        return statements.is_new(tx.connection, statement, row_of(job))
 
     def _there(self, tx: Transaction, order: Order) -> Job | None:
         """The job that has an order's idempotency key, else the one that has its id."""
@@ -286,7 +287,7 @@ def _is_own(there: Job, job: Job) -> bool:
 
 @cache
 def _new_job(dialect: str) -> Any:
-    return codes.upsert_in(dialect, jobs).on_conflict_do_nothing().returning(_j.id)
+    return codes.upsert_in(dialect, jobs).on_conflict_do_nothing()
 
 
 _j = jobs.c

@@ -48,6 +48,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.testing",
         "notifications.connections",
         "notifications.database",
+        "notifications.statements",
         "notifications.sqlite",
         "notifications.sqlite_file",
         "notifications.postgres",

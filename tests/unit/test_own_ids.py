@@ -41,7 +41,8 @@ def test_every_id_that_jobs_and_budgets_give_is_theirs_alone() -> None:
 @pytest.mark.parametrize(
     "free",
     [
-        "order-1", "order-1-job.queued", "end", ".end", "a.b.end", "a.ended", "a.started", "a.started.x", "a.progress.1",
+        "order-1", "order-1-job.queued", "end", ".end", "a.b.end", "a.ended", "a.started",
+        "a.started.x", "a.progress.1",
         "budget.2026-03", "budget.2026.80", "budgets.2026-03.80", "é.end".encode().hex(),
     ],
 )  # fmt: skip
