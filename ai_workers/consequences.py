@@ -23,7 +23,7 @@ from notifications.bus.topology import JOBS_TOPIC
 from notifications.database import Transaction
 from notifications.events import Event
 from notifications.extensions import OutboxWithin
-from notifications.messages import Message
+from notifications.messages import Message, Received
 from notifications.stores import codes
 
 
@@ -50,6 +50,10 @@ class Consequences:
             tenant_id, job_type = job.order.tenant_id, job.order.job_type
             self._spending.note(tx, tenant_id, cost)
             tx.after_commit(lambda: self._tally.spent(job_type, cost))
+
+    def handled(self, tx: Transaction, received: Received) -> None:
+        """The message that woke a run needs no other, where the bus shares the commit."""
+        self._outbox.complete(tx, [received])
 
     def of(self, tx: Transaction, change: Change) -> None:
         """A job was written as a change has it."""

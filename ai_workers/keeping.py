@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ai_workers.jobs import End, Failure, Job, Order, State
 from ai_workers.ports import Usage
+from notifications.messages import Received
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +70,13 @@ class Runs(Protocol):
         """Hold a run for longer, write down what it spent, and tell how far it is."""
         ...
 
-    async def finish(self, job: Job, how: End, usage: Sequence[Usage]) -> bool:
+    async def finish(
+        self, job: Job, how: End, usage: Sequence[Usage], woken_by: Received | None = None
+    ) -> bool:
         """Write down how a run ended, what it spent, and what becomes of the job.
+
+        The message that woke it is completed with that, where the bus shares the commit; whoever
+        received it settles it all the same.
 
         False where the run is not its worker's any more: then only what it spent is written.
         """

@@ -15,7 +15,7 @@ from ai_workers.orders import read_message
 from ai_workers.ports import Asking, Usage
 from ai_workers.run import LostRun, WorkingRun
 from notifications.errors import Conflict, InvalidInput, RejectedMessage, Unavailable
-from notifications.messages import Complete, DeadLetter, Message, Received, Settlement
+from notifications.messages import Complete, DeadLetter, Received, Settlement
 from notifications.outage import DATABASE, Outage
 from notifications.ports import Clock, Directory
 from notifications.tenants import Tenants
@@ -88,11 +88,13 @@ class Runner:
         Raises:
             Unavailable: What is needed is away; the same messages may be handed in again.
         """
-        return await asyncio.gather(*(self._handle(each.message) for each in messages))
+        if len(messages) == 1:
+            return [await self._handle(messages[0])]
+        return await asyncio.gather(*(self._handle(each) for each in messages))
 
-    async def _handle(self, message: Message) -> Settlement:
+    async def _handle(self, received: Received) -> Settlement:
         try:
-            order = read_message(message)
+            order = read_message(received.message)
             job_type = self._types.get(order.job_type)
         except RejectedMessage as error:
             return DeadLetter(error.reason, error.description)
@@ -110,7 +112,7 @@ class Runner:
                 return Complete()
             how, spent = await self._run(job, job_type)
         # The next one runs while this one's end is written down.
-        await self._finish(job, how, spent)
+        await self._finish(job, how, spent, received)
         return Complete()
 
     async def _run(self, job: Job, job_type: JobType) -> tuple[End, Sequence[Usage]]:
@@ -138,12 +140,12 @@ class Runner:
             self._running.pop(job.name, None)
         return how, await run.spent()
 
-    async def _finish(self, job: Job, how: End, spent: Sequence[Usage]) -> None:
+    async def _finish(self, job: Job, how: End, spent: Sequence[Usage], received: Received) -> None:
         """Write it down, with patience: what was found has been paid for."""
         give_up_at = self._clock.now() + OUTAGE_PATIENCE_MS
         while True:
             try:
-                held = await self._runs.finish(job, how, spent)
+                held = await self._runs.finish(job, how, spent, received)
             except Unavailable:
                 self._outage.noticed(DATABASE)
                 if not await self._outage.turn(DATABASE, until=give_up_at):

@@ -28,6 +28,7 @@ from notifications import statements
 from notifications.database import Database, Transaction
 from notifications.errors import Conflict, HuntazeError, OverLimit
 from notifications.events import Event
+from notifications.messages import Received
 from notifications.ports import Dice
 from notifications.stores import codes
 from notifications.timing import Numbers
@@ -208,13 +209,17 @@ class SqlJobs:
 
         return await self._database.write(beat)
 
-    async def finish(self, job: Job, how: End, usage: Sequence[Usage]) -> bool:
+    async def finish(
+        self, job: Job, how: End, usage: Sequence[Usage], woken_by: Received | None = None
+    ) -> bool:
         """See `keeping.Runs.finish`."""
         table = self._types.get(job.order.job_type).table
         dice = self._dice.roll()
 
         def finish(tx: Transaction) -> bool:
             there = self.lock(tx, *job.name)
+            if woken_by is not None:
+                self._consequences.handled(tx, woken_by)
             if there is None:
                 return False
             paid, new = deciding.paid(there, job.run, usage)

@@ -15,7 +15,7 @@ from ai_workers.store import SqlJobs
 from ai_workers.upkeep import SqlJobUpkeep
 from notifications.directory import Locale
 from notifications.errors import Conflict, StoreUnavailable
-from notifications.messages import Complete
+from notifications.messages import Complete, Received
 from notifications.retries import DAY, MINUTE, SECOND
 from notifications.stores.directory import SqlDirectory
 from notifications.stores.tenants import SqlTenants
@@ -686,12 +686,14 @@ class Outages:
         """See `keeping.Runs`: this one is always away."""
         raise StoreUnavailable("away")
 
-    async def finish(self, job: Job, how: End, usage: Sequence[Usage]) -> bool:
+    async def finish(
+        self, job: Job, how: End, usage: Sequence[Usage], woken_by: Received | None = None
+    ) -> bool:
         """See `keeping.Runs`."""
         if self.finishes_away:
             self.finishes_away -= 1
             raise StoreUnavailable("away")
-        held = await self.store.finish(job, how, usage)
+        held = await self.store.finish(job, how, usage, woken_by)
         if self.answers_lost:
             self.answers_lost -= 1
             raise StoreUnavailable("nobody knows whether it was written")
