@@ -8,6 +8,7 @@ from notifications.crashpoints import Point, between
 from notifications.errors import Conflict, HuntazeError, NotFound
 from notifications.events import Event, read_event, traced
 from notifications.intake import EventTypes
+from notifications.own_ids import check_not_ours
 from notifications.ports import Clock, Ledger
 from notifications.spans import sending_event
 from notifications.tracing import Tracer
@@ -72,6 +73,7 @@ class Hub:
         event = read_event(document, tenant_id=tenant_id, now=self._clock.wall())
         if tenant_id is not None and event.tenant_id != tenant_id:
             raise NotFound(f"tenant {event.tenant_id!r} is not this key's")
+        check_not_ours(event)
         self._types.check(event)
         return event
 
