@@ -221,6 +221,11 @@ def write_loaded(tx: Transaction, loaded: Iterable[tuple[str, int]]) -> None:
         _SET_LOADED.run(tx.connection, rows)
 
 
+def set_apart(tx: Transaction, next_seq: int) -> None:
+    """Have the next run begin with this number, if this one does not end in good order."""
+    _SET_APART.run(tx.connection, [{"b_next_seq": next_seq}])
+
+
 def bury(tx: Transaction, dead: Iterable[Buried]) -> None:
     """Write dead letters; the messages themselves are cleared apart from this."""
     rows = [
@@ -331,6 +336,7 @@ _SET_LOADED = Prepared(
     .where(_n.name == sa.bindparam("b_name"))
     .values(loaded=sa.bindparam("b_loaded"))
 )
+_SET_APART = Prepared(sa.update(tables.runs).values(next_seq=sa.bindparam("b_next_seq")))
 _BURY = sa.insert(tables.dead_letters).prefix_with("OR REPLACE")
 _SELECT_DUE = (
     sa.select(tables.scheduled)
