@@ -54,7 +54,7 @@ def item(message: Message, **changes: Any) -> Item:
 
 def shown(encoded: bytes) -> dict[int, Any]:
     """The sections of a message, by their numbers, decoded."""
-    return {found.code: decode(found.value)[0] for found in sections.split(encoded)}
+    return {code: decode(value)[0] for code, value in sections.split(encoded)}
 
 
 class TestRead:
