@@ -23,6 +23,8 @@ PROPERTIES, APPLICATION, DATA, SEQUENCE, VALUE, FOOTER = range(0x73, 0x79)
 
 MAX_ID = 128
 _DUE = "x-opt-scheduled-enqueue-time"
+_EARLIEST, _LATEST = -62_135_596_800_000, 253_402_300_799_999
+"""Milliseconds since the epoch that are a date of the years 1 to 9999: what clients can read."""
 _PARTITION = "x-opt-partition-key"
 
 _SYSTEM = {2: "To", 4: "ReplyTo", 5: "CorrelationId", 10: "SessionId", 12: "ReplyToSessionId"}
@@ -110,6 +112,8 @@ def read(data: bytes, *, new_id: str, own_bus: bool) -> Message:
         raise Fault(ARGUMENT, f"A message id has at most {MAX_ID} characters.")
     annotations = _map(found.get(ANNOTATIONS))
     due_at = annotations.get(_DUE)
+    if isinstance(due_at, Timestamp) and not _EARLIEST <= due_at <= _LATEST:
+        raise Fault(ARGUMENT, f"{_DUE} is {due_at}: that is no date of the years 1 to 9999.")
     return Message(
         id=id_,
         body=b"".join([contents(value) for code, value in sections if code == DATA]),

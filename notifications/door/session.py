@@ -83,6 +83,11 @@ class Session:
             for link in list(self._links.values()):
                 link.kick()
 
+    def pause(self) -> None:
+        """The client does not keep up: take nothing more from the broker for it."""
+        for link in self._links.values():
+            link.pause()
+
     def recheck(self, fault: Fault) -> None:
         """Tokens expired: end the links that no other token allows."""
         for link in list(self._links.values()):
