@@ -105,7 +105,7 @@ class Runner:
             return DeadLetter(error.reason, error.description)
         except InvalidInput as error:
             return DeadLetter("unknown-type", str(error))
-        parent = None if tracing.active is None else under_way(key_of(message))
+        parent = None if tracing.active is None else under_way(key_of(received.message))
         # Where it is heard of for the first time, its trace goes on from here; else its row says.
         order = order if parent is None else replace(order, traceparent=parent)
         async with AsyncExitStack() as places:

@@ -19,6 +19,12 @@ TENANT = "bench"
 READY_WITHIN_S = 30
 
 
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has used so far, seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @dataclass(frozen=True, slots=True)
 class Receiver:
     """The receiver's process."""
@@ -54,8 +60,7 @@ class RunningHub:
 
     def cpu_s(self) -> float:
         """Processor time its process has used so far, seconds."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s(self.pid)
 
     @property
     def headers(self) -> dict[str, str]:

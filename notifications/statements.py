@@ -18,7 +18,8 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import pysqlite
-from sqlalchemy.exc import DBAPIError
+
+from notifications.sqlite import wrapped
 
 Values = Mapping[str, Any]
 _Processor = Callable[[Any], Any]
@@ -104,7 +105,7 @@ class _Kept:
         try:
             _driver(connection).executemany(self._sql, rows)
         except sqlite3.Error as error:
-            raise self._wrapped(error) from error
+            raise wrapped(error, self._sql) from error
 
     def first(self, connection: sa.Connection, values: Values) -> Any:
         found = self._execute(connection, values).fetchone()
@@ -122,17 +123,13 @@ class _Kept:
         try:
             return _driver(connection).execute(self._sql, values)
         except sqlite3.Error as error:
-            raise self._wrapped(error) from error
+            raise wrapped(error, self._sql) from error
 
     def _values(self, values: Values) -> Values:
         whole = {**self._fixed, **values}
         for name, process in self._bound:
             whole[name] = process(whole[name])
         return whole
-
-    def _wrapped(self, error: sqlite3.Error) -> DBAPIError:
-        """As SQLAlchemy says it: without the values, which people entered."""
-        return DBAPIError(self._sql, None, error, hide_parameters=True)
 
 
 _KEPT: dict[tuple[int, tuple[str, ...]], _Kept] = {}

@@ -204,14 +204,14 @@ def count(tx: Transaction, counts: Iterable[tuple[str, int, int]]) -> None:
         {"subscription": name, "seq": seq, "delivery_count": number} for name, seq, number in counts
     ]
     if rows:
-        tx.connection.execute(_SET_COUNT, rows)
+        statements.run(tx.connection, _SET_COUNT, rows)
 
 
 def forget_counts(tx: Transaction, done: Iterable[tuple[str, int]]) -> None:
     """Forget the counts of (subscription, sequence number)."""
     rows = [{"b_name": name, "b_seq": seq} for name, seq in done]
     if rows:
-        tx.connection.execute(_FORGET_COUNT, rows)
+        statements.run(tx.connection, _FORGET_COUNT, rows)
 
 
 def write_loaded(tx: Transaction, loaded: Iterable[tuple[str, int]]) -> None:
@@ -219,6 +219,11 @@ def write_loaded(tx: Transaction, loaded: Iterable[tuple[str, int]]) -> None:
     rows = [{"b_name": name, "b_loaded": seq} for name, seq in loaded]
     if rows:
         statements.run(tx.connection, _SET_LOADED, rows)
+
+
+def set_apart(tx: Transaction, next_seq: int) -> None:
+    """Have the next run begin with this number, if this one does not end in good order."""
+    statements.run(tx.connection, _SET_APART, [{"b_next_seq": next_seq}])
 
 
 def bury(tx: Transaction, dead: Iterable[Buried]) -> None:
@@ -329,6 +334,7 @@ _SET_LOADED = (
     .where(_n.name == sa.bindparam("b_name"))
     .values(loaded=sa.bindparam("b_loaded"))
 )
+_SET_APART = sa.update(tables.runs).values(next_seq=sa.bindparam("b_next_seq"))
 _BURY = sa.insert(tables.dead_letters).prefix_with("OR REPLACE")
 _SELECT_DUE = (
     sa.select(tables.scheduled)
