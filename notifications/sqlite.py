@@ -1,10 +1,13 @@
 """SQLite as the hub uses it: how a file is opened, and which errors mean that it is away."""
 
 import sqlite3
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from notifications.errors import StoreUnavailable
@@ -30,7 +33,10 @@ _AWAY = frozenset(
 
 
 def engine(path: Path, *, pool: type[sa.Pool], **options: Any) -> sa.Engine:
-    """An engine on a file; with a `StaticPool` its connection writes, else they only read."""
+    """An engine on a file; with a `StaticPool` its connection writes, else they only read.
+
+    Who writes begins and ends transactions at the driver: see `sqlite_file`.
+    """
     made = sa.create_engine(
         f"sqlite:///{path}",
         poolclass=pool,
@@ -55,12 +61,52 @@ def engine(path: Path, *, pool: type[sa.Pool], **options: Any) -> sa.Engine:
         for pragma in pragmas if writes else [*pragmas[3:5], "query_only=ON"]:
             connection.execute(f"PRAGMA {pragma}")
 
-    @sa.event.listens_for(made, "begin")
-    def _take_lock(connection: sa.Connection) -> None:
-        # The driver's own BEGIN comes too late for a consistent read and for the write lock.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not writes:
+
+        @sa.event.listens_for(made, "begin")
+        def _begin(connection: sa.Connection) -> None:
+            # The driver's own BEGIN comes too late for a consistent read.
+            connection.exec_driver_sql("BEGIN")
 
     return made
+
+
+class Prepared:
+    """A statement that is compiled once and goes to the driver as it is.
+
+    For what is written for every message: what SQLAlchemy does each time besides costs several
+    times as much as the row itself. What is in the rows is what the driver takes: integers, texts,
+    bytes and None.
+
+    Args:
+        statement: Changes rows and answers nothing; its parameters are named as in the rows. An
+            insert's are all the columns of its table.
+    """
+
+    def __init__(self, statement: sa.Insert | sa.Update | sa.Delete) -> None:
+        compiled = statement.compile(dialect=sqlite.dialect(paramstyle="qmark"))
+        self._sql = str(compiled)
+        names = compiled.positiontup or ()  # type: ignore[attr-defined]
+        # Of a single name it would be the value itself, not a row of one.
+        self._values = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+
+    def run(self, connection: sa.Connection, rows: Sequence[Mapping[str, object]]) -> None:
+        """Run it for each row, within the writer's transaction.
+
+        Raises:
+            DBAPIError: As SQLAlchemy's own.
+        """
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        try:
+            raw.executemany(self._sql, map(self._values, rows))
+        except sqlite3.Error as error:
+            raise wrapped(error, self._sql) from error
+
+
+def wrapped(error: sqlite3.Error, statement: str) -> Exception:
+    """The driver's error as SQLAlchemy gives it, so that nobody has to know who raised it."""
+    return DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True)
 
 
 def code(error: DBAPIError) -> int:

@@ -58,7 +58,7 @@ class EmbeddedBus:
         self._suspects = Suspects()
         self.settling = Settling(self._ended)
         self._reading = Reading(self.settling)
-        self._publishing = Publishing(self._by_topic, self.settling, self._reading)
+        self._publishing = Publishing(self._by_topic, self.settling, self._reading, wary=wary)
         self._alarm = Alarm(clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._started = self._open = False

@@ -14,6 +14,7 @@ from notifications.database import Transaction
 from notifications.errors import FieldError, InvalidInput
 from notifications.messages import DeadLetter, Message
 from notifications.routing import event_carried
+from notifications.sqlite import Prepared
 
 PAGE = 500
 """Messages that one transaction moves, be it from the schedule or to the dead letters."""
@@ -133,7 +134,7 @@ def insert(tx: Transaction, topic: str, arrived: Iterable[Entry]) -> None:
         }
         for entry in arrived
     ]
-    tx.connection.execute(_INSERT, rows)
+    _INSERT.run(tx.connection, rows)
 
 
 def page(tx: Transaction, topic: str, mask: int, *, after: int, limit: int) -> Page:
@@ -192,9 +193,9 @@ def clear(tx: Transaction, done: Mapping[int, int], pending: Mapping[int, int]) 
     left = [{"b_seq": seq, "b_keep": ~bits} for seq, bits in done.items() if pending[seq] & ~bits]
     gone = [{"b_seq": seq} for seq, bits in done.items() if not pending[seq] & ~bits]
     if left:
-        tx.connection.execute(_CLEAR_BITS, left)
+        _CLEAR_BITS.run(tx.connection, left)
     if gone:
-        tx.connection.execute(_DELETE_MESSAGE, gone)
+        _DELETE_MESSAGE.run(tx.connection, gone)
 
 
 def count(tx: Transaction, counts: Iterable[tuple[str, int, int]]) -> None:
@@ -203,21 +204,26 @@ def count(tx: Transaction, counts: Iterable[tuple[str, int, int]]) -> None:
         {"subscription": name, "seq": seq, "delivery_count": number} for name, seq, number in counts
     ]
     if rows:
-        tx.connection.execute(_SET_COUNT, rows)
+        _SET_COUNT.run(tx.connection, rows)
 
 
 def forget_counts(tx: Transaction, done: Iterable[tuple[str, int]]) -> None:
     """Forget the counts of (subscription, sequence number)."""
     rows = [{"b_name": name, "b_seq": seq} for name, seq in done]
     if rows:
-        tx.connection.execute(_FORGET_COUNT, rows)
+        _FORGET_COUNT.run(tx.connection, rows)
 
 
 def write_loaded(tx: Transaction, loaded: Iterable[tuple[str, int]]) -> None:
     """Write how far subscriptions have messages in memory."""
     rows = [{"b_name": name, "b_loaded": seq} for name, seq in loaded]
     if rows:
-        tx.connection.execute(_SET_LOADED, rows)
+        _SET_LOADED.run(tx.connection, rows)
+
+
+def set_apart(tx: Transaction, next_seq: int) -> None:
+    """Have the next run begin with this number, if this one does not end in good order."""
+    _SET_APART.run(tx.connection, [{"b_next_seq": next_seq}])
 
 
 def bury(tx: Transaction, dead: Iterable[Buried]) -> None:
@@ -293,7 +299,7 @@ def _properties(message: Message) -> bytes:
 
 
 EVERYTHING = 2**63 - 1
-_INSERT = sa.insert(tables.messages)
+_INSERT = Prepared(sa.insert(tables.messages))
 _SCHEDULE = sa.insert(tables.scheduled)
 _LAST = sa.select(sa.func.max(_m.seq))
 _SCANNED = (
@@ -313,21 +319,24 @@ _SELECT_PAGE = (
     .order_by(_m.seq)
     .limit(sa.bindparam("limit"))
 )
-_CLEAR_BITS = (
+_CLEAR_BITS = Prepared(
     sa.update(tables.messages)
     .where(_m.seq == sa.bindparam("b_seq"))
     .values(pending=_m.pending.op("&")(sa.bindparam("b_keep")))
 )
-_DELETE_MESSAGE = sa.delete(tables.messages).where(_m.seq == sa.bindparam("b_seq"))
-_SET_COUNT = sa.insert(tables.redeliveries).prefix_with("OR REPLACE")
-_FORGET_COUNT = sa.delete(tables.redeliveries).where(
-    _r.subscription == sa.bindparam("b_name"), _r.seq == sa.bindparam("b_seq")
+_DELETE_MESSAGE = Prepared(sa.delete(tables.messages).where(_m.seq == sa.bindparam("b_seq")))
+_SET_COUNT = Prepared(sa.insert(tables.redeliveries).prefix_with("OR REPLACE"))
+_FORGET_COUNT = Prepared(
+    sa.delete(tables.redeliveries).where(
+        _r.subscription == sa.bindparam("b_name"), _r.seq == sa.bindparam("b_seq")
+    )
 )
-_SET_LOADED = (
+_SET_LOADED = Prepared(
     sa.update(tables.subscriptions)
     .where(_n.name == sa.bindparam("b_name"))
     .values(loaded=sa.bindparam("b_loaded"))
 )
+_SET_APART = Prepared(sa.update(tables.runs).values(next_seq=sa.bindparam("b_next_seq")))
 _BURY = sa.insert(tables.dead_letters).prefix_with("OR REPLACE")
 _SELECT_DUE = (
     sa.select(tables.scheduled)

@@ -10,7 +10,7 @@ from notifications.bus import door_journal, journal, tables
 from notifications.bus.handing import PEEKED, Around, by_number, for_good, shelf
 from notifications.bus.journal import Buried
 from notifications.bus.queues import Entry, Queue
-from notifications.database import Transaction
+from notifications.database import Batch, Transaction
 from notifications.errors import NotFound
 from notifications.messages import Abandon, Complete, DeadLetter, Received
 
@@ -23,6 +23,7 @@ class SubscriptionOutlet:
         self._queue = queue
         self._path = path
         self._aside = shelf(around, tables.deferred, queue, path)
+        self._ending = Batch(self._end)
 
     # ---------------------------------------------------------------- broker.Outlet
 
@@ -52,7 +53,8 @@ class SubscriptionOutlet:
         lock = self._queue.locks.get(number)
         if lock is None or lock.until <= self._around.clock.now():  # it ran out, unswept as yet
             return False
-        return await self._around.database.write(lambda tx: self._end(tx, number, end))
+        answers = await self._around.database.submit(self._ending, ((number, end),))
+        return answers[0]
 
     async def renew(self, token: UUID) -> int | None:
         """See `broker.Outlet.renew`."""
@@ -108,10 +110,13 @@ class SubscriptionOutlet:
             raise NotFound(f"the subscription {self._path!r} was deleted")
         return name
 
-    def _end(self, tx: Transaction, number: int, end: End) -> bool:
+    def _end(self, tx: Transaction, ends: Sequence[tuple[int, End]]) -> Sequence[bool]:
+        return [self._end_one(tx, number, end) for number, end in ends]
+
+    def _end_one(self, tx: Transaction, number: int, end: End) -> bool:
         settling, queue = self._around.bus.settling, self._queue
         if isinstance(end, Complete):
-            return settling.complete(tx, [(queue, number)]) > 0
+            return settling.complete(tx, ((queue, number),)) > 0
         if isinstance(end, Abandon):
             return settling.give_back(tx, queue, number)
         if isinstance(end, DeadLetter):
