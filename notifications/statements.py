@@ -44,7 +44,7 @@ def _of_json(text: str) -> Any:
         return json.loads(text)
 
 
-_SQLITE = pysqlite.dialect(  # type: ignore[no-untyped-call]
+_SQLITE = pysqlite.dialect(
     paramstyle="named", json_serializer=_to_json, json_deserializer=_of_json
 )
 
@@ -89,7 +89,7 @@ class _Kept:
             for name, bind in compiled.binds.items()
         )
         columns = list(statement.selected_columns) if statement.is_select else []
-        self._row: Any = namedtuple("_Row", [column.key for column in columns])  # noqa: PYI024
+        self._row = _row_of([column.key for column in columns])
         self._read = _processors(
             (place, column.type.dialect_impl(_SQLITE).result_processor(_SQLITE, None))
             for place, column in enumerate(columns)
@@ -142,6 +142,10 @@ def _kept(statement: Any, names: tuple[str, ...]) -> _Kept:
         assert len(_KEPT) < _MOST, "a statement that is made anew each time is not kept"
         found = _KEPT[key] = _Kept(statement, names)
     return found
+
+
+def _row_of(names: Sequence[str]) -> Any:
+    return namedtuple("_Row", names)  # noqa: PYI024  # which columns there are is known only here
 
 
 def _processors(found: Any) -> list[tuple[Any, _Processor]]:
