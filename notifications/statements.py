@@ -44,9 +44,7 @@ def _of_json(text: str) -> Any:
         return json.loads(text)
 
 
-_SQLITE = pysqlite.dialect(
-    paramstyle="named", json_serializer=_to_json, json_deserializer=_of_json
-)
+_SQLITE = pysqlite.dialect(paramstyle="named", json_serializer=_to_json, json_deserializer=_of_json)
 
 
 def run(connection: sa.Connection, statement: Any, values: Values | Sequence[Values]) -> None:
@@ -77,7 +75,7 @@ def is_new(connection: sa.Connection, statement: Any, values: Values) -> bool:
 class _Kept:
     """A statement as SQLite's driver takes it."""
 
-    __slots__ = ("_bound", "_fixed", "_read", "_row", "_sql", "statement")
+    __slots__ = ("_bound", "_fixed", "_made", "_read", "_sql", "statement")
 
     def __init__(self, statement: Any, names: tuple[str, ...]) -> None:
         compiled = statement.compile(dialect=_SQLITE, column_keys=list(names))
@@ -89,7 +87,7 @@ class _Kept:
             for name, bind in compiled.binds.items()
         )
         columns = list(statement.selected_columns) if statement.is_select else []
-        self._row = _row_of([column.key for column in columns])
+        self._made = _maker([column.key for column in columns])
         self._read = _processors(
             (place, column.type.dialect_impl(_SQLITE).result_processor(_SQLITE, None))
             for place, column in enumerate(columns)
@@ -115,7 +113,7 @@ class _Kept:
             found = list(found)
             for place, process in self._read:
                 found[place] = process(found[place])
-        return self._row._make(found)
+        return self._made(found)
 
     def _execute(self, connection: sa.Connection, values: Values) -> sqlite3.Cursor:
         if self._bound or self._fixed:
@@ -144,8 +142,11 @@ def _kept(statement: Any, names: tuple[str, ...]) -> _Kept:
     return found
 
 
-def _row_of(names: Sequence[str]) -> Any:
-    return namedtuple("_Row", names)  # noqa: PYI024  # which columns there are is known only here
+def _maker(names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
+    """Makes rows with these names of the driver's."""
+    row: Any = namedtuple("row", names)  # type: ignore[misc]  # noqa: PYI024
+    make: Callable[[Sequence[Any]], Any] = row._make
+    return make
 
 
 def _processors(found: Any) -> list[tuple[Any, _Processor]]:
