@@ -108,10 +108,6 @@ class ServiceBus:
         """Every subscription by its name."""
         return self._subscriptions
 
-    def in_hand(self, subscription: str) -> int:
-        """How many of its messages this process holds."""
-        return self._receptions[subscription].in_hand if subscription in self._receptions else 0
-
     def at_rest(self, subscription: str) -> bool:
         """Whether nobody waits for its messages, and none are on their way here."""
         return subscription not in self._receptions or self._receptions[subscription].at_rest
