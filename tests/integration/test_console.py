@@ -450,6 +450,17 @@ async def test_a_type_and_a_user_are_not_looked_up_together(admin: httpx.AsyncCl
     assert "id=event-1" in both
 
 
+async def test_an_events_page_names_its_trace(world: World, admin: httpx.AsyncClient) -> None:
+    """Who has the page of an event finds its spans; one that is in no trace says nothing of it."""
+    traced = document("traced", traceparent=f"00-{'ab' * 16}-{'cd' * 8}-01")
+    assert (await world.http.post("/v1/events", json=traced, headers=world.admin)).is_success
+
+    page = (await admin.get("/console/event?tenant=acme&id=traced")).text
+    other = (await admin.get("/console/event?tenant=acme&id=event-1")).text
+    assert f"<dt>Trace</dt><dd><code>{'ab' * 16}</code></dd>" in page
+    assert "<dt>Trace</dt>" not in other
+
+
 async def test_a_message_that_was_set_aside_is_the_answer(
     world: World, admin: httpx.AsyncClient
 ) -> None:

@@ -238,6 +238,7 @@ export type EndpointWithSecret = {
 /** An event with everything that became of it. */
 export type EventOut = {
   event: Record<string, unknown>;
+  traceId: string | null;
   state: "accepted" | "routed";
   acceptedAt: string;
   deliveries: DeliveryOut[];
@@ -249,9 +250,10 @@ export type EventPage = {
   nextCursor: string | null;
 };
 
-/** An event, and whether every channel that carries it has its deliveries. */
+/** An event, and whether every channel that carries it has its deliveries. `traceId` is the OpenTelemetry trace in which it was published, where that is known. */
 export type EventSummary = {
   event: Record<string, unknown>;
+  traceId: string | null;
   state: "accepted" | "routed";
   acceptedAt: string;
 };
