@@ -1,6 +1,7 @@
 """What machines do to a hub: no descriptors, clients that vanish, no log, a stop."""
 
 import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -30,6 +31,7 @@ from tests.hub_process import ROOT, HubProcess, environment, hub_process, huntaz
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into another process")
 SOCKETS = 10_000 if os.environ.get("CHAOS") else 500
 AT_ONCE = 200
+MIB = 1 << 20
 RESET = struct.pack("ii", 1, 0)
 """An end of a connection that is a reset."""
 
@@ -114,6 +116,38 @@ async def test_without_descriptors_nothing_is_lost(hub: HubProcess) -> None:
         (webhook,) = [each for each in one[1]["deliveries"] if each["channel"] == "webhook"]
     assert set(receiver.answered.values()) == {1}
     assert [each["outcome"] for each in webhook["attempts"]] == ["delivered"]
+
+
+def peak_bytes(hub: HubProcess) -> int:
+    """The most memory that its process has had."""
+    status = Path(f"/proc/{hub.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) << 10
+
+
+@ON_LINUX
+@pytest.mark.fault("send a body of a gigabyte without announcing it", "attackers")
+async def test_who_sends_without_end_is_hung_up_on(hub: HubProcess) -> None:
+    """With a right key, too: 413 comes, the connection ends within seconds however much is still
+    sent, and the hub's memory is as it was."""
+    headers = await asyncio.to_thread(hub.tenant_headers, "sender")
+    before, give_up = peak_bytes(hub), time.monotonic() + 20
+    port = int(hub.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"POST /v1/events HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\n"
+        b"transfer-encoding: chunked\r\n"
+        b"authorization: " + headers["authorization"].encode() + b"\r\n\r\n"
+    )
+    reading = asyncio.create_task(reader.read(MIB))
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() < give_up:
+            writer.write(b"100000\r\n" + b" " * MIB + b"\r\n")
+            await writer.drain()
+    writer.transport.abort()
+    answer = await reading
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert time.monotonic() < give_up, "it took all of that"
+    assert peak_bytes(hub) - before < 64 * MIB
 
 
 # --------------------------------------------------------------------------- the log
