@@ -26,7 +26,8 @@ SOAKED := tests/acceptance/test_kill_nine.py tests/acceptance/test_shared_ledger
 	tests/acceptance/test_scale_out_kill.py tests/acceptance/test_bus_kill.py \
 	tests/acceptance/test_jobs_kill.py tests/acceptance/test_openapi_fuzz.py \
 	tests/integration/test_ledger_states.py tests/integration/test_bus_races.py \
-	tests/integration/test_inbox_store.py tests/integration/test_replay.py tests/acceptance/test_door_soak.py tests/unit
+	tests/integration/test_inbox_store.py tests/integration/test_replay.py \
+	tests/acceptance/test_door_soak.py tests/acceptance/test_function_app_outage.py tests/unit
 BENCHES := latency toasts webhooks backlog isolation door jobs
 
 # The first that runs, is new enough and can make virtual environments; a name alone proves nothing.
@@ -64,7 +65,7 @@ soak: $(TEST_STAMP)
 	@seed=$(FUZZ_SEED); echo "== seeds from $$seed"; \
 		export KILL_SEEDS="$$(seq -s ' ' $$seed $$((seed + $(SOAK_ROUNDS) - 1)))"; \
 		export FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_SEED=$$seed KILL_EVENTS=5000 WALKS=40; \
-		export DOOR_MESSAGES=1000000 REPLAYED=25000; \
+		export DOOR_MESSAGES=1000000 REPLAYED=25000 OUTAGE_S=60; \
 		$(BIN)/pytest -q --hypothesis-profile=search --hypothesis-seed=$$seed $(SOAKED)
 
 # Everything that is marked as a fault, what takes minutes among it; each test is told as it ends.

@@ -137,16 +137,10 @@ class FunctionsHub:
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as an ASGI application; 503 while there is no hub."""
-        from notifications.http.problems import Problem
-
         try:
             app = (await self._open_once()).app
         except Unavailable:
-            # Whoever asks may be anybody; why is in the log.
-            detail = "The hub cannot start at present; its log says why."
-            problem = Problem(status=503, detail=detail, headers={"retry-after": "5"})
-            await problem.response(scope["path"])(scope, receive, send)
-            return
+            app = _without_a_hub(scope["path"])
         begun = False
 
         async def noted(message: MutableMapping[str, Any]) -> None:
@@ -194,6 +188,7 @@ class FunctionsHub:
             await asyncio.gather(self._opening, return_exceptions=True)
         stack, self._stack = self._stack, AsyncExitStack()
         self._opened = self._opening = self._spare = None
+        self._spare_lock = asyncio.Lock()
         await stack.aclose()
 
     # ---------------------------------------------------------------- the hub, or none
@@ -278,6 +273,19 @@ class FunctionsHub:
                     open_service_bus(address, TOPOLOGY, self._clock, sending=sending)
                 )
             return self._spare
+
+
+def _without_a_hub(path: str) -> Asgi:
+    """What answers while there is none: the process lives, and that is all."""
+    from starlette.responses import JSONResponse
+
+    from notifications.http.problems import Problem
+
+    if path == "/healthz":
+        return JSONResponse({"status": "ok"})  # nothing would be mended by another process
+    # Whoever asks may be anybody; why is in the log.
+    detail = "The hub cannot start at present; its log says why."
+    return Problem(status=503, detail=detail, headers={"retry-after": "5"}).response(path)
 
 
 def received_from(message: ServiceBusMessage, subscription: str) -> Received:

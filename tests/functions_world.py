@@ -30,7 +30,7 @@ from notifications.service_bus_address import ServiceBusAddress
 from notifications.timing import SystemClock, SystemDice
 from tests.acs_world import KEY, AcsEndpoint, acs_endpoint
 from tests.bus_worlds import EmbeddedWorld, embedded_world
-from tests.functions_runtime import Answer, Worker, http, service_bus
+from tests.functions_runtime import Answer, Worker, http, service_bus, timer
 from tests.hub_world import ADMIN_KEY, bearer
 from tests.mail_servers import SENDER
 from tests.postgres_server import migrated_database
@@ -128,13 +128,14 @@ class FunctionsHost:
         self._running: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
-    async def at_work(self) -> AsyncIterator["FunctionsHost"]:
-        """Every Service Bus trigger is fed until the block ends."""
+    async def at_work(self, *, sweep_every_s: float = 60.0) -> AsyncIterator["FunctionsHost"]:
+        """Every Service Bus trigger is fed, and the sweep ticks, until the block ends."""
         feeding = [
             asyncio.create_task(self._feed(name, trigger["subscriptionName"]))
             for name, (trigger, *_) in self._functions.bindings.items()
             if trigger["type"] == "serviceBusTrigger"
         ]
+        feeding.append(asyncio.create_task(self._tick("Sweep", sweep_every_s)))
         try:
             yield self
         finally:
@@ -142,15 +143,23 @@ class FunctionsHost:
                 task.cancel()
             await asyncio.gather(*feeding, *self._running, return_exceptions=True)
 
-    async def _feed(self, name: str, subscription: str) -> None:
-        room = asyncio.Semaphore(AT_ONCE)
+    async def _tick(self, name: str, every_s: float) -> None:
         while True:
-            await room.acquire()
-            for message in await self._bus.receive(subscription, limit=1):
+            await asyncio.sleep(every_s)
+            answer = await self._functions.invoke(name, timer())
+            if answer.failure is not None:
+                self.failures.append((name, answer.failure))
+
+    async def _feed(self, name: str, subscription: str) -> None:
+        calls: set[asyncio.Task[None]] = set()
+        while True:
+            while len(calls) == AT_ONCE:
+                await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            for message in await self._bus.receive(subscription, limit=AT_ONCE - len(calls)):
                 task = asyncio.create_task(self._call(name, message))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
-                task.add_done_callback(lambda _: room.release())
+                for running in (calls, self._running):
+                    running.add(task)
+                    task.add_done_callback(running.discard)
 
     async def _call(self, name: str, received: Received) -> None:
         data, metadata = typed(received)
