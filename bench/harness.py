@@ -229,14 +229,14 @@ def open_loop(
         "rate": rate,
         "seconds": seconds,
         "socket": socket,
-        "run": f"r{time.time_ns()}",
+        "run": f"r{time.time_ns():x}",
     }
     done = subprocess.run(
         [sys.executable, HERE / "openloop.py"],
         input=orjson.dumps(orders) + b"\n",
         stdout=subprocess.PIPE,
         check=True,
-        timeout=seconds + 300,
+        timeout=seconds + 400,
     )
     said = orjson.loads(done.stdout.partition(b"\n")[2])
     due, seen = (

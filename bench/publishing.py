@@ -24,7 +24,7 @@ def accepted(
 ) -> float:
     """How many a second were answered with 202."""
     sizes = ["webhook", str(size), str(in_flight)]
-    arguments = [hub.url, hub.key, endpoint, str(count), f"run{time.time_ns()}", *sizes]
+    arguments = [hub.url, hub.key, endpoint, str(count), f"run{time.time_ns():x}", *sizes]
     command = [sys.executable, harness.HERE / "publisher.py", *arguments]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return float(said.split()[-1])

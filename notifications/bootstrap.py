@@ -275,7 +275,10 @@ async def open_local_hub(
         )
         runner = ReplayRunner(replays, clock)
         guards = {**pipeline.guards, **beside.guards}
-        workers = [Worker(name, guards[name], bus, clock, appetites[name]) for name in guards]
+        over = storage.carrier.over
+        workers = [
+            Worker(name, guards[name], bus, clock, appetites[name], over=over) for name in guards
+        ]
         await stack.enter_async_context(_at_work(pipeline, workers, sweep, settings))
         await stack.enter_async_context(_replaying(runner))
         yield LocalHub(
