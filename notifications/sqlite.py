@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +85,7 @@ class Prepared:
     def __init__(self, statement: sa.Insert | sa.Update | sa.Delete) -> None:
         compiled = statement.compile(dialect=sqlite.dialect(paramstyle="qmark"))
         self._sql = str(compiled)
-        names = compiled.positiontup or ()  # type: ignore[attr-defined]
-        # Of a single name it would be the value itself, not a row of one.
-        self._values = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+        self._names: Sequence[str] = compiled.positiontup or ()
 
     def run(self, connection: sa.Connection, rows: Sequence[Mapping[str, object]]) -> None:
         """Run it for each row, within the writer's transaction.
@@ -99,14 +96,16 @@ class Prepared:
         raw = connection.connection.dbapi_connection
         assert raw is not None
         try:
-            raw.executemany(self._sql, map(self._values, rows))
+            raw.executemany(self._sql, [[row[name] for name in self._names] for row in rows])
         except sqlite3.Error as error:
             raise wrapped(error, self._sql) from error
 
 
-def wrapped(error: sqlite3.Error, statement: str) -> Exception:
+def wrapped(error: sqlite3.Error, statement: str) -> DBAPIError:
     """The driver's error as SQLAlchemy gives it, so that nobody has to know who raised it."""
-    return DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True)
+    made = DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True)
+    assert isinstance(made, DBAPIError)
+    return made
 
 
 def code(error: DBAPIError) -> int:

@@ -146,8 +146,8 @@ class SwappedEnd:
                     raise
             await asyncio.sleep(0)
 
-    async def settle(self, token: UUID, end: End) -> bool:
-        return await (await self._end()).settle(token, end)
+    async def settle(self, ends: Sequence[tuple[UUID, End]]) -> Sequence[bool]:
+        return await (await self._end()).settle(ends)
 
     async def renew(self, token: UUID) -> int | None:
         return await (await self._end()).renew(token)
