@@ -229,17 +229,15 @@ def open_loop(
         "rate": rate,
         "seconds": seconds,
         "socket": socket,
-        "run": f"r{time.time_ns()}",
+        "run": f"r{time.time_ns():x}",
     }
     done = subprocess.run(
         [sys.executable, HERE / "openloop.py"],
         input=orjson.dumps(orders) + b"\n",
         stdout=subprocess.PIPE,
         check=True,
-        timeout=seconds + 300,
+        timeout=seconds + 400,
     )
     said = orjson.loads(done.stdout.partition(b"\n")[2])
-    due, seen = (
-        {int(number): at for number, at in said[name].items()} for name in ("due", "seen")
-    )
+    due, seen = ({int(number): at for number, at in said[name].items()} for name in ("due", "seen"))
     return Published(due, seen)

@@ -20,8 +20,8 @@ from wire import Publisher, Socket
 
 _EVENT_ID = re.compile(rb'"eventId":"[^"]*-([0-9]+)"')
 _CONNECTIONS = 32
-_ANSWERED_WITHIN_S = 60.0
-_SEEN_WITHIN_S = 30.0
+_ANSWERED_WITHIN_S = 240.0
+_SEEN_WITHIN_S = 120.0
 
 
 def toast(run: str, number: int, target: dict[str, str]) -> dict[str, Any]:

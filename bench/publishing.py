@@ -24,7 +24,7 @@ def accepted(
 ) -> float:
     """How many a second were answered with 202."""
     sizes = ["webhook", str(size), str(in_flight)]
-    arguments = [hub.url, hub.key, endpoint, str(count), f"run{time.time_ns()}", *sizes]
+    arguments = [hub.url, hub.key, endpoint, str(count), f"run{time.time_ns():x}", *sizes]
     command = [sys.executable, harness.HERE / "publisher.py", *arguments]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return float(said.split()[-1])
@@ -43,9 +43,7 @@ def measure(
         for _ in range(rounds):
             receiver.wait_for(sent, WITHIN_S)
             with watching(hub.data) as usage:
-                rates.append(
-                    accepted(hub, endpoint, count, size=size, in_flight=in_flight)
-                )
+                rates.append(accepted(hub, endpoint, count, size=size, in_flight=in_flight))
             limits.append(usage.limited_by())
             sent += count
         receiver.wait_for(sent, WITHIN_S)

@@ -33,7 +33,7 @@ def durable(
     """Webhooks a second, from the first request to the last POST."""
     before = receiver.count()
     command = [sys.executable, harness.HERE / "publisher.py"]
-    arguments = [hub.url, hub.key, endpoint, str(count), f"run{time.time_ns()}", kind]
+    arguments = [hub.url, hub.key, endpoint, str(count), f"run{time.time_ns():x}", kind]
     with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         process.stdout.readline()

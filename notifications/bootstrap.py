@@ -6,7 +6,7 @@ Functions. `open_local_hub` also sets them to work: it receives, sweeps and repl
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,7 @@ from notifications.dispatcher import Policy
 from notifications.extensions import Extension, Parts, Running
 from notifications.hub import Hub
 from notifications.mails import Mails, open_mails
+from notifications.messages import Received
 from notifications.owner import DataFolder
 from notifications.pipeline import Gateways, Pipeline, Store
 from notifications.policies import keeping, local_policy
@@ -77,6 +78,7 @@ class OpenHub:
 
     Attributes:
         guards: By subscription: handles its messages, and never loses one.
+        over: Whether a message is settled already, by a commit that the bus shares.
         runner: Works replays off.
         beside: What else it runs; its guards are among those above.
     """
@@ -102,6 +104,7 @@ class OpenHub:
     mails: Mails
     runner: ReplayRunner
     guards: Mapping[str, Guard]
+    over: Callable[[Received], bool]
     renderer: Renderer
     clock: Clock
     dice: Dice
@@ -256,6 +259,7 @@ async def open_hub(
             mails=mails,
             runner=runner,
             guards={**pipeline.guards, **beside.guards},
+            over=storage.carrier.over,
             renderer=pipeline.renderer,
             clock=clock,
             dice=dice,
@@ -290,7 +294,7 @@ def _parts(
 async def _at_work(hub: OpenHub, appetites: Mapping[str, Appetite]) -> AsyncIterator[None]:
     """Workers and sweep run; at the end workers finish what they have in hand, within the limit."""
     workers = [
-        Worker(name, guard, hub.bus, hub.clock, appetites[name])
+        Worker(name, guard, hub.bus, hub.clock, appetites[name], over=hub.over)
         for name, guard in hub.guards.items()
     ]
     for worker in workers:

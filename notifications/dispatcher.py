@@ -47,6 +47,7 @@ class Dispatcher:
     ) -> None:
         """Wire it; `outage` is the one that all of the process share."""
         self.channel = channel
+        self._place = list(Channel).index(channel)
         self._adapter = adapter
         self._ledger = ledger
         self._intake = intake
@@ -139,7 +140,7 @@ class Dispatcher:
         """The deliveries' numbers: out of the event's own block, so that an event that is routed
         again after a crash makes the same mails, not others; beyond it, new ones."""
         share = (self._numbers.BLOCK - 1) // len(Channel)
-        first = key + 1 + share * list(Channel).index(self.channel)
+        first = key + 1 + share * self._place
         own = [first + place for place in range(min(count, share))]
         return own + [self._numbers.next() for _ in range(count - len(own))]
 

@@ -140,13 +140,36 @@ class Appetite:
     linger_ms: int = 0
 
 
+def _never(_: Received) -> bool:
+    return False
+
+
 class Worker:
     """Receives a subscription's messages and has them handled, many at a time."""
 
     def __init__(
-        self, subscription: str, guard: Guard, bus: Bus, clock: Clock, appetite: Appetite
+        self,
+        subscription: str,
+        guard: Guard,
+        bus: Bus,
+        clock: Clock,
+        appetite: Appetite,
+        *,
+        over: Callable[[Received], bool] = _never,
     ) -> None:
+        """Wire it.
+
+        Args:
+            subscription: What it receives.
+            guard: Handles the messages.
+            bus: Where they are.
+            clock: For what is to be done later.
+            appetite: How much it takes on.
+            over: Whether a message is settled already, with the commit that recorded what came
+                of it: then nothing is left to be done, and nobody is asked.
+        """
         self._subscription = subscription
+        self._over = over
         self._guard = guard
         self._bus = bus
         self._clock = clock
@@ -207,7 +230,9 @@ class Worker:
             settlements = await self._guard(messages)
             # Together: over a wire each takes a round trip.
             ends = zip(messages, settlements, strict=True)
-            await asyncio.gather(*(self._settle(message, end) for message, end in ends))
+            left = [self._settle(message, end) for message, end in ends if not self._over(message)]
+            if left:
+                await asyncio.gather(*left)
         finally:
             for message in messages:
                 self._in_hand.pop(message.sequence_number, None)

@@ -106,7 +106,11 @@ class Publishing:
     def _match(self, tx: Transaction, topic: str, entry: Entry) -> None:
         """Find out which subscriptions take a message."""
         view = MessageView(properties=entry.message.properties, system=_system(entry.message))
+        # The hub's own event says which channels carry it: the others have no use for it.
+        known = entry.message.decoded
         for queue in self._queues[topic]:
+            if known is not None and queue.channel and queue.channel not in known.channels:
+                continue
             try:
                 if queue.rule.matches(view):
                     entry.pending |= queue.mask
