@@ -211,13 +211,13 @@ class Attempts:
         began = self._clock.now()
         attempted = Attempted(outcome=Failed(reason="interrupted"))
         try:
-            attempted = await between(
-                Point.ATTEMPT_BEGINS,
-                self._adapter.attempt(delivery, event)
-                if tracing.active is None
-                else spans.attempt(tracing.active, self._adapter, delivery, event),
-                Point.ATTEMPT_ENDS,
-            )
+            if tracing.active is None:
+                attempted = await between(
+                    Point.ATTEMPT_BEGINS, self._adapter.attempt(delivery, event), Point.ATTEMPT_ENDS
+                )
+            else:
+                spanning = spans.attempt(tracing.active, self._adapter, delivery, event)
+                attempted = await between(Point.ATTEMPT_BEGINS, spanning, Point.ATTEMPT_ENDS)
         except Unavailable as error:
             log.warning("delivery.postponed", extra={**event.log_context(), "detail": str(error)})
             attempted = Attempted(outcome=Postponed(reason=str(error)))
