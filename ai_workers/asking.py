@@ -9,10 +9,12 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from ai_workers import spans
 from ai_workers.compiling import validator_of
 from ai_workers.fencing import fenced
 from ai_workers.ports import Answered, Model, ModelFailed, Question, Reply, Usage
 from ai_workers.reading import is_in_another_language, objects_in, without_thoughts
+from notifications import tracing
 from notifications.ports import Clock, Dice
 from notifications.text import one_line, shorten
 
@@ -113,7 +115,10 @@ class _Asked:
     async def once(self, question: Question, within_s: float) -> Reply:
         try:
             async with asyncio.timeout(within_s):
-                reply = await self._model.answer(question, within_s=within_s)
+                answering = self._model.answer(question, within_s=within_s, spent=self._lost)
+                if tracing.active is not None:
+                    answering = spans.answer(tracing.active, question, answering)
+                reply = await answering
         except TimeoutError:
             raise self._all(
                 ModelFailed("model-timeout", "The model did not answer in time.", retryable=True)
@@ -124,6 +129,10 @@ class _Asked:
         self._take((reply.usage,))
         self.last = reply.text
         return reply
+
+    def _lost(self, usage: Usage) -> None:
+        """A question was sent whose answer will not be known."""
+        self._take((usage,))
 
     def _take(self, usage: Sequence[Usage]) -> None:
         self.usage = (*self.usage, *usage)

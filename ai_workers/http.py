@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
+from ai_workers import spans
 from ai_workers.jobs import Job, Order, State
 from ai_workers.orders import check_size
 from ai_workers.services import services_of
 from ai_workers.telling import usage_document
+from notifications import tracing
 from notifications.errors import NotFound
 from notifications.http.auth import principal_of
 from notifications.http.forms import (
@@ -32,6 +34,7 @@ from notifications.http.pagination import (
 )
 from notifications.http.routing import KeyRoute, problem_responses
 from notifications.ids import job_id
+from notifications.spans import asked_under
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyRoute)
 
@@ -138,7 +141,11 @@ async def submit_job(request: Request, body: JobIn) -> JobAccepted:
         idempotency_key=body.idempotency_key,
     )
     check_size(order)
-    job, duplicate = await services.desk.submit(order)
+    if tracing.active is None:
+        job, duplicate = await services.desk.submit(order)
+    else:
+        parent = asked_under(request.headers)
+        job, duplicate = await spans.submit(tracing.active, services.desk, order, parent)
     return JobAccepted(id=job.order.id, state=job.state.value, duplicate=duplicate)
 
 
@@ -149,15 +156,19 @@ async def list_jobs(
     state: Annotated[StateName | None, Query()] = None,
     job_type: Annotated[str | None, Query(alias="jobType", max_length=64)] = None,
     user_id: Annotated[UserId | None, Query(alias="userId")] = None,
+    idempotency_key: Annotated[
+        str | None, Query(alias="idempotencyKey", pattern=r"^[!-~]{1,128}$")
+    ] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> JobPage:
-    """A tenant's jobs."""
+    """A tenant's jobs. There is one at most that has a key."""
     found = await services_of(request).desk.page(
         tenant,
         state=None if state is None else State(state),
         job_type=job_type,
         user_id=user_id,
+        idempotency_key=idempotency_key,
         below=read_number(cursor, _CURSOR),
         limit=limit + 1,
     )

@@ -16,6 +16,7 @@ from notifications.bus.topology import JOB_TYPE
 from notifications.errors import FieldError, InvalidInput, RejectedMessage
 from notifications.events import MAX_EVENT_BYTES, decode_body, is_tenant_id, is_user_id
 from notifications.messages import Message
+from notifications.spans import TRACEPARENT
 
 MAX_BYTES = MAX_EVENT_BYTES
 """The largest job message: what fits a Service Bus message with its properties."""
@@ -37,11 +38,12 @@ def check_size(order: Order) -> None:
 def message_of(job: Job, due_at: int, now: int) -> Message:
     """Wakes a worker for a job at `due_at`."""
     order = job.order
+    traced = {} if order.traceparent is None else {TRACEPARENT: order.traceparent}
     return Message(
         # The first has the job's name; each further one a name of its own.
         id=f"{order.tenant_id}:{order.id}" + (f":{now}" if now != job.created_at else ""),
         body=_encoded(order, job.created_at),
-        properties={JOB_TYPE: order.job_type, "tenantId": order.tenant_id},
+        properties={JOB_TYPE: order.job_type, "tenantId": order.tenant_id, **traced},
         subject=order.job_type,
         due_at=due_at if due_at > now else None,
     )

@@ -383,6 +383,7 @@ var commonSettings = {
   AZURE_CLIENT_ID: identity.properties.clientId
   APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${identity.properties.clientId}'
+  PYTHON_ENABLE_OPENTELEMETRY: 'true'
   SERVICEBUS_CONNECTION__fullyQualifiedNamespace: serviceBus.outputs.endpoint
   SERVICEBUS_CONNECTION__credential: 'managedidentity'
   SERVICEBUS_CONNECTION__clientId: identity.properties.clientId

@@ -24,6 +24,7 @@ from notifications.endpoints import Endpoints
 from notifications.errors import FieldError
 from notifications.events import Event
 from notifications.http.app import build_app
+from notifications.http.health import figures
 from notifications.http.limits import Publishes
 from notifications.http.services import Console, RenderMail, Services, Vitals
 from notifications.http.wire import BODY_WITHIN_S
@@ -37,6 +38,7 @@ from notifications.shipped import TEMPLATES
 from notifications.stores.standing import swept_at
 from notifications.stores.tenants import SqlTenants
 from notifications.stores.writable import WriteProbe
+from notifications.telemetry.opening import observe
 
 
 def create_app(
@@ -123,6 +125,7 @@ def create_app(
     for path, answer in {**hub.realtime.routes, **hub.mails.routes}.items():
         app.router.routes.append(Route(path, answer, methods=SERVICE_METHODS))
     hub.beside.mount(app)
+    observe(lambda: figures(app))
     return app
 
 

@@ -6,7 +6,7 @@ Functions. `open_local_hub` also sets them to work: it receives, sweeps and repl
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from notifications.bus.topology import (
     NOTIFY_EMAIL,
     NOTIFY_SIGNALR,
     NOTIFY_WEBHOOK,
+    TOPICS,
 )
 from notifications.catalogue import Catalogue
 from notifications.channels.realtime.gateways import Realtime, open_realtime
@@ -29,6 +30,7 @@ from notifications.dispatcher import Policy
 from notifications.extensions import Extension, Parts, Running
 from notifications.hub import Hub
 from notifications.mails import Mails, open_mails
+from notifications.messages import Received
 from notifications.owner import DataFolder
 from notifications.pipeline import Gateways, Pipeline, Store
 from notifications.policies import keeping, local_policy
@@ -55,6 +57,7 @@ from notifications.stores.switching import SqlSwitches
 from notifications.stores.upkeep import OVERDUE_MS, SqlUpkeep
 from notifications.sweep import Sweep
 from notifications.tally import Tally
+from notifications.telemetry.opening import open_telemetry
 from notifications.timing import SystemDice
 from notifications.vault import Vault
 from notifications.worker import Appetite, Guard, Worker
@@ -75,6 +78,7 @@ class OpenHub:
 
     Attributes:
         guards: By subscription: handles its messages, and never loses one.
+        over: Whether a message is settled already, by a commit that the bus shares.
         runner: Works replays off.
         beside: What else it runs; its guards are among those above.
     """
@@ -100,6 +104,7 @@ class OpenHub:
     mails: Mails
     runner: ReplayRunner
     guards: Mapping[str, Guard]
+    over: Callable[[Received], bool]
     renderer: Renderer
     clock: Clock
     dice: Dice
@@ -161,6 +166,7 @@ async def open_hub(
     dice = SystemDice()
     catalogue = load_catalogue()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(open_telemetry(settings, TOPICS))
         storage = await stack.enter_async_context(
             open_storage(settings, folder, dice, appetites or {})
         )
@@ -253,6 +259,7 @@ async def open_hub(
             mails=mails,
             runner=runner,
             guards={**pipeline.guards, **beside.guards},
+            over=storage.carrier.over,
             renderer=pipeline.renderer,
             clock=clock,
             dice=dice,
@@ -287,7 +294,7 @@ def _parts(
 async def _at_work(hub: OpenHub, appetites: Mapping[str, Appetite]) -> AsyncIterator[None]:
     """Workers and sweep run; at the end workers finish what they have in hand, within the limit."""
     workers = [
-        Worker(name, guard, hub.bus, hub.clock, appetites[name])
+        Worker(name, guard, hub.bus, hub.clock, appetites[name], over=hub.over)
         for name, guard in hub.guards.items()
     ]
     for worker in workers:

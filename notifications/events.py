@@ -7,7 +7,7 @@ An event is decoded once, where it enters (HTTP or bus), by `read_event`; its ca
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -59,6 +59,8 @@ class Event:
         traceparent: W3C trace context it was published under, or None.
         data: The payload, as its type's schema says.
         body: The canonical bytes: what is stored, put on the bus and posted.
+        hop: W3C trace context of the step that puts it on the bus, where that is traced and the
+            event began elsewhere; None is `traceparent`. It is not stored.
     """
 
     id: str
@@ -73,6 +75,7 @@ class Event:
     traceparent: str | None
     data: Mapping[str, Any]
     body: bytes
+    hop: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def message_id(self) -> str:
@@ -83,6 +86,11 @@ class Event:
     def webhook_id(self) -> str:
         """The `webhook-id` of every attempt of this event at every endpoint."""
         return "evt_" + hashlib.sha256(self.message_id.encode()).hexdigest()[:32]
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that it is in: 32 hex digits."""
+        return None if self.traceparent is None else self.traceparent[3:35]
 
     def fingerprint(self) -> bytes:
         """SHA-256 over what makes two events of one id the same: not the time, not the trace."""
@@ -98,8 +106,9 @@ class Event:
         return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
 
     def log_context(self) -> dict[str, str]:
-        """The fields that name this event in a log line."""
-        return {"tenantId": self.tenant_id, "eventId": self.id, "type": self.type}
+        """The fields that name this event, and the trace it is in, in a log line."""
+        named = {"tenantId": self.tenant_id, "eventId": self.id, "type": self.type}
+        return named if self.trace_id is None else {**named, "traceId": self.trace_id}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +138,11 @@ def is_user_id(value: object) -> bool:
     return isinstance(value, str) and _USER_ID.fullmatch(value) is not None and value.isprintable()
 
 
+def is_traceparent(value: object) -> bool:
+    """Whether `value` is a W3C trace context of version 00."""
+    return isinstance(value, str) and _TRACEPARENT.fullmatch(value) is not None
+
+
 def read_time(value: object) -> datetime | None:
     """A time as RFC 3339 writes it, with a zone, 1970-2199; None where it is none."""
     if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
@@ -156,29 +170,36 @@ def read_event(document: object, *, tenant_id: str | None, now: datetime) -> Eve
     errors = list(_envelope_errors(document, tenant_id))
     if errors:
         raise InvalidEvent(errors)
-    event = Event(
-        id=document["id"],
-        source=document["source"],
-        type=document["type"],
-        subject=document.get("subject"),
-        time=document.get("time") or now.isoformat(timespec="milliseconds"),
-        tenant_id=document.get("tenantid") or tenant_id or "",
-        user_id=document.get("userid"),
-        job_id=document.get("jobid"),
-        job_type=document.get("jobtype"),
-        traceparent=document.get("traceparent"),
-        data=document.get("data") or {},
-        body=b"",
-    )
-    body = _encode(event)
+    canonical = _canonical(document, tenant_id, now)
+    body = orjson.dumps(canonical)
     if len(body) > MAX_EVENT_BYTES:
         raise InvalidEvent([FieldError("", f"over {MAX_EVENT_BYTES} bytes")])
-    return replace(event, body=body)
+    return _event(canonical, body)
+
+
+def traced(event: Event, traceparent: str) -> Event:
+    """An event that goes on from a step of a trace.
+
+    Where it says itself which trace it began in, that stands, as CloudEvents has it; else this step
+    is where it began. One that would become too large is left as it is.
+    """
+    if event.traceparent is not None:
+        return replace(event, hop=traceparent)
+    document = orjson.loads(event.body)
+    data = document.pop("data")
+    body = orjson.dumps({**document, "traceparent": traceparent, "data": data})
+    return (
+        event if len(body) > MAX_EVENT_BYTES else replace(event, traceparent=traceparent, body=body)
+    )
 
 
 def decode_stored(body: bytes) -> Event:
     """Rebuild an event from its canonical bytes, which `read_event` checked when it entered."""
-    document = orjson.loads(body)
+    return _event(orjson.loads(body), body)
+
+
+def _event(document: Mapping[str, Any], body: bytes) -> Event:
+    """The event of a canonical document and its bytes."""
     return Event(
         id=document["id"],
         source=document["source"],
@@ -226,26 +247,23 @@ def decode_body(body: bytes) -> Any:
     return document
 
 
-def _encode(event: Event) -> bytes:
-    document: dict[str, Any] = {
+def _canonical(document: Mapping[str, Any], tenant_id: str | None, now: datetime) -> dict[str, Any]:
+    """A checked envelope as it is written: what is left out is filled in, in one order."""
+    canonical: dict[str, Any] = {
         "specversion": "1.0",
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "time": event.time,
+        "id": document["id"],
+        "source": document["source"],
+        "type": document["type"],
+        "time": document.get("time") or now.isoformat(timespec="milliseconds"),
         "datacontenttype": "application/json",
-        "tenantid": event.tenant_id,
+        "tenantid": document.get("tenantid") or tenant_id or "",
     }
-    optional = {
-        "subject": event.subject,
-        "userid": event.user_id,
-        "jobid": event.job_id,
-        "jobtype": event.job_type,
-        "traceparent": event.traceparent,
-    }
-    document.update((name, value) for name, value in optional.items() if value is not None)
-    document["data"] = event.data
-    return orjson.dumps(document)
+    for name in ("subject", "userid", "jobid", "jobtype", "traceparent"):
+        value = document.get(name)
+        if value is not None:
+            canonical[name] = value
+    canonical["data"] = document.get("data") or {}
+    return canonical
 
 
 def _envelope_errors(document: Mapping[str, Any], tenant_id: str | None) -> list[FieldError]:
@@ -332,7 +350,7 @@ def _check_user(value: object) -> FieldError | None:
 
 
 def _check_traceparent(value: object) -> FieldError | None:
-    if value is None or (isinstance(value, str) and _TRACEPARENT.fullmatch(value)):
+    if value is None or is_traceparent(value):
         return None
     return FieldError("/traceparent", "must be a W3C trace context of version 00")
 

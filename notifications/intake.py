@@ -5,11 +5,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
 
+from notifications import tracing
 from notifications.errors import InvalidEvent, RejectedMessage
-from notifications.events import Channel, Event, Known, decode_message
+from notifications.events import Channel, Event, Known, decode_message, traced
 from notifications.messages import DeadLetter, Received
+from notifications.own_ids import check_not_ours
 from notifications.ports import Clock, Ledger
 from notifications.routing import named_in, noted
+from notifications.spans import under_way
 
 _Name = tuple[str, str]
 _NAMELESS: _Name = ("", "")
@@ -107,6 +110,10 @@ class Intake:
     async def _admit(self, event: Event) -> DeadLetter | None:
         """Take in, on first sight, an event that another producer put on the topic."""
         try:
+            check_not_ours(event)
+        except InvalidEvent as error:
+            return DeadLetter("reserved-id", str(error))
+        try:
             channels = self._types.channels(event.type)
         except InvalidEvent as error:
             return DeadLetter("unknown-type", str(error))
@@ -114,6 +121,8 @@ class Intake:
             self._types.check(event)
         except InvalidEvent as error:
             return DeadLetter("schema", str(error))
+        if tracing.active is not None and (step := under_way(event.message_id)) is not None:
+            event = traced(event, step)
         (accepted,) = await self._ledger.accept([event], [channels], send=False)
         if accepted.conflict:
             return DeadLetter(

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from notifications.events import Known
 
+JOBS_TOPIC = "huntaze-jobs"
+EVENTS_TOPIC = "huntaze-events"
+
 PropertyValue = str | int | float | bool
 """What an application property may hold. Integers are sent as int32: that is what the SDK takes."""
 

@@ -109,7 +109,7 @@ def event_properties(event: Event) -> dict[str, PropertyValue]:
     optional = (
         ("userId", event.user_id),
         ("jobType", event.job_type),
-        ("traceparent", event.traceparent),
+        ("traceparent", event.hop or event.traceparent),
     )
     properties.update((name, value) for name, value in optional if value is not None)
     return properties

@@ -32,6 +32,10 @@ _POLICY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
 _SHORTEST_KEY = 16
 _URL_KEY = re.compile(r"[A-Za-z0-9._~-]{32,256}")
 _MAIL_LIMITS = re.compile(r"([0-9]{1,7})/m,([0-9]{1,7})/h")
+_INSIGHTS = re.compile(
+    r"(?:^|;)InstrumentationKey=[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+)
+_SHARE = re.compile(r"1(?:\.0{1,9})?|0(?:\.[0-9]{1,9})?")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -299,6 +303,31 @@ def hub_url(text: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("the address of a hub has no query and no fragment")
     return text.rstrip("/")
+
+
+def otlp_endpoint(text: str) -> str:
+    """Where OTLP is taken over HTTP; each signal has its own path below it."""
+    parts = _http_url(text)
+    if parts.query or parts.fragment:
+        raise ValueError("the address of a collector has no query and no fragment")
+    return text.rstrip("/")
+
+
+def insights(text: str) -> str:
+    """A connection string of Application Insights."""
+    if _INSIGHTS.search(text) is None:
+        raise ValueError(
+            "that is no connection string: write it as"
+            " InstrumentationKey=…;IngestionEndpoint=https://…, as the portal shows it"
+        )
+    return text
+
+
+def share(text: str) -> float:
+    """A part of a whole, between 0 and 1."""
+    if _SHARE.fullmatch(text) is None:
+        raise ValueError(f"{_quoted(text)} is no part of a whole: write 1, 0.05 or 0")
+    return float(text)
 
 
 def database_url(text: str) -> str:

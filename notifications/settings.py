@@ -91,6 +91,9 @@ class Settings:
         functions: Which functions a function app has.
         log_level: From which level on: `debug`, `info`, `warning` or `error`.
         log_form: `text` or `json`.
+        otlp_endpoint: Who takes traces, metrics and logs by OTLP; None sends none.
+        insights: The connection string of Application Insights; None sends it nothing.
+        trace_ratio: Which part of the traces that begin here is kept, 0-1.
         url: Where commands find the hub.
         api_key: What commands show it; None is the admin key in the data folder.
         warnings: One sentence each on variables that look like ours and are not.
@@ -139,6 +142,9 @@ class Settings:
     functions: str = "all"
     log_level: str = "info"
     log_form: str = "text"
+    otlp_endpoint: str | None = None
+    insights: str | None = field(default=None, repr=False)
+    trace_ratio: float = 1.0
     url: str = "http://127.0.0.1:8080"
     api_key: str | None = field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
@@ -259,6 +265,9 @@ VARIABLES: Sequence[Variable] = (
     Variable("HUNTAZE_DRAIN_SECONDS", ("drain_seconds",), forms.whole(0, 3600)),
     Variable("HUNTAZE_FUNCTIONS", ("functions",), forms.one_of("all", "channels", "workers")),
     Variable("HUNTAZE_LOG", ("log_level", "log_form"), forms.logging_form),
+    Variable("OTEL_EXPORTER_OTLP_ENDPOINT", ("otlp_endpoint",), forms.otlp_endpoint),
+    Variable("APPLICATIONINSIGHTS_CONNECTION_STRING", ("insights",), forms.insights),
+    Variable("HUNTAZE_TRACE_RATIO", ("trace_ratio",), forms.share),
     Variable("HUNTAZE_URL", ("url",), forms.hub_url),
     Variable("HUNTAZE_API_KEY", ("api_key",), forms.api_key),
 )

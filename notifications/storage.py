@@ -6,7 +6,7 @@ With `HUNTAZE_BUS=servicebus` they share the bus, too, and there is no file.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from notifications.bus.topology import CONSUMERS, EVENTS_TOPIC, JOBS_TOPIC, TOPO
 from notifications.database import Database, Transaction
 from notifications.dead_letters import DeadLetters
 from notifications.errors import ConfigurationError, StoreUnavailable
+from notifications.messages import Received
 from notifications.owner import DataFolder
 from notifications.policies import keeping
 from notifications.ports import Bus, Clock, Dice
@@ -46,6 +47,7 @@ class Carrier:
         look: Sees what is on its way.
         file: Holds it, where it is the embedded one; else None.
         tidying: What the sweep removes of it.
+        over: Whether a message is settled already, by a commit that the bus shares.
     """
 
     bus: Bus
@@ -53,6 +55,7 @@ class Carrier:
     look: BusLook
     file: SqliteDatabase | None = None
     tidying: Mapping[str, Step] = field(default_factory=dict)
+    over: Callable[[Received], bool] = field(default=lambda _: False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +195,7 @@ def _on_file(
         file, bus, dice, SqlGivenUp(numbers), consumers=CONSUMERS, ledger=ledger
     )
     look = EmbeddedBusLook(file, CONSUMERS)
-    return Carrier(bus=bus, dead_letters=dead_letters, look=look, file=file)
+    return Carrier(bus=bus, dead_letters=dead_letters, look=look, file=file, over=bus.over)
 
 
 async def _service_bus(

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Mapping
 from typing import Protocol
 
+from notifications.crashpoints import Point, between, passing
 from notifications.ports import Clock, Upkeep
 from notifications.retries import MINUTE
 
@@ -110,6 +111,7 @@ class Sweep:
 
     async def _sweep(self, steps: Mapping[str, Step]) -> dict[str, int]:
         self._nudged.clear()
+        passing(Point.SWEEP_BEGINS)
         began = self._clock.now()
         moved = await _taken(steps)
         self._swept_at = began
@@ -127,7 +129,7 @@ class Sweep:
         if self._standing is None:
             return
         try:
-            await self._standing.keep(swept_at)
+            await between(Point.SWEEP_NOTES, self._standing.keep(swept_at), Point.SWEEP_NOTED)
         except Exception as error:
             log.warning("sweep.not_noted", exc_info=error)
 
@@ -152,6 +154,7 @@ async def _taken(steps: Mapping[str, Step]) -> dict[str, int]:
     for name, step in steps.items():
         try:
             moved[name] = await _in_pages(step)
+            passing(Point.SWEEP_STEP_ENDS)
         except Exception as error:
             log.warning("sweep.failed", exc_info=error, extra={"step": name})
     if any(moved.values()):

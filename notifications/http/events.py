@@ -11,6 +11,7 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from notifications import tracing
 from notifications.errors import FieldError, HuntazeError, InvalidInput, NotFound
 from notifications.events import MAX_EVENT_BYTES
 from notifications.http import wire
@@ -30,6 +31,7 @@ from notifications.http.routing import KeyRoute, RawRoute, problem_responses
 from notifications.http.services import services_of
 from notifications.hub import Hub, Published
 from notifications.records import EventView
+from notifications.spans import asked_under
 
 MAX_BATCH = 1_000
 MEDIA_TYPES = (
@@ -75,23 +77,30 @@ async def publish(request: Request) -> Response:
         raise Refused(413, f"At most {MAX_BATCH:,} events at once.")
     services.publishes.spend_on(documents, tenant_id)
     hub = services.hub
+    parent = None if tracing.active is None else asked_under(request.headers)
     if isinstance(document, list):
-        return await _publish_batch(hub, body, document, tenant_id)
-    (answer,) = await hub.publish((document,), tenant_id=tenant_id)
+        return await _publish_batch(hub, body, document, tenant_id, parent)
+    (answer,) = await hub.publish((document,), tenant_id=tenant_id, traceparent=parent)
     if isinstance(answer, HuntazeError):
         raise answer
     return _json(202, {"id": answer.id, "duplicate": answer.duplicate})
 
 
 async def _publish_batch(
-    hub: Hub, body: bytes, documents: Sequence[object], tenant_id: str | None
+    hub: Hub,
+    body: bytes,
+    documents: Sequence[object],
+    tenant_id: str | None,
+    parent: str | None,
 ) -> Response:
     answers: list[Published | HuntazeError | None] = [None] * len(documents)
     if len(body) > MAX_EVENT_BYTES:
         for index in wire.oversized(body, documents, MAX_EVENT_BYTES):
             answers[index] = _too_large()
     offered = [index for index, answer in enumerate(answers) if answer is None]
-    published = await hub.publish([documents[index] for index in offered], tenant_id=tenant_id)
+    published = await hub.publish(
+        [documents[index] for index in offered], tenant_id=tenant_id, traceparent=parent
+    )
     for index, answer in zip(offered, published, strict=True):
         answers[index] = answer
     items = [_item(document, each) for document, each in zip(documents, answers, strict=True)]
@@ -125,9 +134,13 @@ def _json(status: int, document: object) -> Response:
 
 
 class EventSummary(View):
-    """An event, and whether every channel that carries it has its deliveries."""
+    """An event, and whether every channel that carries it has its deliveries.
+
+    `traceId` is the OpenTelemetry trace in which it was published, where that is known.
+    """
 
     event: dict[str, Any]
+    trace_id: str | None
     state: Literal["accepted", "routed"]
     accepted_at: str
 
@@ -182,6 +195,7 @@ async def get_event(request: Request, tenant: Tenant, event_id: PathId) -> Event
 def _shown(view: EventView) -> dict[str, Any]:
     return {
         "event": orjson.loads(view.event.body),
+        "trace_id": view.event.trace_id,
         "state": "routed" if view.routed else "accepted",
         "accepted_at": moment(view.accepted_at),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
 
 from notifications.errors import HuntazeError
@@ -77,7 +77,7 @@ async def readyz(request: Request) -> Any:
 )
 async def metrics(request: Request) -> Response:
     """Counts of this process since it started; no tenant's name is in them."""
-    text = "".join(metric.text() for metric in _metrics(request))
+    text = "".join(metric.text() for metric in _metrics(request.app))
     return Response(text, media_type=exposition.MEDIA_TYPE)
 
 
@@ -94,14 +94,19 @@ def _sweep_age(services: Services) -> int | None:
     return None if at is None else max(0, services.clock.now() - at)
 
 
-def _metrics(request: Request) -> Iterator[Metric]:
-    yield from _families(request)
-    for beside in request.app.state.metrics:
+def figures(app: FastAPI) -> Iterator[Family]:
+    """What `/metrics` shows, save histograms: for those who are sent it."""
+    return (metric for metric in _metrics(app) if isinstance(metric, Family))
+
+
+def _metrics(app: FastAPI) -> Iterator[Metric]:
+    yield from _families(app)
+    for beside in app.state.metrics:
         yield from beside()
 
 
-def _families(request: Request) -> Iterator[Family]:
-    services = services_of(request)
+def _families(app: FastAPI) -> Iterator[Family]:
+    services: Services = app.state.services
     vitals = services.vitals
     yield Family(
         "huntaze_events_total",
@@ -124,7 +129,7 @@ def _families(request: Request) -> Iterator[Family]:
         "Requests answered, by method, route and status.",
         tuple(
             ({"method": method, "route": route, "status": str(status)}, count)
-            for (method, route, status), count in sorted(request.app.state.requests.items())
+            for (method, route, status), count in sorted(app.state.requests.items())
         ),
     )
     yield Family(

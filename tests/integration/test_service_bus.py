@@ -21,11 +21,12 @@ from notifications.bus.registry import Registry
 from notifications.bus.servicebus.bus import ServiceBus, open_service_bus
 from notifications.bus.servicebus.dead_letters import Keeping, ServiceBusDeadLetters
 from notifications.bus.servicebus.look import ServiceBusAudit, ServiceBusLook
+from notifications.bus.servicebus.wire import outgoing
 from notifications.cli.doctor_bus import examine_bus
 from notifications.cli.findings import Mark
 from notifications.door.listener import Door
 from notifications.errors import InvalidInput, Unavailable
-from notifications.messages import Complete, DeadLetter
+from notifications.messages import Complete, DeadLetter, Message
 from notifications.retries import DAY
 from notifications.service_bus_address import ServiceBusAddress
 from notifications.settings import Settings
@@ -137,10 +138,11 @@ async def test_what_is_away_or_missing_is_said_so(house: House) -> None:
         connection_string=connection_string(house.port).replace("SAS_KEY_VALUE", "d3Jvbmc="),
         setting="SERVICEBUS_CONNECTION_SEND",
     )
+    clock, brief = SystemClock(), 0.1
     async with (
-        open_service_bus(house.address, SAMPLE, SystemClock(), sending=wrong) as refused,
-        open_service_bus(nobody, SAMPLE, SystemClock()) as away,
-        open_service_bus(house.address, unmade, SystemClock()) as lost,
+        open_service_bus(house.address, SAMPLE, clock, sending=wrong, backoff_s=brief) as refused,
+        open_service_bus(nobody, SAMPLE, clock, backoff_s=brief) as away,
+        open_service_bus(house.address, unmade, clock, backoff_s=brief) as lost,
     ):
         answers = await asyncio.gather(
             away.publish(NEWS, [message()]),
@@ -292,6 +294,17 @@ async def test_dead_letters_past_the_retention_are_removed(house: House, bus: Se
     page, _ = await letters(DAY).page(None, reason=None, after=("", 0), limit=10)
     assert page == []
     assert len(await bus.peek(ALL, after=0, limit=10)) == 2
+
+
+async def test_a_message_names_its_trace_as_microsofts_sdks_do() -> None:
+    """The Functions host goes by `Diagnostic-Id`; a message that is in no trace has neither."""
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    sent = outgoing(Message(id="1", body=b"", properties={"type": "t", "traceparent": trace}))
+    untraced = outgoing(Message(id="2", body=b"", properties={"type": "t"}))
+
+    told = {"type": "t", "traceparent": trace, "Diagnostic-Id": trace}
+    assert sent.application_properties == told
+    assert untraced.application_properties == {"type": "t"}
 
 
 @pytest.mark.long

@@ -32,12 +32,16 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.browsing",
         "notifications.tenants",
         "notifications.routing",
+        "notifications.tracing",
+        "notifications.spans",
         "notifications.text",
         "notifications.formats",
         "notifications.json_limits",
+        "notifications.own_ids",
         "notifications.rates",
         "notifications.mailing",
         "notifications.addresses",
+        "notifications.crashpoints",
     ),
     # A program's way to a hub. Nothing of the hub is in it but the errors.
     "client": ("notifications.client.*",),
@@ -47,6 +51,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.testing",
         "notifications.connections",
         "notifications.database",
+        "notifications.statements",
         "notifications.sqlite",
         "notifications.sqlite_file",
         "notifications.postgres",
@@ -63,7 +68,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.secret_files",
         "notifications.settings",
         "notifications.functions_settings",
-        "notifications.telemetry",
+        "notifications.telemetry.*",
     ),
     # What happens to events: talks to ports only.
     "application": (
@@ -311,6 +316,7 @@ PORTS = (
     "notifications.broker",
     "notifications.entities",
     "notifications.mailing",
+    "notifications.tracing",
 )
 
 

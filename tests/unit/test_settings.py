@@ -33,6 +33,7 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 OLD_KEY = base64.b64encode(bytes(range(32, 64))).decode()
 ADMIN = "hz_admin_" + "a1" * 16
 NAMESPACE = "Endpoint=sb://a.example.net/;SharedAccessKeyName=hub;SharedAccessKey=c2FtcGxl"
+INSIGHTS = "InstrumentationKey=12345678-1234-1234-1234-123456789abc;IngestionEndpoint=https://a/"
 TOKEN_SECRET = "a secret of more than thirty-two characters"
 
 
@@ -99,6 +100,9 @@ def test_every_variable_fills_its_fields(tmp_path: Path):
             "HUNTAZE_DRAIN_SECONDS": "0",
             "HUNTAZE_FUNCTIONS": "workers",
             "HUNTAZE_LOG": "json, debug",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/",
+            "APPLICATIONINSIGHTS_CONNECTION_STRING": INSIGHTS,
+            "HUNTAZE_TRACE_RATIO": "0.05",
             "HUNTAZE_URL": "https://hub.example.com/",
             "HUNTAZE_API_KEY": "hz_sample",
         }
@@ -129,6 +133,9 @@ def test_every_variable_fills_its_fields(tmp_path: Path):
         functions="workers",
         log_level="debug",
         log_form="json",
+        otlp_endpoint="http://collector:4318",
+        insights=INSIGHTS,
+        trace_ratio=0.05,
         url="https://hub.example.com",
         api_key="hz_sample",
     )
@@ -207,6 +214,11 @@ WRONG = [
     ("HUNTAZE_DRAIN_SECONDS", "20s", "no whole number"),
     ("HUNTAZE_FUNCTIONS", "worker", "one of all, channels, workers"),
     ("HUNTAZE_LOG", "loud", "neither a level (debug"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "write it as https://"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318?x=1", "no query"),
+    ("APPLICATIONINSIGHTS_CONNECTION_STRING", "InstrumentationKey=x", "as the portal shows it"),
+    ("HUNTAZE_TRACE_RATIO", "5%", "is no part of a whole: write 1, 0.05 or 0"),
+    ("HUNTAZE_TRACE_RATIO", "1.5", "is no part of a whole"),
     ("HUNTAZE_URL", "hub.example.com", "write it as https://"),
     ("HUNTAZE_URL", "ftp://hub.example.com", "write it as https://"),
     ("HUNTAZE_URL", "https://hub.example.com?x=1", "no query"),
@@ -271,6 +283,7 @@ def test_everything_wrong_is_said_at_once():
         ("HUNTAZE_SIGNALR_CONNECTION", "Endpoint=https://a.example;AccessKey=leaked"),
         ("HUNTAZE_ACS_CONNECTION", "endpoint=https://a.example;accesskey=leaked!"),
         ("HUNTAZE_EMAIL_REPORTS_KEY", "leaked"),
+        ("APPLICATIONINSIGHTS_CONNECTION_STRING", "InstrumentationKey=leaked"),
     ],
 )
 def test_no_report_repeats_a_secret(name: str, value: str):

@@ -11,6 +11,7 @@ from azure.servicebus.amqp import AmqpMessageBodyType
 
 from notifications.errors import FieldError, InvalidInput
 from notifications.messages import Message, PropertyValue, Received
+from notifications.spans import DIAGNOSTIC_ID, TRACEPARENT
 
 DEAD_REASON = "DeadLetterReason"
 DEAD_DESCRIPTION = "DeadLetterErrorDescription"
@@ -39,9 +40,18 @@ def outgoing(message: Message) -> ServiceBusMessage:
         message_id=message.id,
         subject=message.subject,
         content_type=message.content_type,
-        application_properties={str(name): each for name, each in message.properties.items()},
+        application_properties=_properties(message.properties),
         scheduled_enqueue_time_utc=None if due_at is None else moment(due_at),
     )
+
+
+def _properties(properties: Mapping[str, PropertyValue]) -> dict[str | bytes, Any]:
+    """As they go out. What names the trace goes by the name of Microsoft's SDKs, too: the Functions
+    host goes by it."""
+    going: dict[str | bytes, Any] = {str(name): each for name, each in properties.items()}
+    if TRACEPARENT in going:
+        going[DIAGNOSTIC_ID] = going[TRACEPARENT]
+    return going
 
 
 def _check(name: str, value: PropertyValue) -> None:

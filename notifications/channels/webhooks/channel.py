@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from notifications import tracing
 from notifications.channels.webhooks.signatures import sign
 from notifications.deliveries import Delivery, Outcome, Parked, Skipped
 from notifications.directory import Endpoint, EndpointState
@@ -13,6 +14,7 @@ from notifications.events import Event
 from notifications.ports import Clock, Directory
 from notifications.records import Attempted, Placed, Route
 from notifications.routing import goes_to
+from notifications.spans import TRACEPARENT, posting
 
 CONTENT_TYPE = "application/cloudevents+json"
 
@@ -86,6 +88,8 @@ class WebhookChannel:
         if endpoint.state is not EndpointState.ACTIVE:
             return Attempted(outcome=Parked(reason=f"endpoint-{endpoint.state}"))
         headers = self._headers(endpoint, event)
+        if tracing.active is not None:
+            _add_trace(headers, posting(tracing.active, endpoint.url))
         outcome = await self._sender.post(
             endpoint.url, headers, event.body, owner=endpoint.tenant_id
         )
@@ -132,6 +136,12 @@ def _customer_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """What every request carries; reserved names are left out here too, whoever stored them."""
     kept = {name: value for name, value in headers.items() if not _is_reserved(name)}
     return {**kept, "content-type": CONTENT_TYPE}
+
+
+def _add_trace(headers: dict[str, str], traceparent: str | None) -> None:
+    """Name the trace, for receivers that take traces, too; a customer's own header stands."""
+    if traceparent and not any(name.lower() == TRACEPARENT for name in headers):
+        headers[TRACEPARENT] = traceparent
 
 
 def _is_reserved(name: str) -> bool:

@@ -42,7 +42,7 @@ export type ClientOut = {
 /** CloudEvents 1.0 in JSON, with the hub's extensions. */
 export type CloudEvent = {
   specversion: "1.0";
-  /** Unique in the tenant: sent again, the event is a duplicate. */
+  /** Unique in the tenant: sent again, the event is a duplicate. Ids of the forms that the hub gives to its own events are refused: `<jobId>.queued`, `.started.<run>`, `.progress.<run>.<n>`, `.retrying.<run>`, `.end`, `<endpointId>.disabled.…`, `budget.<month>.<share>`. */
   id: string;
   source: string;
   type: string;
@@ -238,6 +238,7 @@ export type EndpointWithSecret = {
 /** An event with everything that became of it. */
 export type EventOut = {
   event: Record<string, unknown>;
+  traceId: string | null;
   state: "accepted" | "routed";
   acceptedAt: string;
   deliveries: DeliveryOut[];
@@ -249,9 +250,10 @@ export type EventPage = {
   nextCursor: string | null;
 };
 
-/** An event, and whether every channel that carries it has its deliveries. */
+/** An event, and whether every channel that carries it has its deliveries. `traceId` is the OpenTelemetry trace in which it was published, where that is known. */
 export type EventSummary = {
   event: Record<string, unknown>;
+  traceId: string | null;
   state: "accepted" | "routed";
   acceptedAt: string;
 };

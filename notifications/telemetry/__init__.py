@@ -1,0 +1,1 @@
+"""Where traces, metrics and logs go, if anywhere: by OpenTelemetry's SDK."""
