@@ -33,7 +33,7 @@ from notifications.ports import Dice
 from notifications.rates import Rates
 from notifications.records import InboxItem, Mail
 from notifications.rendering import Renderer
-from notifications.retries import SECOND
+from notifications.retries import MINUTE, SECOND
 from notifications.shipped import TEMPLATES
 from notifications.stores.standing import swept_at
 from notifications.stores.tenants import SqlTenants
@@ -211,16 +211,21 @@ class SweptHere:
 
 
 class SweptElsewhere:
-    """When any process last began to sweep, as the ledger says when it is asked how it is."""
+    """When any process last began to sweep, as the ledger said when it was last asked."""
 
     def __init__(self, hub: OpenHub) -> None:
         self._hub = hub
-        self._at: int | None = None
+        self._at = 0
+        self._asked = 0
 
     async def probe(self) -> None:
         """Raises `StoreUnavailable` where the database does not answer."""
-        self._at = await self._hub.database.read(swept_at)
+        self._at = await self._hub.database.read(swept_at) or 0
+        self._asked = self._hub.clock.now()
 
     def at(self) -> int | None:
-        """Ms since the epoch by the last probe; no earlier than it is waited for."""
-        return max(self._at or 0, self._hub.sweep.began_at)
+        """Ms since the epoch, and no earlier than it is waited for; None where nobody asked within
+        a minute, since another process may have swept meanwhile."""
+        if self._hub.clock.now() - self._asked > MINUTE:
+            return None
+        return max(self._at, self._hub.sweep.began_at)

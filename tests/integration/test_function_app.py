@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -250,10 +251,14 @@ async def test_the_timers_do_the_chores(app: Azure, caplog: pytest.LogCaptureFix
     counted = next(each for each in caplog.records if each.message == "dead_letters.counted")
     assert (counted.metrics, counted.unroutable) == (1, 0)  # type: ignore[attr-defined]
 
-    for name in ("Sweep", "Retention"):
+    before = (await app.json("GET", "/readyz"))["sweepAgeSeconds"]
+    for name in ("Retention", "Sweep"):
         assert (await app.functions.invoke(name, timer())).completes
-    ready = await app.json("GET", "/readyz")
-    assert ready["sweepAgeSeconds"] < 60
+    await app.json("GET", "/readyz")
+    metrics = await app.call("GET", "/metrics", headers=app.admin)
+    found = re.search(r"^huntaze_sweep_age_seconds ([\d.]+)$", metrics.text, re.MULTILINE)
+    assert found is not None
+    assert float(found[1]) < before
 
 
 # --------------------------------------------------------------------------- the API
@@ -275,12 +280,10 @@ async def test_the_api_is_served_through_its_function(app: Azure) -> None:
         headers={**app.admin, "content-type": "application/cloudevents+json"},
         content=of_event("by-http"),
     )
-    head = await app.call("HEAD", "/healthz")
     page = await app.call("GET", "/toasts/huntaze-toasts.js")
 
     assert found["id"] == "zoé/1"
     assert (sent.status_code, sent.json()["id"]) == (202, "by-http")
-    assert head.status_code in (200, 405)
     assert page.headers["content-type"].startswith("text/javascript")
 
 
@@ -294,7 +297,8 @@ async def test_the_console_is_served_through_it(app: Azure) -> None:
     cookie = signed.headers["set-cookie"].partition(";")[0]
     inside = await app.call("GET", "/console", headers={"cookie": cookie})
 
-    assert outside.status_code in (303, 401)
+    assert outside.status_code == 303
+    assert outside.headers["location"].startswith("/console/sign-in")
     assert (signed.status_code, inside.status_code) == (303, 200)
     assert "<html" in inside.text
 
