@@ -83,10 +83,8 @@ def of_event(event_id: str, **changes: Any) -> bytes:
 def of_job(job_type: str, job_id: str) -> tuple[bytes, dict[str, str]]:
     """A stranger's job: body and properties."""
     example = json.loads((ROOT / "schemas" / "jobs" / job_type / "v1.example.json").read_text())
-    job = {
-        "id": job_id, "jobType": job_type, "tenantId": "acme", "userId": "ada", "input": example
-    }  # fmt: skip
-    return json.dumps(job).encode(), {"jobType": job_type}
+    job = {"id": job_id, "jobType": job_type, "tenantId": "acme", "userId": "ada"}
+    return json.dumps({**job, "input": example}).encode(), {"jobType": job_type}
 
 
 # --------------------------------------------------------------------------- indexing
