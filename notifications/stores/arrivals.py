@@ -57,7 +57,7 @@ def _insert(
     numbers: Numbers,
 ) -> dict[Name, int]:
     """Insert those that are new; their numbers, in the order offered."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "key": numbers.next(),
             "tenant_id": event.tenant_id,
