@@ -241,6 +241,8 @@ class WorkingRun:
             self._lost = True
         if beat.cancelling:
             self._cancelling = True
+        if self._lost or self._cancelling:
+            self._end()
 
     def _spend(self, usage: Usage) -> None:
         self._spent.append(usage)

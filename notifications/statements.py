@@ -81,10 +81,14 @@ class _Kept:
         compiled = statement.compile(dialect=_SQLITE, column_keys=list(names))
         self.statement = statement  # kept, so that nothing else gets its identity
         self._sql = str(compiled)
-        self._fixed = {name: compiled.params[name] for name in compiled.binds if name not in names}
+        binds = {name: bind for bind, name in compiled.bind_names.items()}
+        own = {name: bind for name, bind in binds.items() if name not in names}
+        missing = [name for name, bind in own.items() if bind.required]
+        assert not missing, f"no value for {', '.join(missing)}"
+        self._fixed = {name: bind.value for name, bind in own.items()}
         self._bound = _processors(
             (name, bind.type.dialect_impl(_SQLITE).bind_processor(_SQLITE))
-            for name, bind in compiled.binds.items()
+            for name, bind in binds.items()
         )
         columns = list(statement.selected_columns) if statement.is_select else []
         self._made = _maker([column.key for column in columns])
