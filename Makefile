@@ -6,6 +6,7 @@
 #   make lint      the checks alone
 #   make fuzz      hold the API against its OpenAPI document for longer; FUZZ_EXAMPLES=500 says how long
 #   make soak      kills, random walks and made-up input for longer, with other seeds each time; SOAK_ROUNDS=20
+#   make chaos     everything that goes wrong, 130 kills and more; takes up to half an hour
 #   make bench     measure this machine
 #   make infra-test  what can be known of a deployment to Azure without one; takes minutes
 #
@@ -19,11 +20,14 @@ PYTEST_ARGS ?=
 FUZZ_EXAMPLES ?= 200
 FUZZ_SEED ?= $(shell date +%s)
 SOAK_ROUNDS ?= 5
+CHAOS_KILLS ?= 100
+CHAOS_EVENTS ?= 100000
 SOAKED := tests/acceptance/test_kill_nine.py tests/acceptance/test_shared_ledger_kill.py \
 	tests/acceptance/test_scale_out_kill.py tests/acceptance/test_bus_kill.py \
 	tests/acceptance/test_jobs_kill.py tests/acceptance/test_openapi_fuzz.py \
 	tests/integration/test_ledger_states.py tests/integration/test_bus_races.py \
-	tests/integration/test_inbox_store.py tests/acceptance/test_door_soak.py tests/unit
+	tests/integration/test_inbox_store.py tests/integration/test_replay.py \
+	tests/acceptance/test_door_soak.py tests/acceptance/test_function_app_outage.py tests/unit
 BENCHES := latency toasts webhooks backlog isolation door jobs
 
 # The first that runs, is new enough and can make virtual environments; a name alone proves nothing.
@@ -39,7 +43,7 @@ INFRA_VENV ?= .venv-infra
 INFRA_STAMP := $(INFRA_VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: install demo test lint fuzz soak bench infra-test clean python
+.PHONY: install demo test lint fuzz soak chaos bench infra-test clean python
 
 install: $(STAMP)
 	@echo "$(BIN)/huntaze is ready"
@@ -61,8 +65,14 @@ soak: $(TEST_STAMP)
 	@seed=$(FUZZ_SEED); echo "== seeds from $$seed"; \
 		export KILL_SEEDS="$$(seq -s ' ' $$seed $$((seed + $(SOAK_ROUNDS) - 1)))"; \
 		export FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_SEED=$$seed KILL_EVENTS=5000 WALKS=40; \
-		export DOOR_MESSAGES=1000000; \
+		export DOOR_MESSAGES=1000000 REPLAYED=25000 OUTAGE_S=60; \
 		$(BIN)/pytest -q --hypothesis-profile=search --hypothesis-seed=$$seed $(SOAKED)
+
+# Everything that is marked as a fault, what takes minutes among it; each test is told as it ends.
+chaos: $(TEST_STAMP)
+	@CHAOS=1 KILLS=$(CHAOS_KILLS) KILL_EVENTS=$(CHAOS_EVENTS) \
+		sh scripts/checks.sh $(BIN) pytest -- -m "fault or chaos" -v \
+		-n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 bench: $(TEST_STAMP)
 	@failed=; for bench in $(BENCHES); do echo "== $$bench"; \
@@ -95,9 +105,10 @@ $(STAMP): $(BIN)/python requirements.txt requirements-build.txt pyproject.toml
 	@$(PIP) --no-build-isolation --no-deps -e .
 	@touch $@
 
-$(TEST_STAMP): $(STAMP) requirements-test.txt
+$(TEST_STAMP): $(STAMP) requirements-test.txt requirements-functions.txt
 	@echo "installing what the tests need into $(VENV)"
 	@$(PIP) -r requirements-test.txt -c requirements.txt
+	@$(PIP) --no-deps --ignore-requires-python -r requirements-functions.txt
 	@touch $@
 
 $(INFRA_STAMP): requirements-infra.txt

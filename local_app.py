@@ -5,6 +5,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from ai_workers.loading import load_ai_workers
 from notifications.cli.host import Host, uncollected
 from notifications.cli.main import huntaze
 
@@ -24,9 +25,7 @@ def main() -> None:
 def _ai_workers() -> "Extension":
     """What the hub of one machine runs beside its own."""
     with uncollected():
-        from ai_workers.extension import AiWorkers
-
-    return AiWorkers()
+        return load_ai_workers()
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ class _Asked:
     async def once(self, question: Question, within_s: float) -> Reply:
         try:
             async with asyncio.timeout(within_s):
-                answering = self._model.answer(question, within_s=within_s)
+                answering = self._model.answer(question, within_s=within_s, spent=self._lost)
                 if tracing.active is not None:
                     answering = spans.answer(tracing.active, question, answering)
                 reply = await answering
@@ -129,6 +129,10 @@ class _Asked:
         self._take((reply.usage,))
         self.last = reply.text
         return reply
+
+    def _lost(self, usage: Usage) -> None:
+        """A question was sent whose answer will not be known."""
+        self._take((usage,))
 
     def _take(self, usage: Sequence[Usage]) -> None:
         self.usage = (*self.usage, *usage)

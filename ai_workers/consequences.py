@@ -18,11 +18,12 @@ from ai_workers.spending import SqlSpending
 from ai_workers.tables import job_events, job_metrics
 from ai_workers.tally import JobTally
 from ai_workers.telling import is_progress
+from notifications import statements
 from notifications.bus.topology import JOBS_TOPIC
 from notifications.database import Transaction
 from notifications.events import Event
 from notifications.extensions import OutboxWithin
-from notifications.messages import Message
+from notifications.messages import Message, Received
 from notifications.stores import codes
 
 
@@ -50,6 +51,10 @@ class Consequences:
             self._spending.note(tx, tenant_id, cost)
             tx.after_commit(lambda: self._tally.spent(job_type, cost))
 
+    def handled(self, tx: Transaction, received: Received) -> None:
+        """The message that woke a run needs no other, where the bus shares the commit."""
+        self._outbox.complete(tx, [received])
+
     def of(self, tx: Transaction, change: Change) -> None:
         """A job was written as a change has it."""
         job = change.job
@@ -71,11 +76,11 @@ class Consequences:
 
 
 def _write_events(tx: Transaction, rows: list[dict[str, Any]]) -> None:
-    tx.connection.execute(_NEW_EVENT, rows)
+    statements.run(tx.connection, _NEW_EVENT, rows)
 
 
 def _write_metrics(tx: Transaction, rows: list[dict[str, Any]]) -> None:
-    tx.connection.execute(_metrics(tx.connection.dialect.name), rows)
+    statements.run(tx.connection, _metrics(tx.connection.dialect.name), rows)
 
 
 @cache

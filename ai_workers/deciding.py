@@ -29,6 +29,9 @@ from ai_workers.ports import Usage
 from ai_workers.telling import MOST_MS, bounded, event_of, told_at_the_end
 from notifications.retries import RetryTable
 
+_MOST_RETURNED = 20
+"""Runs of a job that workers may give back: who stops more often than that is no worker."""
+
 
 def accepted(order: Order, *, number: int, now: int, table: RetryTable) -> Change:
     """A new job, which waits for a worker."""
@@ -55,7 +58,7 @@ def claim(job: Job, *, now: int, table: RetryTable) -> Change | None:
         return None
     if (settled := _overdue(job, now)) is not None:
         return settled
-    if job.run >= table.attempts:
+    if job.attempts >= table.attempts:
         return end(job, Failed(failure=INTERRUPTED, retryable=False), now=now)
     queue_ms = now - job.created_at if job.queue_ms is None else job.queue_ms
     begun = replace(
@@ -73,26 +76,44 @@ def claim(job: Job, *, now: int, table: RetryTable) -> Change | None:
     return Change(job=begun, events=[event_of(begun, f"started.{begun.run}", now, **told)])
 
 
-def renewed(job: Job, *, now: int, usage: Sequence[Usage], progress: int | None = None) -> Job:
-    """The same run, held for longer, with what it spent meanwhile and how far it is."""
+def renewed(job: Job, *, now: int, progress: int | None = None) -> Job:
+    """The same run, held for longer, and how far it is."""
     return replace(
         job,
         claimed_until=now + HEARTBEAT_MS,
         wake_at=now + HEARTBEAT_MS,
-        spent=job.spent.and_(usage),
         progress=job.progress if progress is None else progress,
     )
+
+
+def paid(job: Job, run: int, usage: Sequence[Usage]) -> tuple[Job, Sequence[Usage]]:
+    """The job with all that one of its runs has spent so far, in order, and what of it is new.
+
+    What is in it already is known by its number, so that nothing is counted twice.
+    """
+    new = usage[job.booked.get(run, 0) :]
+    if not new:
+        return job, new
+    return replace(job, spent=job.spent.and_(new), booked={**job.booked, run: len(usage)}), new
 
 
 def finish(job: Job, how: End, *, now: int, table: RetryTable, dice: float) -> Change:
     """What becomes of a job when its run ends; `dice` is uniform in [0, 1)."""
     if isinstance(how, Released):
-        return Change(job=replace(job, claimed_until=now, wake_at=now + LOST_MS), wake_at=now)
+        released = replace(
+            job,
+            returned=min(job.returned + 1, _MOST_RETURNED),
+            run_ms=_ran(job, now),
+            run_at=None,
+            claimed_until=now,
+            wake_at=now + LOST_MS,
+        )
+        return Change(job=released, wake_at=now)
     if job.cancelling and not isinstance(how, Succeeded):
         return end(job, Cancelled(), now=now)
     if isinstance(how, Failed) and how.retryable:
         due_at = table.next_due(
-            attempt=job.run,
+            attempt=job.attempts,
             now=now,
             deadline=job.deadline,
             dice=dice,
@@ -197,7 +218,7 @@ def _retrying(job: Job, failure: Failure, due_at: int, *, now: int, table: Retry
     )
     told = {
         "run": job.run,
-        "runs": table.attempts,
+        "runs": table.attempts + job.returned,
         "delayMs": due_at - now,
         "error": failure.document(),
     }

@@ -130,9 +130,8 @@ class AiWorkers:
                     "budgetsTold": spending.tell,
                     "jobsLookedFor": arrivals.look,
                     "jobDaysRolled": days.roll,
-                    "jobsForgotten": upkeep.forget,
-                    "jobDaysForgotten": days.forget,
                 },
+                tidying={"jobsForgotten": upkeep.forget, "jobDaysForgotten": days.forget},
                 mount=partial(_mount, services=services),
             )
 
@@ -140,6 +139,7 @@ class AiWorkers:
 def _mount(app: FastAPI, services: JobServices) -> None:
     app.state.jobs = services
     app.state.metrics.append(services.metrics)
-    for router in ROUTERS:
-        app.router.routes.extend(router.routes)
+    for router in reversed(ROUTERS):
+        # In front: each route before them is tried for each job that is asked for.
+        app.router.routes[:0] = router.routes
     join(app, console.section)

@@ -156,15 +156,19 @@ async def list_jobs(
     state: Annotated[StateName | None, Query()] = None,
     job_type: Annotated[str | None, Query(alias="jobType", max_length=64)] = None,
     user_id: Annotated[UserId | None, Query(alias="userId")] = None,
+    idempotency_key: Annotated[
+        str | None, Query(alias="idempotencyKey", pattern=r"^[!-~]{1,128}$")
+    ] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> JobPage:
-    """A tenant's jobs."""
+    """A tenant's jobs. There is one at most that has a key."""
     found = await services_of(request).desk.page(
         tenant,
         state=None if state is None else State(state),
         job_type=job_type,
         user_id=user_id,
+        idempotency_key=idempotency_key,
         below=read_number(cursor, _CURSOR),
         limit=limit + 1,
     )

@@ -147,6 +147,8 @@ class Job:
         wake_at: When the sweep sends another wake-up.
         state: See `State`.
         run: The run under way, or the last one; 0 before the first.
+        returned: How many of the runs were given back by workers that stopped in good order: they
+            do not count among those that the job may have.
         progress: 0-100.
         cancelling: It was cancelled while it ran, and its worker does not know yet.
         claimed_until: How long the run under way is its worker's alone; None where there is none.
@@ -156,6 +158,7 @@ class Job:
         queue_ms: From acceptance to the first run.
         run_ms: Spent running, over all runs.
         spent: What models took.
+        booked: How many usages of each run are in `spent`, by the run's number.
         result: As the result schema says, where it succeeded.
         error: Why its last run failed.
     """
@@ -168,6 +171,7 @@ class Job:
     wake_at: int
     state: State = State.QUEUED
     run: int = 0
+    returned: int = 0
     progress: int = 0
     cancelling: bool = False
     claimed_until: int | None = None
@@ -177,6 +181,7 @@ class Job:
     queue_ms: int | None = None
     run_ms: int = 0
     spent: Spent = field(default_factory=Spent)
+    booked: Mapping[int, int] = field(default_factory=dict)
     result: Mapping[str, Any] | None = field(default=None, repr=False)
     error: Failure | None = None
 
@@ -184,6 +189,11 @@ class Job:
     def name(self) -> tuple[str, str]:
         """Tenant and job id."""
         return self.order.tenant_id, self.order.id
+
+    @property
+    def attempts(self) -> int:
+        """How many of the runs that it may have are used up."""
+        return self.run - self.returned
 
     @property
     def ended(self) -> bool:
@@ -252,7 +262,7 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Its worker stops; the next run may begin at once."""
+    """Its worker stops in good order; the next run may begin at once, in the place of this one."""
 
 
 End = Succeeded | Failed | Cancelled | Expired | Released

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ai_workers.jobs import End, Failure, Job, Order, State
 from ai_workers.ports import Usage
+from notifications.messages import Received
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,19 +44,23 @@ class Progress:
 class Runs(Protocol):
     """Jobs as those who do them see them.
 
+    `usage` is always all that a run has spent so far, in order. What of it is written already is
+    not written again: whoever does not know whether a write arrived makes it again.
+
     Raises:
-        StoreUnavailable: From any method; nothing was done.
+        StoreUnavailable: From any method; nothing was done, or it was and nobody could say so.
     """
 
     async def take(self, order: Order, failure: Failure | None = None) -> Job | None:
         """Begin a run of a job that a message tells of; None where nothing is to be done now.
 
         A job that is not known is taken in first; with `failure` as one that failed, and likewise
-        where its tenant's budget is spent and takes no new ones. What must not run any more is
-        ended.
+        where its tenant's budget is spent and takes no new ones, or its idempotency key is that of
+        a job with another content. One whose key is that of a job with the same content is that
+        job, and not taken in. What must not run any more is ended.
 
         Raises:
-            Conflict: Its id or its idempotency key is another job's.
+            Conflict: Its id is that of a job with another content.
         """
         ...
 
@@ -65,8 +70,13 @@ class Runs(Protocol):
         """Hold a run for longer, write down what it spent, and tell how far it is."""
         ...
 
-    async def finish(self, job: Job, how: End, usage: Sequence[Usage]) -> bool:
+    async def finish(
+        self, job: Job, how: End, usage: Sequence[Usage], woken_by: Received | None = None
+    ) -> bool:
         """Write down how a run ended, what it spent, and what becomes of the job.
+
+        The message that woke it is completed with that, where the bus shares the commit; whoever
+        received it settles it all the same.
 
         False where the run is not its worker's any more: then only what it spent is written.
         """
@@ -100,6 +110,7 @@ class Desk(Protocol):
         state: State | None = None,
         job_type: str | None = None,
         user_id: str | None = None,
+        idempotency_key: str | None = None,
         below: int | None = None,
         limit: int,
     ) -> Sequence[Job]:

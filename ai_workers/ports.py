@@ -72,12 +72,14 @@ class Usage:
         input_tokens: As the endpoint counted them; estimated where it does not say.
         output_tokens: Likewise.
         cost_nano_usd: Billionths of a US dollar, by the price table: whole for every list price.
+        estimated: Whether nobody told of it: the tokens are reckoned from what was sent.
     """
 
     model: str
     input_tokens: int
     output_tokens: int
     cost_nano_usd: int
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +121,24 @@ class ModelFailed(Exception):
 class Model(Protocol):
     """Somebody who answers questions."""
 
-    async def answer(self, question: Question, *, within_s: float) -> Reply:
+    async def answer(
+        self,
+        question: Question,
+        *,
+        within_s: float,
+        spent: Callable[[Usage], None] | None = None,
+    ) -> Reply:
         """Ask once.
 
         Tries the models of its list in order where one is gone; does not repeat a question that
         may be answered later: that is the job's retry table's to say.
 
+        `spent` is told what a question costs that was sent and whose answer nobody waits for any
+        more, because whoever asks was cancelled. Else it is in the reply, or in the error.
+
         Raises:
-            ModelFailed: There is no answer.
+            ModelFailed: There is no answer. A question that was sent and came to nothing, neither
+                answered nor refused, has an estimate for its usage.
         """
         ...
 

@@ -24,6 +24,7 @@ from ai_workers.fencing import fenced
 from ai_workers.reading import cleaned
 from notifications.errors import ConfigurationError
 from notifications.ports import Dice
+from notifications.rendering import with_plain_globals
 from notifications.shipped import TEMPLATES
 
 LOCALES = ("en", "fr")
@@ -112,7 +113,7 @@ def compiled(environment: jinja2.Environment, path: Path) -> jinja2.Template:
         ConfigurationError: It is wrong or cannot be read; names it.
     """
     try:
-        return environment.from_string(path.read_text(encoding="utf-8"))
+        return with_plain_globals(environment.from_string(path.read_text(encoding="utf-8")))
     except jinja2.TemplateSyntaxError as error:
         raise ConfigurationError(f"{path}, line {error.lineno}: {error.message}") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -32,6 +32,7 @@ def changing(job: Job) -> dict[str, Any]:
     return {
         "state": job.state.value,
         "run": job.run,
+        "returned": job.returned,
         "progress": job.progress,
         "cancelling": int(job.cancelling),
         "result": job.result,
@@ -41,6 +42,7 @@ def changing(job: Job) -> dict[str, Any]:
         "input_tokens": job.spent.input_tokens,
         "output_tokens": job.spent.output_tokens,
         "cost_nano_usd": job.spent.cost_nano_usd,
+        "booked": {str(run): count for run, count in job.booked.items()} or None,
         "queue_ms": job.queue_ms,
         "run_ms": job.run_ms,
         "started_at": job.started_at,
@@ -93,6 +95,7 @@ def job_of(row: sa.Row[Any]) -> Job:
         wake_at=row.wake_at,
         state=State(row.state),
         run=row.run,
+        returned=row.returned,
         progress=row.progress,
         cancelling=bool(row.cancelling),
         claimed_until=row.claimed_until,
@@ -107,6 +110,7 @@ def job_of(row: sa.Row[Any]) -> Job:
             output_tokens=row.output_tokens,
             cost_nano_usd=row.cost_nano_usd,
         ),
+        booked={int(run): count for run, count in (row.booked or {}).items()},
         result=row.result,
         error=None
         if row.error_code is None

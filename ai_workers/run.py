@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ai_workers.job_types import JobType
@@ -18,6 +18,7 @@ from ai_workers.jobs import (
 )
 from ai_workers.keeping import Progress, Runs
 from ai_workers.ports import Asking, JobFailed, ModelFailed, Question, Usage
+from notifications.crashpoints import Point, between
 from notifications.errors import Unavailable
 from notifications.ports import Clock
 from notifications.retries import SECOND
@@ -77,7 +78,8 @@ class WorkingRun:
         self._untold: str | None = None
         self._number = 0
         self._next_at = (job.run_at or clock.now()) + (0 if job_type.heavy else FIRST_MS)
-        self._cancelling = asyncio.Event()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._cancelling = False
         self._lost = False
         self._beats: set[asyncio.Task[None]] = set()
 
@@ -102,26 +104,28 @@ class WorkingRun:
         self._untold = step
         if self._clock.now() >= self._next_at:
             await self._tell(step)
-        if self._cancelling.is_set() or self._lost:
+        if self._cancelling or self._lost:
             raise asyncio.CancelledError
 
     async def ask(self, question: Question) -> Mapping[str, Any]:
         """See `ports.Run.ask`."""
         within_s = max(self.job.deadline - self._clock.now(), 1) / SECOND
-        answered = await self._asking.ask(question, within_s=within_s, spent=self._spend)
+        asking = self._asking.ask(question, within_s=within_s, spent=self._spend)
+        answered = await between(Point.JOB_ASKS, asking, Point.JOB_ANSWERED)
         return answered.result
 
     # ---------------------------------------------------------------- watching over it
 
     def cancel(self) -> None:
         """Somebody in this process cancelled the job."""
-        self._cancelling.set()
+        self._cancelling = True
+        self._end()
 
-    async def spent(self) -> list[Usage]:
-        """What was spent and is not written down yet; it is the caller's to write down."""
+    async def spent(self) -> Sequence[Usage]:
+        """All that was spent, once no heartbeat is being written any more."""
         if self._beats:
             await asyncio.wait(self._beats)
-        return self._take_spent()
+        return tuple(self._spent)
 
     async def to_its_end(self) -> End:
         """Run the worker until it is done, or must stop.
@@ -129,23 +133,15 @@ class WorkingRun:
         Raises:
             LostRun: The run is another's; what it spent is still to be written down.
         """
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        working = asyncio.create_task(self._work(over), name=f"job-{self.job.order.id}")
-        watching = {
-            asyncio.create_task(self._renew(), name="job-heartbeat"),
-            asyncio.create_task(self._cancelling.wait(), name="job-cancelling"),
-            asyncio.create_task(self._clock.sleep_until(self.job.deadline), name="job-deadline"),
-        }
-        for watcher in watching:
-            watcher.add_done_callback(lambda _: _set(over))
+        working = asyncio.create_task(self._work(), name=f"job-{self.job.order.id}")
+        watching = asyncio.create_task(self._watch(), name="job-heartbeat")
         try:
-            await over
+            await self._over
             if working.done() and not working.cancelled():
                 return self._end_of(working)
         finally:
             working.cancel()
-            for watcher in watching:
-                watcher.cancel()
+            watching.cancel()
             if not working.done():
                 # It may be in a thread that nothing stops: nobody waits for that.
                 await asyncio.wait({working}, timeout=_LETS_GO_S)
@@ -153,18 +149,29 @@ class WorkingRun:
                     log.warning("job.worker_goes_on", extra=self.job.log_context())
         if self._lost:
             raise LostRun
-        if self._cancelling.is_set():
+        if self._cancelling:
             return Cancelled()
         if self._clock.now() >= self.job.deadline:
             return Expired()
         return Failed(failure=_WENT_WRONG, retryable=True)
 
-    async def _work(self, over: "asyncio.Future[None]") -> Mapping[str, Any]:
+    async def _work(self) -> Mapping[str, Any]:
         try:
             async with self._room:
                 return await self._type.worker.run(self)
         finally:
-            _set(over)  # here and not when the task is done: that is a turn of the loop later
+            self._end()  # here and not when the task is done: that is a turn of the loop later
+
+    async def _watch(self) -> None:
+        try:
+            await self._renew()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """The worker is done, or must stop."""
+        if not self._over.done():
+            self._over.set_result(None)
 
     def _end_of(self, working: "asyncio.Task[Mapping[str, Any]]") -> End:
         error = working.exception()
@@ -193,12 +200,13 @@ class WorkingRun:
         return Failed(failure=_WRONG_RESULT, retryable=False)
 
     async def _renew(self) -> None:
-        """Hold the run, and tell what came too soon; returns once it is cancelled or lost."""
+        """Hold the run, and tell what came too soon; returns once it is cancelled or lost, or its
+        time is up."""
         now = self._clock.now()
         renew_at = now + RENEW_MS
-        while not (self._lost or self._cancelling.is_set()):
+        while not (self._lost or self._cancelling or now >= self.job.deadline):
             look_at = self._next_at if self._next_at > now else now + PROGRESS_MS
-            await self._clock.sleep_until(min(look_at, renew_at))
+            await self._clock.sleep_until(min(look_at, renew_at, self.job.deadline))
             now = self._clock.now()
             if self._untold is not None and now >= self._next_at:
                 await self._tell(self._untold)
@@ -222,28 +230,17 @@ class WorkingRun:
         await asyncio.shield(beat)
 
     async def _beat_to_the_end(self, progress: Progress | None) -> None:
-        spent = self._take_spent()
         try:
-            beat = await self._runs.beat(self.job, spent, progress)
+            beating = self._runs.beat(self.job, tuple(self._spent), progress)
+            beat = await between(Point.JOB_BEATS, beating, Point.JOB_BEAT)
         except Unavailable as error:
             # The claim outlasts two beats that fail.
-            self._spent[:0] = spent
             log.warning("job.beat_failed", extra={**self.job.log_context(), "detail": str(error)})
             return
         if not beat.held:
-            self._spent[:0] = spent
             self._lost = True
         if beat.cancelling:
-            self._cancelling.set()
+            self._cancelling = True
 
     def _spend(self, usage: Usage) -> None:
         self._spent.append(usage)
-
-    def _take_spent(self) -> list[Usage]:
-        spent, self._spent = self._spent, []
-        return spent
-
-
-def _set(over: "asyncio.Future[None]") -> None:
-    if not over.done():
-        over.set_result(None)

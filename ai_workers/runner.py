@@ -17,8 +17,9 @@ from ai_workers.orders import read_message
 from ai_workers.ports import Asking, Usage
 from ai_workers.run import LostRun, WorkingRun
 from notifications import tracing
+from notifications.crashpoints import Point, between
 from notifications.errors import Conflict, InvalidInput, RejectedMessage, Unavailable
-from notifications.messages import Complete, DeadLetter, Message, Received, Settlement
+from notifications.messages import Complete, DeadLetter, Received, Settlement
 from notifications.outage import DATABASE, Outage
 from notifications.ports import Clock, Directory
 from notifications.spans import key_of, under_way
@@ -92,17 +93,19 @@ class Runner:
         Raises:
             Unavailable: What is needed is away; the same messages may be handed in again.
         """
-        return await asyncio.gather(*(self._handle(each.message) for each in messages))
+        if len(messages) == 1:
+            return [await self._handle(messages[0])]
+        return await asyncio.gather(*(self._handle(each) for each in messages))
 
-    async def _handle(self, message: Message) -> Settlement:
+    async def _handle(self, received: Received) -> Settlement:
         try:
-            order = read_message(message)
+            order = read_message(received.message)
             job_type = self._types.get(order.job_type)
         except RejectedMessage as error:
             return DeadLetter(error.reason, error.description)
         except InvalidInput as error:
             return DeadLetter("unknown-type", str(error))
-        parent = None if tracing.active is None else under_way(key_of(message))
+        parent = None if tracing.active is None else under_way(key_of(received.message))
         # Where it is heard of for the first time, its trace goes on from here; else its row says.
         order = order if parent is None else replace(order, traceparent=parent)
         async with AsyncExitStack() as places:
@@ -110,20 +113,21 @@ class Runner:
                 await places.enter_async_context(self._heavy)
             await places.enter_async_context(self._begun)
             try:
-                job = await self._runs.take(order, _refusal(job_type, order))
+                taking = self._runs.take(order, _refusal(job_type, order))
+                job = await between(Point.JOB_TAKES, taking, Point.JOB_TAKEN)
             except Conflict as error:
                 return DeadLetter("conflict", str(error))
             if job is None:
                 return Complete()
             how, spent = await self._run(job, job_type, parent)
         # The next one runs while this one's end is written down.
-        await self._finish(job, how, spent)
+        await self._finish(job, how, spent, received)
         return Complete()
 
     async def _run(
         self, job: Job, job_type: JobType, parent: str | None
     ) -> tuple[End, Sequence[Usage]]:
-        """How a run ended, and what it spent that is not written down yet."""
+        """How a run ended, and what it spent."""
         run = WorkingRun(
             job,
             job_type,
@@ -150,12 +154,13 @@ class Runner:
             self._running.pop(job.name, None)
         return how, await run.spent()
 
-    async def _finish(self, job: Job, how: End, spent: Sequence[Usage]) -> None:
+    async def _finish(self, job: Job, how: End, spent: Sequence[Usage], received: Received) -> None:
         """Write it down, with patience: what was found has been paid for."""
         give_up_at = self._clock.now() + OUTAGE_PATIENCE_MS
         while True:
             try:
-                held = await self._runs.finish(job, how, spent)
+                finishing = self._runs.finish(job, how, spent, received)
+                held = await between(Point.JOB_ENDS, finishing, Point.JOB_ENDED)
             except Unavailable:
                 self._outage.noticed(DATABASE)
                 if not await self._outage.turn(DATABASE, until=give_up_at):
@@ -209,4 +214,5 @@ def _cost(spent: Sequence[Usage]) -> dict[str, object]:
     return {
         "model": spent[-1].model if spent else None,
         "costNanoUsd": sum(each.cost_nano_usd for each in spent),
+        "estimated": any(each.estimated for each in spent),
     }

@@ -16,6 +16,7 @@ from ai_workers.announcing import Announcing
 from ai_workers.budgets import Standing
 from ai_workers.jobs import Failure
 from ai_workers.tables import job_spending
+from notifications import statements
 from notifications.database import Database, Transaction
 from notifications.stores import codes
 from notifications.stores.tables import tenants
@@ -39,7 +40,7 @@ class SqlSpending:
     def refusal(self, tx: Transaction, tenant_id: str) -> Failure | None:
         """Why a tenant's new jobs are not taken; None where they are."""
         query = {"tenant": tenant_id, "month": budgets.month_of(tx.now)}
-        row = tx.connection.execute(_STANDING, query).one_or_none()
+        row = statements.first(tx.connection, _STANDING, query)
         standing = None if row is None else _standing(row)
         return budgets.refusal(standing) if standing is not None and standing.refusing else None
 
@@ -65,10 +66,10 @@ class SqlSpending:
             {"tenant_id": tenant_id, "month": month, "cost_nano_usd": cost, "told": 0}
             for tenant_id, cost in sorted(costs.items())
         ]
-        tx.connection.execute(_adding(tx.connection.dialect.name), rows)
+        statements.run(tx.connection, _adding(tx.connection.dialect.name), rows)
         for tenant_id in sorted(costs):
             query = {"tenant": tenant_id, "month": month}
-            row = tx.connection.execute(_STANDING, query).one_or_none()
+            row = statements.first(tx.connection, _STANDING, query)
             if row is not None:
                 self._tell(tx, _standing(row))
 

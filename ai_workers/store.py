@@ -5,6 +5,7 @@ Where others write at the same time, every unit takes its locks in one order: th
 on it, the ledger's events, the outbox.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -23,14 +24,22 @@ from ai_workers.rows import changing, job_of, row_of
 from ai_workers.spending import SqlSpending
 from ai_workers.tables import jobs
 from ai_workers.telling import progress_event
+from notifications import statements
+from notifications.crashpoints import Point, passing
 from notifications.database import Database, Transaction
 from notifications.errors import Conflict, HuntazeError, OverLimit
 from notifications.events import Event
+from notifications.messages import Received
 from notifications.ports import Dice
 from notifications.stores import codes
 from notifications.timing import Numbers
 
+log = logging.getLogger("huntaze")
+
 _TAKEN = "this id or idempotency key belongs to a job with another content"
+_KEY_TAKEN = Failure(
+    code="key-taken", message="Its idempotency key belongs to a job with another content."
+)
 
 
 class SqlJobs:
@@ -98,6 +107,7 @@ class SqlJobs:
         state: State | None = None,
         job_type: str | None = None,
         user_id: str | None = None,
+        idempotency_key: str | None = None,
         below: int | None = None,
         limit: int,
     ) -> Sequence[Job]:
@@ -107,6 +117,7 @@ class SqlJobs:
             (_j.state, None if state is None else state.value),
             (_j.job_type, job_type),
             (_j.user_id, user_id),
+            (_j.idempotency_key, idempotency_key),
         ):
             if wanted is not None:
                 query = query.where(column == wanted)
@@ -137,9 +148,7 @@ class SqlJobs:
             job = self.lock(tx, order.tenant_id, order.id)
             if job is None:
                 return self._take_in(tx, order, failure)
-            if job.order.fingerprint() != order.fingerprint():
-                return Conflict(_TAKEN)
-            return self._claim(tx, job)
+            return self._take_known(tx, job, order)
 
         taken = await self._database.write(take)
         if isinstance(taken, Conflict):
@@ -154,8 +163,21 @@ class SqlJobs:
         job = self.admit(tx, order, failure)
         if job is None:
             there = self._there(tx, order)
-            same = there is not None and there.order.fingerprint() == order.fingerprint()
-            return None if same else Conflict(_TAKEN)  # its first form has a message of its own
+            if there is not None and there.order.fingerprint() == order.fingerprint():
+                # That one has a message of its own.
+                log.info("job.duplicate", extra={**there.log_context(), "askedAs": order.id})
+                return None
+            # Under its own name its producer finds out why.
+            nameless = replace(order, idempotency_key=None)
+            job = self.admit(tx, nameless, failure or _KEY_TAKEN)
+            if job is None:  # somebody else took it in meanwhile
+                job = self.lock(tx, order.tenant_id, order.id)
+                return None if job is None else self._take_known(tx, job, order)
+        return self._claim(tx, job)
+
+    def _take_known(self, tx: Transaction, job: Job, order: Order) -> Job | Conflict | None:
+        if job.order.fingerprint() != order.fingerprint():
+            return Conflict(_TAKEN)
         return self._claim(tx, job)
 
     def _claim(self, tx: Transaction, job: Job) -> Job | None:
@@ -164,6 +186,7 @@ class SqlJobs:
         if change is None:
             return None
         self.apply(tx, change)
+        passing(Point.JOB_CLAIMED)
         return change.job if change.job.state is State.RUNNING else None
 
     async def beat(
@@ -172,12 +195,13 @@ class SqlJobs:
         """See `keeping.Runs.beat`."""
 
         def beat(tx: Transaction) -> Beat:
-            there = self._own(tx, job)
-            if there is None:
+            there = self.lock(tx, *job.name)
+            if there is None or not _is_own(there, job):
                 return Beat(held=False)
-            self._consequences.spent(tx, there, usage)
+            paid, new = deciding.paid(there, job.run, usage)
+            self._consequences.spent(tx, paid, new)
             percent = None if progress is None else progress.percent
-            held = deciding.renewed(there, now=tx.now, usage=usage, progress=percent)
+            held = deciding.renewed(paid, now=tx.now, progress=percent)
             events: list[Event] = []
             if progress is not None:
                 event = progress_event(held, progress.number, progress.step, now=tx.now)
@@ -187,36 +211,30 @@ class SqlJobs:
 
         return await self._database.write(beat)
 
-    async def finish(self, job: Job, how: End, usage: Sequence[Usage]) -> bool:
+    async def finish(
+        self, job: Job, how: End, usage: Sequence[Usage], woken_by: Received | None = None
+    ) -> bool:
         """See `keeping.Runs.finish`."""
         table = self._types.get(job.order.job_type).table
         dice = self._dice.roll()
 
         def finish(tx: Transaction) -> bool:
-            there = self._own(tx, job)
+            there = self.lock(tx, *job.name)
+            if woken_by is not None:
+                self._consequences.handled(tx, woken_by)
             if there is None:
-                self._spend(tx, job, usage)
                 return False
-            self._consequences.spent(tx, there, usage)
-            paid = replace(there, spent=there.spent.and_(usage))
-            self.apply(tx, deciding.finish(paid, how, now=tx.now, table=table, dice=dice))
-            return True
+            paid, new = deciding.paid(there, job.run, usage)
+            self._consequences.spent(tx, paid, new)
+            if _is_own(there, job):
+                self.apply(tx, deciding.finish(paid, how, now=tx.now, table=table, dice=dice))
+                passing(Point.JOB_TOLD)
+                return True
+            if new:  # its worker's no more, but the money is gone all the same
+                self.apply(tx, Change(job=paid))
+            return False
 
         return await self._database.write(finish)
-
-    def _own(self, tx: Transaction, job: Job) -> Job | None:
-        """The job as it stands, where its run is still this one."""
-        there = self.lock(tx, *job.name)
-        own = there is not None and there.state is State.RUNNING and there.run == job.run
-        return there if own else None
-
-    def _spend(self, tx: Transaction, job: Job, usage: Sequence[Usage]) -> None:
-        """What a run spent that is its worker's no more: the money is gone all the same."""
-        there = self.lock(tx, *job.name)
-        if there is None or not usage:
-            return
-        self._consequences.spent(tx, there, usage)
-        self.apply(tx, Change(job=replace(there, spent=there.spent.and_(usage))))
 
     # ---------------------------------------------------------------- within a transaction
 
@@ -228,14 +246,15 @@ class SqlJobs:
         Without `wait` also where another transaction has it.
         """
         query = {"tenant": tenant_id, "id": job_id}
-        row = tx.connection.execute(_LOCK if wait else _LOCK_FREE, query).one_or_none()
+        row = statements.first(tx.connection, _LOCK if wait else _LOCK_FREE, query)
         return None if row is None else job_of(row)
 
     def apply(self, tx: Transaction, change: Change) -> None:
         """Write a job that is there, and everything that tells of it."""
         tenant_id, job_id = change.job.name
         row = changing(change.job) | {"b_tenant": tenant_id, "b_id": job_id}
-        tx.connection.execute(_CHANGE, row)
+        statements.run(tx.connection, _CHANGE, row)
+        passing(Point.JOB_WRITTEN)
         self._consequences.of(tx, change)
 
     def admit(self, tx: Transaction, order: Order, failure: Failure | None = None) -> Job | None:
@@ -258,7 +277,7 @@ class SqlJobs:
     def _insert(self, tx: Transaction, job: Job) -> bool:
         """Whether it is new."""
         statement = _new_job(tx.connection.dialect.name)
-        return bool(tx.connection.execute(statement, row_of(job)).all())
+        return statements.is_new(tx.connection, statement, row_of(job))
 
     def _there(self, tx: Transaction, order: Order) -> Job | None:
         """The job that has an order's idempotency key, else the one that has its id."""
@@ -270,9 +289,14 @@ class SqlJobs:
         return self.lock(tx, order.tenant_id, order.id)
 
 
+def _is_own(there: Job, job: Job) -> bool:
+    """Whether the run that began with `job` goes on, as the job stands."""
+    return there.state is State.RUNNING and there.run == job.run and there.run_at is not None
+
+
 @cache
 def _new_job(dialect: str) -> Any:
-    return codes.upsert_in(dialect, jobs).on_conflict_do_nothing().returning(_j.id)
+    return codes.upsert_in(dialect, jobs).on_conflict_do_nothing()
 
 
 _j = jobs.c

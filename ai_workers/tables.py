@@ -26,6 +26,8 @@ jobs = sa.Table(
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("run", sa.Integer, nullable=False),
+    # Runs that workers gave back which stopped in good order.
+    sa.Column("returned", sa.Integer, nullable=False, server_default="0"),
     sa.Column("progress", sa.SmallInteger, nullable=False),
     sa.Column("cancelling", sa.SmallInteger, nullable=False),  # somebody cancelled it as it ran
     sa.Column("result", sa.JSON(none_as_null=True)),
@@ -36,6 +38,8 @@ jobs = sa.Table(
     sa.Column("input_tokens", sa.BigInteger, nullable=False),
     sa.Column("output_tokens", sa.BigInteger, nullable=False),
     sa.Column("cost_nano_usd", sa.BigInteger, nullable=False),
+    # How many of its usages are in that, by run.
+    sa.Column("booked", sa.JSON(none_as_null=True)),
     sa.Column("queue_ms", sa.BigInteger),
     sa.Column("run_ms", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),

@@ -21,6 +21,7 @@ MOST_MS = 604_800_000
 
 _LONGEST = {"title": 200, "summary": 1_000, "model": 128}
 _MOST_TOKENS = 1_000_000_000
+_MOST_USD = 1_000_000.0
 
 
 def event_of(job: Job, suffix: str, now: int, **data: Any) -> Event:
@@ -81,7 +82,7 @@ def usage_document(job: Job) -> dict[str, Any]:
         "model": shorten(spent.model or "none", _LONGEST["model"]),
         "inputTokens": bounded(spent.input_tokens, _MOST_TOKENS),
         "outputTokens": bounded(spent.output_tokens, _MOST_TOKENS),
-        "costUsd": spent.cost_nano_usd / NANO,
+        "costUsd": min(spent.cost_nano_usd / NANO, _MOST_USD),
         "queueMs": bounded(job.queue_ms or 0, MOST_MS),
         "runMs": bounded(job.run_ms, MOST_MS),
     }

@@ -72,7 +72,7 @@ def messages(count: int) -> Sequence[Message]:
     """Messages such as events are."""
     properties = {"type": "payment.received", "tenantId": "bench", "userId": "u1"}
     return [
-        Message(id=f"bench:{time.time_ns()}-{number}", body=BODY, properties=properties)
+        Message(id=f"bench:{time.time_ns():x}-{number}", body=BODY, properties=properties)
         for number in range(count)
     ]
 

@@ -1,98 +1,86 @@
-"""Publish to socket: from a request's first byte to the frame at a connected client.
+"""Publish to toast and publish to webhook, at 100 and at 1,000 events a second.
 
-Open loop: requests leave on their schedule, whether or not earlier ones have been answered, and
-latency counts from the scheduled time, so that a stall is seen by all that it delays.
+A toast is there when its frame comes to a connected client, a webhook when its POST comes to the
+receiver. Single publishes in an open loop, in a process of its own: latency counts from when an
+event was due. How a toast gets from the frame into a page is `toasts.py`'s.
 """
 
-import argparse
-import asyncio
-import time
+from collections.abc import Mapping, Sequence
 
-import aiohttp
 import harness
+import rows
+from usage import Usage, watching
 
-PROTOCOLS = {
-    "plain": "json.webpubsub.azure.v1",
-    "reliable": "json.reliable.webpubsub.azure.v1",
-}
-_ACK_EVERY = 100
-
-
-def event(number: int, user: str) -> dict[str, object]:
-    """An event with a toast."""
-    return {
-        "specversion": "1.0",
-        "id": f"lat-{number}-{time.time_ns()}",
-        "source": "/bench",
-        "type": "message.received",
-        "userid": user,
-        "data": {
-            "from": {"name": "Sample"},
-            "preview": "hello",
-        },
-    }
+GOALS = {("0.5", 100): 5.0, ("0.99", 100): 20.0}
+SHARES = {"p50": "0.5", "p99": "0.99", "p99.9": "0.999"}
+RATES = (100, 1_000)
+WARM_S = 2.0
+LATE_S = 300.0
+USER = "u1"
 
 
-async def measure(
-    hub: harness.RunningHub, rate: int, seconds: float, protocol: str = "plain"
+def toasts(hub: harness.RunningHub, rate: int, seconds: float) -> list[float]:
+    """Milliseconds from due to frame."""
+    negotiated = hub.post(f"/v1/realtime/negotiate?userId={USER}", None)
+    target = {"tenant": harness.TENANT, "user": USER}
+    found = harness.open_loop(
+        hub,
+        "toast",
+        [target],
+        rate=rate,
+        seconds=WARM_S + seconds,
+        socket=negotiated.raise_for_status().json()["url"],
+    )
+    return _latencies(found.due, found.seen, rate)
+
+
+def webhooks(
+    hub: harness.RunningHub, receiver: harness.Receiver, rate: int, seconds: float
 ) -> list[float]:
-    """Milliseconds from schedule to frame, one per event."""
-    sent: dict[str, float] = {}
-    latencies: list[float] = []
-    async with aiohttp.ClientSession(headers=hub.headers) as session:
-        async with session.post(f"{hub.url}/v1/realtime/negotiate?userId=u1") as response:
-            url = (await response.json())["url"]
-        async with session.ws_connect(url, protocols=[PROTOCOLS[protocol]]) as socket:
-            await socket.receive_json()
-            wanted = int(rate * seconds)
-
-            async def listen() -> None:
-                while len(latencies) < wanted:
-                    message = await socket.receive_json()
-                    name = message["data"]["item"]["eventId"]
-                    latencies.append((time.perf_counter() - sent[name]) * 1000)
-                    number = message.get("sequenceId", 1)
-                    if number % _ACK_EVERY == 0:
-                        await socket.send_json({"type": "sequenceAck", "sequenceId": number})
-
-            listening = asyncio.create_task(listen())
-            publishing = []
-            begun = time.perf_counter()
-            for number in range(wanted):
-                due = begun + number / rate
-                await asyncio.sleep(max(due - time.perf_counter(), 0))
-                document = event(number, "u1")
-                sent[str(document["id"])] = due
-                publishing.append(asyncio.create_task(publish(session, hub.url, document)))
-            await asyncio.gather(*publishing)
-            await asyncio.wait_for(listening, 30)
-    return latencies
+    """Milliseconds from due to POST."""
+    target = {"tenant": harness.TENANT, "endpoint": hub.endpoint(receiver.url)}
+    receiver.forget()
+    found = harness.open_loop(hub, "webhook", [target], rate=rate, seconds=WARM_S + seconds)
+    came = receiver.wait_for_numbers(list(found.due), LATE_S)
+    return _latencies(found.due, came, rate)
 
 
-async def publish(session: aiohttp.ClientSession, url: str, document: object) -> None:
-    """Publish one event."""
-    async with session.post(f"{url}/v1/events", json=document) as response:
-        if response.status != 202:
-            raise RuntimeError(f"{response.status} {await response.text()}")
+def _latencies(due: Mapping[int, float], came: Mapping[int, float], rate: int) -> list[float]:
+    warm = rate * WARM_S
+    return [(came[number] - at) * 1000 for number, at in due.items() if number >= warm]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--rates", type=int, nargs="*", default=[100, 500])
-    parser.add_argument("--protocols", nargs="*", default=["plain", "reliable"], choices=PROTOCOLS)
-    options = parser.parse_args()
-    with harness.running_hub() as hub:
-        asyncio.run(measure(hub, 50, 2))
-        print(f"{'protocol':>8}  {'events/s':>8}  {'p50 ms':>7}  {'p99 ms':>7}  {'p99.9 ms':>8}")
-        for rate in options.rates:
-            for protocol in options.protocols:
-                found = asyncio.run(measure(hub, rate, options.seconds, protocol))
-                half, most, all_ = (harness.percentile(found, at) for at in (0.5, 0.99, 0.999))
-                line = f"{protocol:>8}  {rate:>8}  {half:>7.1f}  {most:>7.1f}  {all_:>8.1f}"
-                print(line, flush=True)
+def _rows(kind: str, rate: int, found: Sequence[float], usage: Usage) -> list[rows.Row]:
+    made = [
+        rows.Row(
+            name=f"{kind}-{name}-{rate}",
+            value=rows.percentile(found, float(share)),
+            unit="ms",
+            at_most=GOALS.get((share, rate)),
+            limited_by=usage.limited_by(),
+        )
+        for name, share in SHARES.items()
+    ]
+    shown = ", ".join(f"{row.value or 0:.1f}" for row in made)
+    rows.tell(f"{kind} at {rate}/s: p50, p99, p99.9 {shown} ms")
+    return made
+
+
+def measured(options: rows.Options) -> Sequence[rows.Row]:
+    """Twelve rows."""
+    seconds = options.size(20, 4)
+    found: list[rows.Row] = []
+    with harness.receiver() as receiver:
+        for rate in RATES:
+            with harness.running_hub() as hub:
+                with watching(hub.data) as usage:
+                    came = toasts(hub, rate, seconds)
+                found += _rows("toast", rate, came, usage)
+                with watching(hub.data) as usage:
+                    came = webhooks(hub, receiver, rate, seconds)
+                found += _rows("webhook", rate, came, usage)
+    return sorted(found, key=lambda row: row.name.partition("-")[0])
 
 
 if __name__ == "__main__":
-    main()
+    rows.alone(measured, __doc__)

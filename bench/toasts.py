@@ -72,7 +72,7 @@ def event(name: str) -> dict[str, object]:
     """An event whose toast is known by its name."""
     return {
         "specversion": "1.0",
-        "id": f"{name}-{time.time_ns()}",
+        "id": f"{name}-{time.time_ns():x}",
         "source": "/bench",
         "type": "message.received",
         "userid": USER,

@@ -3,32 +3,45 @@
 HTTP publish, ledger, bus, sign, POST, ledger; against a loop that only signs and POSTs. The two
 take turns, so that a noisy machine disturbs both; the ratio is the median over the pairs. Beside
 each rate stands the processor time that one webhook cost its process.
+
+Once with events that only webhooks carry, and once with events that go out as a toast, a mail in
+the mail folder and a webhook each.
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import harness
+import rows
+from usage import watching
+
+GOAL = 0.5
+USER = "u1"
+WITHIN_S = 300
 
 
 def durable(
-    hub: harness.RunningHub, receiver: harness.Receiver, endpoint: str, count: int
+    hub: harness.RunningHub,
+    receiver: harness.Receiver,
+    endpoint: str,
+    count: int,
+    kind: str = "webhook",
 ) -> float:
     """Webhooks a second, from the first request to the last POST."""
     before = receiver.count()
     command = [sys.executable, harness.HERE / "publisher.py"]
-    arguments = [hub.url, hub.key, endpoint, str(count), f"run{time.time_ns()}"]
+    arguments = [hub.url, hub.key, endpoint, str(count), f"run{time.time_ns():x}", kind]
     with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         process.stdout.readline()
         begun = time.perf_counter()
-        receiver.wait_for(before + count, within_s=300)
+        receiver.wait_for(before + count, within_s=WITHIN_S)
         took = time.perf_counter() - begun
     if process.returncode:
-        raise SystemExit("publishing failed")
+        raise RuntimeError("publishing failed")
     return count / took
 
 
@@ -40,32 +53,47 @@ def bare(receiver: harness.Receiver, count: int) -> tuple[float, float]:
     return float(rate), float(cost)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--count", type=int, default=10_000)
-    options = parser.parse_args()
+def measure(kind: str, name: str, options: rows.Options, *, goal: float | None) -> rows.Row:
+    """The median ratio of interleaved pairs."""
+    pairs, count = options.size(5, 3), options.size(10_000, 3_000)
     with harness.receiver() as receiver, harness.running_hub() as hub:
-        made = hub.post("/v1/webhook-endpoints", {"url": receiver.url})
-        made.raise_for_status()
-        endpoint = made.json()["id"]
-        durable(hub, receiver, endpoint, 1_000)
-        ratios = []
-        print("pair    bare /s   µs each  durable /s   µs each  ratio")
-        for pair in range(1, options.pairs + 1):
-            alone, cost = bare(receiver, options.count)
+        endpoint = hub.endpoint(receiver.url)
+        user = {"email": "u1@example.com", "name": "Sample", "tenantId": harness.TENANT}
+        hub.as_admin("PUT", f"/v1/users/{USER}", user)
+        durable(hub, receiver, endpoint, 1_000, kind)
+        ratios, costs, busiest = [], [], []
+        for pair in range(1, pairs + 1):
+            alone, cost = bare(receiver, count)
             used = hub.cpu_s()
-            whole = durable(hub, receiver, endpoint, options.count)
-            used = (hub.cpu_s() - used) / options.count
+            with watching(hub.data) as usage:
+                whole = durable(hub, receiver, endpoint, count, kind)
+            used = (hub.cpu_s() - used) / count
             ratios.append(whole / alone)
-            print(
-                f"{pair:>4}  {alone:>9,.0f}  {cost * 1e6:>8.0f}  {whole:>10,.0f}"
-                f"  {used * 1e6:>8.0f}  {ratios[-1]:>5.2f}",
-                flush=True,
+            costs.append(used / cost)
+            busiest.append(usage)
+            rows.tell(
+                f"{name} {pair}/{pairs}: bare {alone:,.0f}/s {cost * 1e6:.0f} µs,"
+                f" hub {whole:,.0f}/s {used * 1e6:.0f} µs, ratio {ratios[-1]:.2f}"
             )
-        print(f"webhooks-ratio  median {statistics.median(ratios):.2f}")
+    middle = sorted(range(pairs), key=lambda index: ratios[index])[pairs // 2]
+    limited = busiest[middle].limited_by()
+    more = f"; processor time {statistics.median(costs):.1f} times the bare loop's"
+    return rows.Row(
+        name=name,
+        value=statistics.median(ratios),
+        unit="of the bare loop",
+        at_least=goal,
+        limited_by=limited + more,
+    )
+
+
+def measured(options: rows.Options) -> Sequence[rows.Row]:
+    """Both rows."""
+    return [
+        measure("webhook", "webhooks-ratio", options, goal=GOAL),
+        measure("all", "webhooks-all-channels", options, goal=None),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    rows.alone(measured, __doc__)

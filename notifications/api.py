@@ -1,5 +1,5 @@
-"""The API of one machine's hub: hands the parts of a `LocalHub` to `http`. Like `bootstrap`, it may
-import every adapter, and only the hosts import it."""
+"""The API of a hub: hands the parts of an `OpenHub` to `http`. Like `bootstrap`, it may import
+every adapter, and only the hosts import it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.routing import Route, WebSocketRoute
 
 from notifications.addresses import Network, check_url
-from notifications.bootstrap import LocalHub
+from notifications.bootstrap import OpenHub
 from notifications.bus.topology import CONSUMERS
 from notifications.catalogue import Catalogue
 from notifications.channels.realtime.gateways import SIGNALR_SOCKETS, SOCKETS
@@ -18,7 +18,6 @@ from notifications.channels.realtime.service_http import SERVICE_METHODS
 from notifications.channels.realtime.tokens import UserTokens
 from notifications.channels.webhooks import signatures
 from notifications.channels.webhooks.channel import check_event_types, check_headers
-from notifications.database import Database
 from notifications.deliveries import Delivery
 from notifications.directory import SigningSecret, User
 from notifications.endpoints import Endpoints
@@ -27,7 +26,7 @@ from notifications.events import Event
 from notifications.http.app import build_app
 from notifications.http.health import figures
 from notifications.http.limits import Publishes
-from notifications.http.services import Console, Probe, RenderMail, Services, Vitals
+from notifications.http.services import Console, RenderMail, Services, Vitals
 from notifications.http.wire import BODY_WITHIN_S
 from notifications.ids import public_id
 from notifications.ports import Dice
@@ -36,13 +35,23 @@ from notifications.records import InboxItem, Mail
 from notifications.rendering import Renderer
 from notifications.retries import SECOND
 from notifications.shipped import TEMPLATES
+from notifications.stores.standing import swept_at
 from notifications.stores.tenants import SqlTenants
 from notifications.stores.writable import WriteProbe
 from notifications.telemetry.opening import observe
 
 
-def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAPI:
-    """The API and the sockets of a hub; a request's body may take so long to come."""
+def create_app(
+    hub: OpenHub, *, body_within_s: float = BODY_WITHIN_S, sweeps: bool = True
+) -> FastAPI:
+    """The API and the sockets of a hub.
+
+    Args:
+        hub: Its parts.
+        body_within_s: How long a request's body may take to come.
+        sweeps: Whether this process does; where another does, the ledger says when.
+    """
+    swept = SweptHere(hub) if sweeps else SweptElsewhere(hub)
     app = build_app(
         Services(
             hub=hub.hub,
@@ -84,10 +93,10 @@ def create_app(hub: LocalHub, *, body_within_s: float = BODY_WITHIN_S) -> FastAP
             vitals=Vitals(
                 tally=hub.tally,
                 probes={
-                    "database": database_answers(hub.database),
+                    "database": swept.probe,
                     "database-writes": WriteProbe(hub.database, hub.clock),
                 },
-                sweep_at=lambda: hub.sweep.last_at or hub.sweep.began_at,
+                sweep_at=swept.at,
                 sockets=hub.realtime.sockets.count,
                 sockets_away=hub.realtime.sockets.away,
                 mails_waiting=hub.mails.waiting,
@@ -184,10 +193,34 @@ def mail_renderer(renderer: Renderer) -> RenderMail:
     return render
 
 
-def database_answers(database: Database) -> Probe:
-    """Raises `StoreUnavailable` where it does not."""
+class SweptHere:
+    """When this process last swept."""
 
-    async def probe() -> None:
-        await database.read(lambda connection: connection.execute(sa.text("SELECT 1")).all())
+    def __init__(self, hub: OpenHub) -> None:
+        self._hub = hub
 
-    return probe
+    async def probe(self) -> None:
+        """Raises `StoreUnavailable` where the database does not answer."""
+        await self._hub.database.read(
+            lambda connection: connection.execute(sa.text("SELECT 1")).all()
+        )
+
+    def at(self) -> int | None:
+        """Ms since the epoch; before the first, since when it is waited for."""
+        return self._hub.sweep.last_at or self._hub.sweep.began_at
+
+
+class SweptElsewhere:
+    """When any process last began to sweep, as the ledger says when it is asked how it is."""
+
+    def __init__(self, hub: OpenHub) -> None:
+        self._hub = hub
+        self._at: int | None = None
+
+    async def probe(self) -> None:
+        """Raises `StoreUnavailable` where the database does not answer."""
+        self._at = await self._hub.database.read(swept_at)
+
+    def at(self) -> int | None:
+        """Ms since the epoch by the last probe; no earlier than it is waited for."""
+        return max(self._at or 0, self._hub.sweep.began_at)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from notifications import deliveries as rules
 from notifications import spans, tracing
+from notifications.crashpoints import Point, between, passing
 from notifications.deliveries import (
     Attempt,
     Delivery,
@@ -190,7 +191,7 @@ class Attempts:
         if not results:
             return ()
         record = Record(results=results, wakes=self._wakes(results, ()))
-        return await self._ledger.record(record)
+        return await between(Point.ROUTE_CLAIMS, self._ledger.record(record), Point.ROUTE_CLAIMED)
 
     def go_on(self, one: Running) -> None:
         """Let an attempt go on in the background; it is recorded when it comes back."""
@@ -211,9 +212,12 @@ class Attempts:
         attempted = Attempted(outcome=Failed(reason="interrupted"))
         try:
             if tracing.active is None:
-                attempted = await self._adapter.attempt(delivery, event)
+                attempted = await between(
+                    Point.ATTEMPT_BEGINS, self._adapter.attempt(delivery, event), Point.ATTEMPT_ENDS
+                )
             else:
-                attempted = await spans.attempt(tracing.active, self._adapter, delivery, event)
+                spanning = spans.attempt(tracing.active, self._adapter, delivery, event)
+                attempted = await between(Point.ATTEMPT_BEGINS, spanning, Point.ATTEMPT_ENDS)
         except Unavailable as error:
             log.warning("delivery.postponed", extra={**event.log_context(), "detail": str(error)})
             attempted = Attempted(outcome=Postponed(reason=str(error)))
@@ -237,6 +241,8 @@ class Attempts:
             table=self._policy.table,
             dice=self._dice.roll(),
         )
+        if after.state is State.PARKED:
+            passing(Point.PARK_DECIDED)
         attempt = None
         if not isinstance(outcome, Skipped | Parked | Postponed):
             attempt = Attempt(
@@ -264,7 +270,9 @@ class Attempts:
         give_up_at = self._clock.now() + int(self._policy.patience * SECOND)
         while True:
             try:
-                placed = await self._ledger.record(record)
+                placed = await between(
+                    Point.RECORD_BEGINS, self._ledger.record(record), Point.RECORD_ENDS
+                )
             except StoreUnavailable as error:
                 log.warning(
                     "ledger.away", extra={"results": len(record.results), "reason": str(error)}
@@ -302,7 +310,8 @@ class Attempts:
         for one, result, answer in zip(done, results, written, strict=False):
             if answer.placed is not None:
                 try:
-                    await self._adapter.recorded(result.after, one.event, answer.placed)
+                    tell = self._adapter.recorded(result.after, one.event, answer.placed)
+                    await between(Point.TELL_BEGINS, tell, Point.TELL_ENDS)
                 except Exception:
                     log.exception("delivery.recorded_raised", extra=one.event.log_context())
 

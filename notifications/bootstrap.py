@@ -1,18 +1,18 @@
 """The composition root: the one visible list of adapters. Only the hosts import this.
 
-`open_local_hub` is the hub of one machine: bus, ledger, channels, workers and API on one SQLite
-file. `Pipeline` is what every host shares: the channels and the handlers of their messages.
+`open_hub` puts the parts together, for a host that calls them when something comes, such as
+Functions. `open_local_hub` also sets them to work: it receives, sweeps and replays by itself.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from notifications import sweep_steps as steps
 from notifications.bus.topology import (
-    CONSUMERS,
     EVENTS_TOPIC,
     METRICS,
     NOTIFY_EMAIL,
@@ -21,59 +21,44 @@ from notifications.bus.topology import (
     TOPICS,
 )
 from notifications.catalogue import Catalogue
-from notifications.channels.email.channel import EmailChannel
-from notifications.channels.email.mailers import mail_time_limit
-from notifications.channels.realtime.channel import RealtimeChannel
 from notifications.channels.realtime.gateways import Realtime, open_realtime
-from notifications.channels.webhooks.channel import WebhookChannel, check_event_types
-from notifications.channels.webhooks.sender import WebhookSender, sender_of
+from notifications.channels.webhooks.channel import check_event_types
+from notifications.channels.webhooks.sender import sender_of
 from notifications.database import Database
 from notifications.dead_letters import DeadLetters
-from notifications.dispatcher import Dispatcher, Policy
-from notifications.events import Channel
+from notifications.dispatcher import Policy
 from notifications.extensions import Extension, Parts, Running
 from notifications.hub import Hub
-from notifications.intake import Intake
-from notifications.lanes import Lanes
-from notifications.mailing import Suppressions
 from notifications.mails import Mails, open_mails
-from notifications.messages import Message
-from notifications.metrics import MetricsHandler
-from notifications.outage import Outage
+from notifications.messages import Received
 from notifications.owner import DataFolder
+from notifications.pipeline import Gateways, Pipeline, Store
 from notifications.policies import keeping, local_policy
 from notifications.ports import (
     Bus,
-    ChannelAdapter,
     Clock,
-    Counts,
     Dice,
     Directory,
-    Ledger,
-    Mailer,
-    PushGateway,
 )
 from notifications.rendering import Renderer
 from notifications.replaying import Replaying, ReplayRunner
 from notifications.retries import SECOND
 from notifications.settings import Secrets, Settings
-from notifications.shipped import TEMPLATES, load_catalogue
+from notifications.shipped import load_catalogue
 from notifications.storage import Storage, open_storage
 from notifications.stores.browsing import SqlBrowsing
 from notifications.stores.directory import SqlDirectory, SqlKeys
 from notifications.stores.inbox import SqlInbox
 from notifications.stores.ledger import SqlLedger
-from notifications.stores.leftovers import SqlLeftovers
-from notifications.stores.lost import SqlLostEvents
 from notifications.stores.queries import SqlQueries
 from notifications.stores.replays import SqlReplays, SqlReplayWork
 from notifications.stores.standing import SqlStanding
 from notifications.stores.switching import SqlSwitches
 from notifications.stores.upkeep import OVERDUE_MS, SqlUpkeep
-from notifications.sweep import Step, Sweep, upkeep_steps
+from notifications.sweep import Sweep
 from notifications.tally import Tally
 from notifications.telemetry.opening import open_telemetry
-from notifications.timing import Numbers, SystemDice
+from notifications.timing import SystemDice
 from notifications.vault import Vault
 from notifications.worker import Appetite, Guard, Worker
 
@@ -88,86 +73,15 @@ APPETITES: Mapping[str, Appetite] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
-    """The ports that a database stands behind."""
+class OpenHub:
+    """A hub's parts, while it is open.
 
-    ledger: Ledger
-    counts: Counts
-    directory: Directory
-    suppressions: Suppressions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gateways:
-    """What the channels go out through."""
-
-    push: PushGateway
-    mailer: Mailer
-    sender: WebhookSender
-
-
-class Pipeline:
-    """The channels and the handlers of their messages, for any host."""
-
-    def __init__(
-        self,
-        store: Store,
-        gateways: Gateways,
-        catalogue: Catalogue,
-        policy: Policy,
-        settings: Settings,
-        *,
-        publish: Callable[[Sequence[Message]], Awaitable[None]],
-        clock: Clock,
-        dice: Dice,
-        numbers: Numbers,
-    ) -> None:
-        self.renderer = renderer = Renderer(TEMPLATES, app_url=settings.app_url)
-        intake = Intake(store.ledger, catalogue, clock)
-        lanes, outage = Lanes(), Outage(clock)
-        adapters: Mapping[Channel, ChannelAdapter] = {
-            Channel.REALTIME: RealtimeChannel(store.directory, gateways.push, renderer, clock),
-            Channel.EMAIL: EmailChannel(
-                store.directory,
-                renderer,
-                gateways.mailer,
-                clock,
-                store.suppressions,
-                time_limit=mail_time_limit(settings),
-            ),
-            Channel.WEBHOOK: WebhookChannel(store.directory, gateways.sender, clock),
-        }
-        self.dispatchers = {
-            channel: Dispatcher(
-                channel,
-                adapter,
-                ledger=store.ledger,
-                intake=intake,
-                lanes=lanes,
-                policy=policy,
-                clock=clock,
-                dice=dice,
-                numbers=numbers,
-                outage=outage,
-            )
-            for channel, adapter in adapters.items()
-        }
-        handlers = {channel.value: one.handle for channel, one in self.dispatchers.items()}
-        handlers["metrics"] = MetricsHandler(store.counts, intake).handle
-        self.guards = {
-            CONSUMERS[consumer]: Guard(consumer, handler, publish, clock, dice, outage)
-            for consumer, handler in handlers.items()
-        }
-        """By subscription: handles its messages and never loses one."""
-
-    async def close(self) -> None:
-        """Wait for attempts that go on in the background."""
-        await asyncio.gather(*(one.close() for one in self.dispatchers.values()))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalHub:
-    """The hub of one machine, at work."""
+    Attributes:
+        guards: By subscription: handles its messages, and never loses one.
+        over: Whether a message is settled already, by a commit that the bus shares.
+        runner: Works replays off.
+        beside: What else it runs; its guards are among those above.
+    """
 
     hub: Hub
     settings: Settings
@@ -188,7 +102,9 @@ class LocalHub:
     replaying: Replaying
     realtime: Realtime
     mails: Mails
-    pipeline: Pipeline
+    runner: ReplayRunner
+    guards: Mapping[str, Guard]
+    over: Callable[[Received], bool]
     renderer: Renderer
     clock: Clock
     dice: Dice
@@ -202,7 +118,7 @@ async def open_local_hub(
     folder: DataFolder,
     policy: Policy | None = None,
     extension: Extension | None = None,
-) -> AsyncIterator[LocalHub]:
+) -> AsyncIterator[OpenHub]:
     """Open the data folder, which this process owns, and go to work until the block ends.
 
     Args:
@@ -215,13 +131,45 @@ async def open_local_hub(
     Raises:
         ConfigurationError: A secret that the stored data needs is missing.
     """
-    dice = SystemDice()
     policy = policy or local_policy(settings)
-    catalogue = load_catalogue()
     appetites = {**APPETITES, **(extension.appetites(settings) if extension else {})}
+    async with (
+        open_hub(settings, secrets, folder, policy, extension, appetites) as hub,
+        _at_work(hub, appetites),
+        _replaying(hub.runner),
+    ):
+        yield hub
+
+
+@asynccontextmanager
+async def open_hub(
+    settings: Settings,
+    secrets: Secrets,
+    folder: DataFolder,
+    policy: Policy,
+    extension: Extension | None = None,
+    appetites: Mapping[str, Appetite] | None = None,
+) -> AsyncIterator[OpenHub]:
+    """Open a hub that does what it is called for, and nothing by itself, until the block ends.
+
+    Args:
+        settings: What is configured.
+        secrets: Keys of all kinds.
+        folder: Owned by this process.
+        policy: How patient its channels are.
+        extension: What else it runs.
+        appetites: The subscriptions that will be received from; none by default.
+
+    Raises:
+        ConfigurationError: A secret that the stored data needs is missing.
+    """
+    dice = SystemDice()
+    catalogue = load_catalogue()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(open_telemetry(settings, TOPICS))
-        storage = await stack.enter_async_context(open_storage(settings, folder, dice, appetites))
+        storage = await stack.enter_async_context(
+            open_storage(settings, folder, dice, appetites or {})
+        )
         database, bus, ledger = storage.database, storage.carrier.bus, storage.ledger
         clock, numbers = storage.clock, storage.numbers
         vault = Vault(secrets.encryption_keys, dice)
@@ -263,10 +211,11 @@ async def open_local_hub(
         standing = SqlStanding(database, settings.retry_notifications)
         await standing.begin()
         sweep = Sweep(
-            {**_sweep_steps(storage, upkeep, settings), **beside.steps},
+            {**steps.moving(storage, upkeep), **beside.steps},
             clock,
             standing,
             first_pause=policy.claim + OVERDUE_MS + SECOND,
+            tidying={**steps.tidying(storage, upkeep, settings), **beside.tidying},
         )
         replays = SqlReplayWork(
             database,
@@ -277,11 +226,8 @@ async def open_local_hub(
             numbers=numbers,
         )
         runner = ReplayRunner(replays, clock)
-        guards = {**pipeline.guards, **beside.guards}
-        workers = [Worker(name, guards[name], bus, clock, appetites[name]) for name in guards]
-        await stack.enter_async_context(_at_work(pipeline, workers, sweep, settings))
-        await stack.enter_async_context(_replaying(runner))
-        yield LocalHub(
+        stack.push_async_callback(_finish, pipeline, sweep, settings.drain_seconds)
+        yield OpenHub(
             hub=Hub(tally, catalogue, clock),
             settings=settings,
             secrets=secrets,
@@ -311,7 +257,9 @@ async def open_local_hub(
             ),
             realtime=realtime,
             mails=mails,
-            pipeline=pipeline,
+            runner=runner,
+            guards={**pipeline.guards, **beside.guards},
+            over=storage.carrier.over,
             renderer=pipeline.renderer,
             clock=clock,
             dice=dice,
@@ -342,41 +290,23 @@ def _parts(
     )
 
 
-def _sweep_steps(storage: Storage, upkeep: SqlUpkeep, settings: Settings) -> dict[str, Step]:
-    database, clock = storage.database, storage.clock
-    carrier = storage.carrier
-    lost = SqlLostEvents(database, carrier.look, storage.ledger, clock, consumers=CONSUMERS)
-    leftovers = SqlLeftovers(database, carrier.file, clock, keep=keeping(settings).events)
-    relayed = {} if storage.outbox is None else {"relayed": storage.outbox.relay}
-    return {
-        **relayed,
-        **upkeep_steps(upkeep),
-        "resent": lost.resend,
-        "tidied": leftovers.tidy,
-        **carrier.steps,
-    }
-
-
 @asynccontextmanager
-async def _at_work(
-    pipeline: Pipeline, workers: Sequence[Worker], sweep: Sweep, settings: Settings
-) -> AsyncIterator[None]:
-    """Workers and sweep run; at the end they finish what they have in hand, within the limit."""
+async def _at_work(hub: OpenHub, appetites: Mapping[str, Appetite]) -> AsyncIterator[None]:
+    """Workers and sweep run; at the end workers finish what they have in hand, within the limit."""
+    workers = [
+        Worker(name, guard, hub.bus, hub.clock, appetites[name], over=hub.over)
+        for name, guard in hub.guards.items()
+    ]
     for worker in workers:
         worker.start()
-    sweeping = asyncio.create_task(sweep.run(), name="sweep")
+    sweeping = asyncio.create_task(hub.sweep.run(), name="sweep")
     try:
         yield
     finally:
         sweeping.cancel()
         await asyncio.gather(sweeping, return_exceptions=True)
-        within = settings.drain_seconds
+        within = hub.settings.drain_seconds
         await asyncio.gather(*(worker.stop(within) for worker in workers))
-        try:
-            await asyncio.wait_for(pipeline.close(), within)
-        except TimeoutError:
-            log.warning("hub.attempts_left", extra={"afterSeconds": within})
-        await sweep.close()
 
 
 @asynccontextmanager
@@ -388,3 +318,12 @@ async def _replaying(runner: ReplayRunner) -> AsyncIterator[None]:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def _finish(pipeline: Pipeline, sweep: Sweep, within_s: float) -> None:
+    """Let attempts that go on without their message end, and note when that was."""
+    try:
+        await asyncio.wait_for(pipeline.close(), within_s)
+    except TimeoutError:
+        log.warning("hub.attempts_left", extra={"afterSeconds": within_s})
+    await sweep.close()

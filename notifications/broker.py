@@ -117,7 +117,7 @@ class Inlet(Protocol):
 
 
 class Outlet(Protocol):
-    """A subscription, or its dead letters. Raises what `Inlet` raises."""
+    """A subscription, or its dead letters; equal to itself alone. Raises what `Inlet` raises."""
 
     async def receive(self, *, limit: int, wait: bool, lock: bool) -> Sequence[Item]:
         """Hand out up to `limit` messages, oldest first: locked, or for good where not `lock`.
@@ -126,8 +126,12 @@ class Outlet(Protocol):
         """
         ...
 
-    async def settle(self, token: UUID, end: End) -> bool:
-        """End a lock; False where there is none (any more), and nothing happened."""
+    async def settle(self, ends: Sequence[tuple[UUID, End]]) -> Sequence[bool]:
+        """End locks, each its way, durable when it returns: for each whether there was one.
+
+        Raises:
+            InvalidInput: One of these ways is none here; nothing was done.
+        """
         ...
 
     async def renew(self, token: UUID) -> int | None:

@@ -9,6 +9,11 @@ from typing import Protocol
 
 from notifications.messages import Message, Received
 
+COUNTED = 1_000
+"""So many of a subscription's dead letters are counted: more are as many to who has to look."""
+
+_PAGE = 100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadMessage:
@@ -129,3 +134,19 @@ class DeadLetters(Protocol):
         many there are of others.
         """
         ...
+
+
+async def count(dead_letters: DeadLetters, subscriptions: Sequence[str]) -> Mapping[str, int]:
+    """How many there are of each subscription; where it is `COUNTED`, there may be more.
+
+    Raises:
+        Unavailable: They cannot be looked at.
+    """
+    found = {}
+    for name in subscriptions:
+        after: tuple[str, int] | None = ("", 0)
+        found[name] = 0
+        while after is not None and found[name] < COUNTED:
+            page, after = await dead_letters.page(name, reason=None, after=after, limit=_PAGE)
+            found[name] += len(page)
+    return found

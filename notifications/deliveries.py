@@ -260,4 +260,20 @@ def new_round(delivery: Delivery, *, now: int, table: RetryTable) -> Delivery:
 
 
 def _end(delivery: Delivery, state: State, reason: str | None, made: int) -> Delivery:
-    return replace(delivery, state=state, reason=reason, attempt=made, due_at=None, claimed=False)
+    # As `replace` would, for a third of its time: this is the end of nearly every delivery.
+    return Delivery(
+        tenant_id=delivery.tenant_id,
+        id=delivery.id,
+        event_key=delivery.event_key,
+        channel=delivery.channel,
+        target=delivery.target,
+        state=state,
+        reason=reason,
+        routed=delivery.routed,
+        round=delivery.round,
+        attempt=made,
+        due_at=None,
+        deadline=delivery.deadline,
+        created_at=delivery.created_at,
+        claimed=False,
+    )

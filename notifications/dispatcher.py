@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from notifications import deliveries as rules
 from notifications.attempts import Attempts, Policy, Running
+from notifications.crashpoints import Point, between
 from notifications.deliveries import Delivery, Postponed, State
 from notifications.errors import RejectedMessage
 from notifications.events import Channel, Event, Known
@@ -46,6 +47,7 @@ class Dispatcher:
     ) -> None:
         """Wire it; `outage` is the one that all of the process share."""
         self.channel = channel
+        self._place = list(Channel).index(channel)
         self._adapter = adapter
         self._ledger = ledger
         self._intake = intake
@@ -98,7 +100,9 @@ class Dispatcher:
     async def _events(self, messages: Sequence[Received]) -> list[Settlement]:
         if not messages:
             return []
-        answers = await self._intake.read(messages, self.channel)
+        answers = await between(
+            Point.ROUTE_BEGINS, self._intake.read(messages, self.channel), Point.ROUTE_READ
+        )
         known = [answer for answer in answers if isinstance(answer, Known)]
         mine = self._claim_first(known)
         completes = [
@@ -125,7 +129,9 @@ class Dispatcher:
         return mine
 
     async def _plan(self, known: Known) -> list[Delivery]:
-        route = await self._adapter.route(known.event)
+        route = await between(
+            Point.ROUTE_READ, self._adapter.route(known.event), Point.ROUTE_CHOSEN
+        )
         ids = self._ids(known.key, max(len(route.targets), 1))
         now = self._clock.now()
         return plan(known, self.channel, route, ids=ids, now=now, table=self._policy.table)
@@ -134,7 +140,7 @@ class Dispatcher:
         """The deliveries' numbers: out of the event's own block, so that an event that is routed
         again after a crash makes the same mails, not others; beyond it, new ones."""
         share = (self._numbers.BLOCK - 1) // len(Channel)
-        first = key + 1 + share * list(Channel).index(self.channel)
+        first = key + 1 + share * self._place
         own = [first + place for place in range(min(count, share))]
         return own + [self._numbers.next() for _ in range(count - len(own))]
 
@@ -142,7 +148,8 @@ class Dispatcher:
         self, planned: Sequence[tuple[Delivery, Event]], completes: Sequence[Received]
     ) -> None:
         for lane in {one.lane for one, _ in planned if one.state is State.PENDING}:
-            self._lanes.pace(lane, await self._adapter.rate(lane))
+            rate = await between(Point.ROUTE_PACES, self._adapter.rate(lane), Point.ROUTE_PACED)
+            self._lanes.pace(lane, rate)
         now = self._clock.now()
         others: list[Result] = []
         entered: list[tuple[Delivery, Event]] = []
@@ -207,11 +214,16 @@ class Dispatcher:
             lane = lane_of(received.message, self.channel)
         except RejectedMessage as error:
             return [DeadLetter(error.reason, error.description)]
-        self._lanes.pace(lane, await self._adapter.rate(lane))
+        rate = await between(Point.DRAIN_BEGINS, self._adapter.rate(lane), Point.DRAIN_PACED)
+        self._lanes.pace(lane, rate)
         now = self._clock.now()
         room = self._lanes.room(lane, self.channel, now=now)
         until = now + self._policy.claim
-        claim = await self._ledger.claim(lane, limit=room, until=until)
+        claim = await between(
+            Point.CLAIM_BEGINS,
+            self._ledger.claim(lane, limit=room, until=until),
+            Point.CLAIM_ENDS,
+        )
         self._lanes.learn(claim.health)
         if len(claim.deliveries) == room:
             self._lanes.want(lane)

@@ -172,24 +172,11 @@ def read_event(document: object, *, tenant_id: str | None, now: datetime) -> Eve
     errors = list(_envelope_errors(document, tenant_id))
     if errors:
         raise InvalidEvent(errors)
-    event = Event(
-        id=document["id"],
-        source=document["source"],
-        type=document["type"],
-        subject=document.get("subject"),
-        time=document.get("time") or now.isoformat(timespec="milliseconds"),
-        tenant_id=document.get("tenantid") or tenant_id or "",
-        user_id=document.get("userid"),
-        job_id=document.get("jobid"),
-        job_type=document.get("jobtype"),
-        traceparent=document.get("traceparent"),
-        data=document.get("data") or {},
-        body=b"",
-    )
-    body = _encode(event)
+    canonical = _canonical(document, tenant_id, now)
+    body = orjson.dumps(canonical)
     if len(body) > MAX_EVENT_BYTES:
         raise InvalidEvent([FieldError("", f"over {MAX_EVENT_BYTES} bytes")])
-    return replace(event, body=body)
+    return _event(canonical, body)
 
 
 def traced(event: Event, traceparent: str) -> Event:
@@ -200,14 +187,21 @@ def traced(event: Event, traceparent: str) -> Event:
     """
     if event.traceparent is not None:
         return replace(event, hop=traceparent)
-    begun = replace(event, traceparent=traceparent)
-    body = _encode(begun)
-    return event if len(body) > MAX_EVENT_BYTES else replace(begun, body=body)
+    document = orjson.loads(event.body)
+    data = document.pop("data")
+    body = orjson.dumps({**document, "traceparent": traceparent, "data": data})
+    return (
+        event if len(body) > MAX_EVENT_BYTES else replace(event, traceparent=traceparent, body=body)
+    )
 
 
 def decode_stored(body: bytes) -> Event:
     """Rebuild an event from its canonical bytes, which `read_event` checked when it entered."""
-    document = orjson.loads(body)
+    return _event(orjson.loads(body), body)
+
+
+def _event(document: Mapping[str, Any], body: bytes) -> Event:
+    """The event of a canonical document and its bytes."""
     return Event(
         id=document["id"],
         source=document["source"],
@@ -255,26 +249,23 @@ def decode_body(body: bytes) -> Any:
     return document
 
 
-def _encode(event: Event) -> bytes:
-    document: dict[str, Any] = {
+def _canonical(document: Mapping[str, Any], tenant_id: str | None, now: datetime) -> dict[str, Any]:
+    """A checked envelope as it is written: what is left out is filled in, in one order."""
+    canonical: dict[str, Any] = {
         "specversion": "1.0",
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "time": event.time,
+        "id": document["id"],
+        "source": document["source"],
+        "type": document["type"],
+        "time": document.get("time") or now.isoformat(timespec="milliseconds"),
         "datacontenttype": "application/json",
-        "tenantid": event.tenant_id,
+        "tenantid": document.get("tenantid") or tenant_id or "",
     }
-    optional = {
-        "subject": event.subject,
-        "userid": event.user_id,
-        "jobid": event.job_id,
-        "jobtype": event.job_type,
-        "traceparent": event.traceparent,
-    }
-    document.update((name, value) for name, value in optional.items() if value is not None)
-    document["data"] = event.data
-    return orjson.dumps(document)
+    for name in ("subject", "userid", "jobid", "jobtype", "traceparent"):
+        value = document.get(name)
+        if value is not None:
+            canonical[name] = value
+    canonical["data"] = document.get("data") or {}
+    return canonical
 
 
 def _envelope_errors(document: Mapping[str, Any], tenant_id: str | None) -> list[FieldError]:

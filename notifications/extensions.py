@@ -14,7 +14,7 @@ from notifications.catalogue import Catalogue
 from notifications.database import Database, Transaction
 from notifications.dead_letters import DeadLetters
 from notifications.events import Channel, Event
-from notifications.messages import Message
+from notifications.messages import Message, Received
 from notifications.ports import Bus, Clock, Dice, Directory
 from notifications.records import Accepted
 from notifications.settings import Settings
@@ -43,6 +43,10 @@ class OutboxWithin(Protocol):
         self, tx: Transaction, messages: Sequence[Message], *, topic: str | None = None
     ) -> None:
         """Send messages to a topic, the events' where none is named, once `tx` is committed."""
+        ...
+
+    def complete(self, tx: Transaction, received: Sequence[Received]) -> None:
+        """Complete messages with `tx`, where the bus shares the commit; else nothing happens."""
         ...
 
 
@@ -86,11 +90,13 @@ class Running:
     Attributes:
         guards: By subscription: handles its messages.
         steps: Taken in each sweep, after the hub's own, by what was done.
+        tidying: The same for what is removed, which may come less often.
         mount: Adds what it serves to the API.
     """
 
     guards: Mapping[str, Guard] = field(default_factory=dict)
     steps: Mapping[str, Step] = field(default_factory=dict)
+    tidying: Mapping[str, Step] = field(default_factory=dict)
     mount: Callable[[FastAPI], None] = lambda _app: None
 
 

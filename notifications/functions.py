@@ -1,21 +1,56 @@
-"""What `function_app.py` calls: from the Functions host's messages to the hub's handlers.
+"""What `function_app.py` calls: from the Functions host's messages, ticks and requests to the hub.
 
 A trigger can only return, which completes the message, or raise, which gives it back at once. The
-guard around each handler therefore raises for nothing that a later copy of the message can mend.
+guards around each handler therefore raise for nothing that a later copy of the message can mend:
+one is the hub's own; the one here stands in while there is no hub, since a database that is away,
+or a setting that is wrong, keeps it from being opened.
+
+Nothing of the hub is loaded before something comes: the host waits for the app to be indexed.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-from notifications.errors import HuntazeError
-from notifications.messages import Complete, DeadLetter, Message, PropertyValue, Received
+from notifications.bus.topology import CONSUMERS, EVENTS_TOPIC, JOBS_TOPIC, TOPOLOGY
+from notifications.errors import HuntazeError, StoreUnavailable, Unavailable
+from notifications.messages import (
+    Complete,
+    DeadLetter,
+    Message,
+    PropertyValue,
+    Received,
+    Settlement,
+)
+from notifications.outage import Outage
+from notifications.ports import Clock
+from notifications.retries import SECOND
+from notifications.timing import SystemClock, SystemDice
 from notifications.worker import Guard
 
+if TYPE_CHECKING:
+    from notifications.bootstrap import OpenHub
+    from notifications.bus.servicebus.bus import ServiceBus
+    from notifications.extensions import Extension
+
 log = logging.getLogger("huntaze")
+
+HANDLED_WITHIN_S = 25 * 60
+"""How long a message may be in hand: the host ends the whole process after 30 minutes."""
+
+REPLAYED_WITHIN_MS = 50 * SECOND
+"""How long one turn of the replays may take; they come every minute."""
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class ServiceBusMessage(Protocol):
@@ -38,21 +73,45 @@ class NotCompletedError(HuntazeError):
     """Raised so that the host gives the message back; the broker dead-letters it in the end."""
 
 
-OpenGuards = Callable[[], AbstractAsyncContextManager[Mapping[str, Guard]]]
-"""Builds the hub; gives the guarded handler of each subscription."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """The process's hub, and its API."""
+
+    hub: "OpenHub"
+    app: Asgi
 
 
 class FunctionsHub:
-    """The process's one hub: built on the first message, not by the ASGI lifespan.
+    """The process's one hub: opened by whatever comes first, not by the ASGI lifespan.
 
     The host starts that with the first HTTP request, and a message may come before.
     """
 
-    def __init__(self, open_guards: OpenGuards) -> None:
-        self._open = open_guards
-        self._guards: Mapping[str, Guard] | None = None
-        self._building = asyncio.Lock()
+    def __init__(
+        self,
+        variables: Mapping[str, str],
+        extension: Callable[[], "Extension | None"],
+        clock: Clock | None = None,
+    ) -> None:
+        """Promise it.
+
+        Args:
+            variables: The environment; read when the hub is opened.
+            extension: Loads what it runs beside its own.
+            clock: Says how long messages wait for it; the machine's by default.
+        """
+        self._variables = variables
+        self._extension = extension
         self._stack = AsyncExitStack()
+        self._opened: _Opened | None = None
+        self._opening: asyncio.Task[_Opened] | None = None
+        self._spare: ServiceBus | None = None
+        self._spare_lock = asyncio.Lock()
+        self._clock, self._dice = clock or SystemClock(), SystemDice()
+        self._outage = Outage(self._clock)
+        self._guards: dict[str, Guard] = {}
+
+    # ---------------------------------------------------------------- what the functions call
 
     async def handle(self, subscription: str, message: ServiceBusMessage) -> None:
         """Handle one message of a subscription.
@@ -60,9 +119,8 @@ class FunctionsHub:
         Raises:
             NotCompletedError: The host must give the message back.
         """
-        guards = await self._build()
         received = received_from(message, subscription)
-        (settlement,) = await guards[subscription]([received])
+        (settlement,) = await self._guard(subscription)([received])
         if isinstance(settlement, Complete):
             return
         if isinstance(settlement, DeadLetter):
@@ -77,16 +135,157 @@ class FunctionsHub:
             raise NotCompletedError(f"{settlement.reason}: {settlement.description}")
         raise NotCompletedError("something of ours is away; the message must come again")
 
-    async def close(self) -> None:
-        """Finish what is in hand."""
-        await self._stack.aclose()
-        self._guards = None
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as an ASGI application; 503 while there is no hub."""
+        try:
+            app = (await self._open_once()).app
+        except Unavailable:
+            app = _without_a_hub(scope["path"])
+        begun = False
 
-    async def _build(self) -> Mapping[str, Guard]:
-        async with self._building:
-            if self._guards is None:
-                self._guards = await self._stack.enter_async_context(self._open())
-            return self._guards
+        async def noted(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await app(scope, receive, noted)
+        except Exception:
+            if not begun:
+                raise
+            # The answer says 500 already; raised, the host would put an empty one in its place.
+            log.exception("http.failed", extra={"path": scope["path"]})
+
+    async def sweep(self) -> None:
+        """Move what should have moved.
+
+        Raises:
+            Unavailable: There is no hub at present.
+        """
+        await (await self._open_once()).hub.sweep.move()
+
+    async def tidy(self) -> None:
+        """Remove what is kept no longer; raises as `sweep`."""
+        await (await self._open_once()).hub.sweep.tidy()
+
+    async def replay(self) -> None:
+        """Work replays off, for a while; raises as `sweep`."""
+        await (await self._open_once()).hub.runner.turn(REPLAYED_WITHIN_MS)
+
+    async def count_dead_letters(self) -> None:
+        """Write down how many there are; raises as `sweep`, and where the bus is away."""
+        from notifications.dead_letters import count
+
+        hub = (await self._open_once()).hub
+        names = [each.name for topic in TOPOLOGY for each in topic.subscriptions]
+        found = await count(hub.dead_letters, names)
+        level = logging.WARNING if any(found.values()) else logging.INFO
+        log.log(level, "dead_letters.counted", extra=found)
+
+    async def close(self) -> None:
+        """Finish what is in hand, within HUNTAZE_DRAIN_SECONDS; what comes later opens it anew."""
+        if self._opening is not None:
+            await asyncio.gather(self._opening, return_exceptions=True)
+        stack, self._stack = self._stack, AsyncExitStack()
+        self._opened = self._opening = self._spare = None
+        self._spare_lock = asyncio.Lock()
+        await stack.aclose()
+
+    # ---------------------------------------------------------------- the hub, or none
+
+    async def _open_once(self) -> _Opened:
+        """The hub; one attempt at a time, whose end all get who wait for it.
+
+        Raises:
+            StoreUnavailable: It cannot be opened at present.
+        """
+        if self._opened is not None:
+            return self._opened
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open(), name="open-hub")
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> _Opened:
+        try:
+            self._opened = await self._stack.enter_async_context(self._opened_hub())
+        except Exception as error:
+            if isinstance(error, HuntazeError):
+                log.error("hub.not_opened", extra={"detail": str(error)})  # noqa: TRY400 - said
+            else:
+                log.exception("hub.not_opened")
+            # Whatever keeps it away is ours to mend, and messages wait for it as for a database.
+            raise StoreUnavailable(f"the hub cannot start: {error}") from error
+        log.info("hub.ready")
+        return self._opened
+
+    @asynccontextmanager
+    async def _opened_hub(self) -> AsyncIterator[_Opened]:
+        from notifications import functions_settings
+        from notifications.api import create_app
+        from notifications.bootstrap import open_hub
+        from notifications.owner import own
+        from notifications.policies import functions_policy
+
+        settings, secrets = functions_settings.read(self._variables)
+        log.setLevel(settings.log_level.upper())
+        for warning in settings.warnings:
+            log.warning("settings.doubtful", extra={"detail": warning})
+        with (
+            tempfile.TemporaryDirectory(prefix="huntaze-") as path,  # the package is read-only
+            own(Path(path)) as folder,
+        ):
+            policy, extension = functions_policy(settings), self._extension()
+            async with open_hub(settings, secrets, folder, policy, extension) as hub:
+                yield _Opened(hub=hub, app=create_app(hub, sweeps=False))
+
+    # ---------------------------------------------------------------- messages
+
+    def _guard(self, subscription: str) -> Guard:
+        """Waits for a hub, then has it handle the message; sends it again where none comes."""
+        if subscription not in self._guards:
+            consumer = _CONSUMERS.get(subscription, subscription)
+            topic = EVENTS_TOPIC if subscription in _CONSUMERS else JOBS_TOPIC
+
+            async def handle(messages: Sequence[Received]) -> Sequence[Settlement]:
+                hub = (await self._open_once()).hub
+                async with asyncio.timeout(HANDLED_WITHIN_S):
+                    return await hub.guards[subscription](messages)
+
+            async def publish(messages: Sequence[Message]) -> None:
+                await (await self._spare_bus()).publish(topic, messages)
+
+            self._guards[subscription] = Guard(
+                consumer, handle, publish, self._clock, self._dice, self._outage
+            )
+        return self._guards[subscription]
+
+    async def _spare_bus(self) -> "ServiceBus":
+        """A bus without a hub: connected when there is something to send again."""
+        from notifications import functions_settings
+        from notifications.bus.servicebus.bus import open_service_bus
+
+        async with self._spare_lock:
+            if self._spare is None:
+                address, sending = functions_settings.read_service_bus(self._variables)
+                if address is None:
+                    raise Unavailable("there is no bus: SERVICEBUS_CONNECTION is not set")
+                self._spare = await self._stack.enter_async_context(
+                    open_service_bus(address, TOPOLOGY, self._clock, sending=sending)
+                )
+            return self._spare
+
+
+def _without_a_hub(path: str) -> Asgi:
+    """What answers while there is none: the process lives, and that is all."""
+    from starlette.responses import JSONResponse
+
+    from notifications.http.problems import Problem
+
+    if path == "/healthz":
+        return JSONResponse({"status": "ok"})  # nothing would be mended by another process
+    # Whoever asks may be anybody; why is in the log.
+    detail = "The hub cannot start at present; its log says why."
+    return Problem(status=503, detail=detail, headers={"retry-after": "5"}).response(path)
 
 
 def received_from(message: ServiceBusMessage, subscription: str) -> Received:
@@ -115,3 +314,6 @@ def _properties(given: Mapping[str, Any]) -> dict[str, PropertyValue]:
         for name, value in given.items()
         if value is not None
     }
+
+
+_CONSUMERS = {subscription: consumer for consumer, subscription in CONSUMERS.items()}

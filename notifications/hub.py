@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from notifications import tracing
+from notifications.crashpoints import Point, between
 from notifications.errors import Conflict, HuntazeError, NotFound
 from notifications.events import Event, read_event, traced
 from notifications.intake import EventTypes
+from notifications.own_ids import check_not_ours
 from notifications.ports import Clock, Ledger
 from notifications.spans import sending_event
 from notifications.tracing import Tracer
@@ -71,6 +73,7 @@ class Hub:
         event = read_event(document, tenant_id=tenant_id, now=self._clock.wall())
         if tenant_id is not None and event.tenant_id != tenant_id:
             raise NotFound(f"tenant {event.tenant_id!r} is not this key's")
+        check_not_ours(event)
         self._types.check(event)
         return event
 
@@ -99,7 +102,9 @@ class Hub:
     async def _accept(self, offered: dict[int, Event]) -> dict[int, Published | HuntazeError]:
         events = list(offered.values())
         channels = [self._types.channels(event.type) for event in events]
-        accepted = await self._ledger.accept(events, channels)
+        accepted = await between(
+            Point.ACCEPT_BEGINS, self._ledger.accept(events, channels), Point.ACCEPT_ENDS
+        )
         return {
             index: Conflict(f"event {event.id!r} is already there with another content")
             if answer.conflict

@@ -9,6 +9,7 @@ from notifications import tracing
 from notifications.errors import InvalidEvent, RejectedMessage
 from notifications.events import Channel, Event, Known, decode_message, traced
 from notifications.messages import DeadLetter, Received
+from notifications.own_ids import check_not_ours
 from notifications.ports import Clock, Ledger
 from notifications.routing import named_in, noted
 from notifications.spans import under_way
@@ -108,6 +109,10 @@ class Intake:
 
     async def _admit(self, event: Event) -> DeadLetter | None:
         """Take in, on first sight, an event that another producer put on the topic."""
+        try:
+            check_not_ours(event)
+        except InvalidEvent as error:
+            return DeadLetter("reserved-id", str(error))
         try:
             channels = self._types.channels(event.type)
         except InvalidEvent as error:

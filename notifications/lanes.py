@@ -10,6 +10,7 @@ most, and then tried likewise. How fast it may go is `pacing`'s.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from notifications.deliveries import Delivered, Failed, Outcome, Parked, Postponed, Skipped
 from notifications.events import Channel
@@ -140,18 +141,23 @@ class Lanes:
         if sick:
             self._probing.add(lane)
         self._in_flight[lane] += 1
-        self._totals.update(_owners(lane))
+        for owner in _owners(lane):
+            self._totals[owner] += 1
         if lane in self._paces:
             self._paces[lane].begin(now)
         return True
 
     def leave(self, lane: str, outcome: Outcome, *, began: int, now: int) -> Health | None:
         """Give the place back that was taken at `began`; the lane's health where that changed."""
-        self._totals.subtract(_owners(lane))
+        for owner in _owners(lane):
+            self._totals[owner] -= 1
         self._in_flight[lane] -= 1
         if self._in_flight[lane] <= 0:
             del self._in_flight[lane]
         self._learn_pace(lane, outcome, began=began, now=now)
+        if isinstance(outcome, Delivered) and lane not in self._health:
+            self._probing.discard(lane)
+            return None  # as nearly always
         before = self.health(lane)
         if before.probe_at is None or began >= before.probe_at:
             self._probing.discard(lane)
@@ -241,6 +247,7 @@ class Lanes:
                 del self._paces[lane]
 
 
+@lru_cache(maxsize=4096)
 def _owners(lane: str) -> tuple[str, str]:
     """The channel of a lane, and the channel and tenant."""
     channel, tenant, *_ = lane.split("/", 2)

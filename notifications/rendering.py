@@ -262,9 +262,17 @@ class _Compiler:
 
     def _compile(self, name: str) -> jinja2.Template:
         try:
-            return self.environment.get_template(name)
+            template = self.environment.get_template(name)
         except jinja2.TemplateSyntaxError as error:
             raise RenderError(str(error.name), error.lineno, str(error.message)) from error
+        return with_plain_globals(template)
+
+
+def with_plain_globals(template: jinja2.Template) -> jinja2.Template:
+    """The same, what it knows without being told in a dict: it is copied for each rendering, and
+    copying the chain of mappings that Jinja makes takes as long as the rest."""
+    template.globals = dict(template.globals)
+    return template
 
 
 def _environment(files: TemplateFiles, locale: str, app_url: str | None) -> jinja2.Environment:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from notifications.crashpoints import Point, between, passing
 from notifications.directory import Endpoint, EndpointState
 from notifications.errors import FieldError, InvalidInput, NotFound, Unavailable
 from notifications.ports import Clock, Directory
@@ -139,6 +140,7 @@ class Replaying:
                 updated_at=now,
             )
         )
+        passing(Point.REPLAY_ADDED)
         log.info("replay.started", extra=_context(replay))
         self._runner.nudge()
         return await self._shown(replay)
@@ -227,6 +229,18 @@ class ReplayRunner:
             await self._rest(pause if left else EVERY)
             pause = min(pause * 2, _LONGEST_PAUSE) if left else _FIRST_PAUSE
 
+    async def turn(self, within_ms: int) -> None:
+        """Work until nothing is left or the time is up, for a host that comes back later."""
+        until = self._clock.now() + within_ms
+        pause = _FIRST_PAUSE
+        while True:
+            moved, left = await self.step()
+            pause = _FIRST_PAUSE if moved else min(pause * 2, _LONGEST_PAUSE)
+            if not left or self._clock.now() + pause > until:
+                return
+            if not moved:
+                await self._clock.sleep_until(self._clock.now() + pause)
+
     async def step(self) -> tuple[int, int]:
         """A page of every replay that is not over; what moved, and how many there were.
 
@@ -236,13 +250,15 @@ class ReplayRunner:
         last: Running | None = None
         while True:
             try:
+                passing(Point.REPLAY_LOOKS)
                 page = await self._work.running(last, limit=_RUNNING)
             except Exception as error:  # noqa: BLE001 - written down
                 _failed(error)
                 return moved, seen + 1
             for one in page:
                 try:
-                    moved += await self._work.advance(one, limit=PAGE)
+                    advance = self._work.advance(one, limit=PAGE)
+                    moved += await between(Point.REPLAY_ADVANCES, advance, Point.REPLAY_ADVANCED)
                 except Exception as error:  # noqa: BLE001 - as above
                     _failed(error, tenantId=one.tenant_id, endpointId=one.endpoint_id)
             seen += len(page)

@@ -88,6 +88,7 @@ class Settings:
         retention_days: How long events and deliveries are kept.
         park_days: How long deliveries of a paused endpoint are kept for it.
         drain_seconds: How long a stopping hub finishes what it has in hand.
+        functions: Which functions a function app has.
         log_level: From which level on: `debug`, `info`, `warning` or `error`.
         log_form: `text` or `json`.
         otlp_endpoint: Who takes traces, metrics and logs by OTLP; None sends none.
@@ -138,6 +139,7 @@ class Settings:
     retention_days: int = 30
     park_days: int = 7
     drain_seconds: int = 20
+    functions: str = "all"
     log_level: str = "info"
     log_form: str = "text"
     otlp_endpoint: str | None = None
@@ -261,6 +263,7 @@ VARIABLES: Sequence[Variable] = (
     Variable("HUNTAZE_RETENTION_DAYS", ("retention_days",), forms.whole(1, 3650)),
     Variable("HUNTAZE_PARK_DAYS", ("park_days",), forms.whole(1, 3650)),
     Variable("HUNTAZE_DRAIN_SECONDS", ("drain_seconds",), forms.whole(0, 3600)),
+    Variable("HUNTAZE_FUNCTIONS", ("functions",), forms.one_of("all", "channels", "workers")),
     Variable("HUNTAZE_LOG", ("log_level", "log_form"), forms.logging_form),
     Variable("OTEL_EXPORTER_OTLP_ENDPOINT", ("otlp_endpoint",), forms.otlp_endpoint),
     Variable("APPLICATIONINSIGHTS_CONNECTION_STRING", ("insights",), forms.insights),

@@ -30,7 +30,10 @@ _AWAY = frozenset(
 
 
 def engine(path: Path, *, pool: type[sa.Pool], **options: Any) -> sa.Engine:
-    """An engine on a file; with a `StaticPool` its connection writes, else they only read."""
+    """An engine on a file; with a `StaticPool` its connection writes, else they only read.
+
+    Who writes begins and ends transactions at the driver: see `sqlite_file`.
+    """
     made = sa.create_engine(
         f"sqlite:///{path}",
         poolclass=pool,
@@ -55,11 +58,20 @@ def engine(path: Path, *, pool: type[sa.Pool], **options: Any) -> sa.Engine:
         for pragma in pragmas if writes else [*pragmas[3:5], "query_only=ON"]:
             connection.execute(f"PRAGMA {pragma}")
 
-    @sa.event.listens_for(made, "begin")
-    def _take_lock(connection: sa.Connection) -> None:
-        # The driver's own BEGIN comes too late for a consistent read and for the write lock.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not writes:
 
+        @sa.event.listens_for(made, "begin")
+        def _begin(connection: sa.Connection) -> None:
+            # The driver's own BEGIN comes too late for a consistent read.
+            connection.exec_driver_sql("BEGIN")
+
+    return made
+
+
+def wrapped(error: sqlite3.Error, statement: str) -> DBAPIError:
+    """The driver's error as SQLAlchemy gives it, so that nobody has to know who raised it."""
+    made = DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True)
+    assert isinstance(made, DBAPIError)
     return made
 
 

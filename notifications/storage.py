@@ -5,7 +5,8 @@ database that several hubs may share; the bus stays on the file of each, and the
 With `HUNTAZE_BUS=servicebus` they share the bus, too, and there is no file.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from notifications.bus.topology import CONSUMERS, EVENTS_TOPIC, JOBS_TOPIC, TOPO
 from notifications.database import Database, Transaction
 from notifications.dead_letters import DeadLetters
 from notifications.errors import ConfigurationError, StoreUnavailable
+from notifications.messages import Received
 from notifications.owner import DataFolder
 from notifications.policies import keeping
 from notifications.ports import Bus, Clock, Dice
@@ -44,14 +46,16 @@ class Carrier:
         dead_letters: What nobody could deal with.
         look: Sees what is on its way.
         file: Holds it, where it is the embedded one; else None.
-        steps: What the sweep does for it.
+        tidying: What the sweep removes of it.
+        over: Whether a message is settled already, by a commit that the bus shares.
     """
 
     bus: Bus
     dead_letters: DeadLetters
     look: BusLook
     file: SqliteDatabase | None = None
-    steps: Mapping[str, Step] = field(default_factory=dict)
+    tidying: Mapping[str, Step] = field(default_factory=dict)
+    over: Callable[[Received], bool] = field(default=lambda _: False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +159,8 @@ async def _shared(
 
 
 async def _server(stack: AsyncExitStack, url: str) -> PostgresDatabase:
-    migrate_server(url)
+    # Elsewhere: a server that does not answer must not hold up those who ask whether this one does.
+    await asyncio.to_thread(migrate_server, url)
     database = PostgresDatabase(url)
     stack.push_async_callback(database.close)
     try:
@@ -190,7 +195,7 @@ def _on_file(
         file, bus, dice, SqlGivenUp(numbers), consumers=CONSUMERS, ledger=ledger
     )
     look = EmbeddedBusLook(file, CONSUMERS)
-    return Carrier(bus=bus, dead_letters=dead_letters, look=look, file=file)
+    return Carrier(bus=bus, dead_letters=dead_letters, look=look, file=file, over=bus.over)
 
 
 async def _service_bus(
@@ -221,7 +226,7 @@ async def _service_bus(
         bus=bus,
         dead_letters=dead_letters,
         look=ServiceBusLook(bus, CONSUMERS),
-        steps={"buried": dead_letters.tidy},
+        tidying={"buried": dead_letters.tidy},
     )
 
 

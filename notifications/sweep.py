@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Mapping
 from typing import Protocol
 
+from notifications.crashpoints import Point, between, passing
 from notifications.ports import Clock, Upkeep
 from notifications.retries import MINUTE
 
@@ -44,7 +45,6 @@ def upkeep_steps(upkeep: Upkeep) -> dict[str, Step]:
         "unparked": upkeep.unpark,
         "ended": upkeep.end,
         "woken": upkeep.wake,
-        "forgotten": upkeep.forget,
     }
 
 
@@ -58,6 +58,7 @@ class Sweep:
         standing: Standing | None = None,
         *,
         first_pause: int = EVERY,
+        tidying: Mapping[str, Step] | None = None,
     ) -> None:
         """Put it together.
 
@@ -67,8 +68,10 @@ class Sweep:
             standing: Where each sweep is noted; None where nobody reads it.
             first_pause: How long after the first sweep the second one comes, ms, where that is less
                 than a minute: when what the run before had claimed is free again.
+            tidying: What is removed, in the same way, after all that is moved.
         """
-        self._steps = dict(steps)
+        self._moving = dict(steps)
+        self._tidying = dict(tidying or {})
         self._clock = clock
         self._standing = standing
         self._first_pause = first_pause
@@ -96,19 +99,24 @@ class Sweep:
 
         While one fails, `last_at` stays: whoever watches its age learns of it.
         """
+        return await self._sweep({**self._moving, **self._tidying})
+
+    async def move(self) -> dict[str, int]:
+        """Sweep, but remove nothing: for who has `tidy` called at other times."""
+        return await self._sweep(self._moving)
+
+    async def tidy(self) -> dict[str, int]:
+        """Remove what is kept no longer; how many rows each step removed."""
+        return await _taken(self._tidying)
+
+    async def _sweep(self, steps: Mapping[str, Step]) -> dict[str, int]:
         self._nudged.clear()
+        passing(Point.SWEEP_BEGINS)
         began = self._clock.now()
-        moved = {}
-        for name, step in self._steps.items():
-            try:
-                moved[name] = await _in_pages(step)
-            except Exception as error:
-                log.warning("sweep.failed", exc_info=error, extra={"step": name})
-        if any(moved.values()):
-            log.info("sweep.moved", extra=moved)
+        moved = await _taken(steps)
         self._swept_at = began
         await self._keep(began)
-        if len(moved) == len(self._steps):
+        if len(moved) == len(steps):
             self.last_at = self._clock.now()
         return moved
 
@@ -121,7 +129,7 @@ class Sweep:
         if self._standing is None:
             return
         try:
-            await self._standing.keep(swept_at)
+            await between(Point.SWEEP_NOTES, self._standing.keep(swept_at), Point.SWEEP_NOTED)
         except Exception as error:
             log.warning("sweep.not_noted", exc_info=error)
 
@@ -138,6 +146,20 @@ class Sweep:
 
     async def _nudge(self) -> None:
         await self._nudged.wait()
+
+
+async def _taken(steps: Mapping[str, Step]) -> dict[str, int]:
+    """Take each step; what it did, without those that failed."""
+    moved = {}
+    for name, step in steps.items():
+        try:
+            moved[name] = await _in_pages(step)
+            passing(Point.SWEEP_STEP_ENDS)
+        except Exception as error:
+            log.warning("sweep.failed", exc_info=error, extra={"step": name})
+    if any(moved.values()):
+        log.info("sweep.moved", extra=moved)
+    return moved
 
 
 async def _in_pages(step: Step) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from notifications import tracing
+from notifications.crashpoints import Point, between
 from notifications.errors import Unavailable
 from notifications.messages import Abandon, Complete, DeadLetter, Message, Received, Settlement
 from notifications.outage import Outage, what_is_away
@@ -111,7 +112,7 @@ class Guard:
         if again is None:
             return DeadLetter("handler-failed", f"{type(error).__name__}: {error}")
         try:
-            await self._publish([again])
+            await between(Point.RESEND_BEGINS, self._publish([again]), Point.RESEND_ENDS)
         except Exception as fault:
             log.warning("message.not_resent", exc_info=fault)
             return Abandon()
@@ -139,13 +140,36 @@ class Appetite:
     linger_ms: int = 0
 
 
+def _never(_: Received) -> bool:
+    return False
+
+
 class Worker:
     """Receives a subscription's messages and has them handled, many at a time."""
 
     def __init__(
-        self, subscription: str, guard: Guard, bus: Bus, clock: Clock, appetite: Appetite
+        self,
+        subscription: str,
+        guard: Guard,
+        bus: Bus,
+        clock: Clock,
+        appetite: Appetite,
+        *,
+        over: Callable[[Received], bool] = _never,
     ) -> None:
+        """Wire it.
+
+        Args:
+            subscription: What it receives.
+            guard: Handles the messages.
+            bus: Where they are.
+            clock: For what is to be done later.
+            appetite: How much it takes on.
+            over: Whether a message is settled already, with the commit that recorded what came
+                of it: then nothing is left to be done, and nobody is asked.
+        """
         self._subscription = subscription
+        self._over = over
         self._guard = guard
         self._bus = bus
         self._clock = clock
@@ -181,8 +205,11 @@ class Worker:
                 self._room.clear()
                 await self._room.wait()
             try:
-                messages = await self._bus.receive(
-                    self._subscription, limit=min(room, self._appetite.batch)
+                limit = min(room, self._appetite.batch)
+                messages = await between(
+                    Point.RECEIVE_BEGINS,
+                    self._bus.receive(self._subscription, limit=limit),
+                    Point.RECEIVE_ENDS,
                 )
             except Exception as error:  # noqa: BLE001 - it is told, and it goes on
                 _tell("bus.receive_failed", error)
@@ -203,7 +230,9 @@ class Worker:
             settlements = await self._guard(messages)
             # Together: over a wire each takes a round trip.
             ends = zip(messages, settlements, strict=True)
-            await asyncio.gather(*(self._settle(message, end) for message, end in ends))
+            left = [self._settle(message, end) for message, end in ends if not self._over(message)]
+            if left:
+                await asyncio.gather(*left)
         finally:
             for message in messages:
                 self._in_hand.pop(message.sequence_number, None)
@@ -211,7 +240,9 @@ class Worker:
 
     async def _settle(self, message: Received, settlement: Settlement) -> None:
         try:
-            await self._bus.settle(message, settlement)
+            await between(
+                Point.SETTLE_BEGINS, self._bus.settle(message, settlement), Point.SETTLE_ENDS
+            )
         except Exception as error:  # noqa: BLE001 - as above
             # Its lock runs out and it comes again; the ledger knows what was done.
             _tell("bus.settle_failed", error)
@@ -219,7 +250,12 @@ class Worker:
     async def _renew(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + _RENEW_MS)
-            await asyncio.gather(*(self._bus.renew(each) for each in self._in_hand.values()))
+            await asyncio.gather(
+                *(
+                    between(Point.RENEW_BEGINS, self._bus.renew(each), Point.RENEW_ENDS)
+                    for each in self._in_hand.values()
+                )
+            )
 
 
 def _tell(name: str, error: Exception) -> None:

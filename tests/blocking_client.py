@@ -40,8 +40,13 @@ def main() -> None:
         return urls.get()
 
     # A try that fails before it is waited for wakes nobody: the client then sits out this time, by
-    # default as long as a session is kept for it.
-    client = WebPubSubClient(WebPubSubClientCredential(url), start_timeout=2.0)
+    # default as long as a session is kept for it, and then its pauses, each twice the one before.
+    client = WebPubSubClient(
+        WebPubSubClientCredential(url),
+        start_timeout=2.0,
+        reconnect_retry_backoff_factor=0.05,
+        message_retry_backoff_factor=0.05,
+    )
     client.subscribe(
         CallbackType.CONNECTED,
         lambda args: say(what="connected", id=args.connection_id, user=args.user_id),

@@ -4,12 +4,20 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from notifications.broker import Item, Outlet
+from notifications.broker import End, Item, Outlet
 from notifications.bus.brokering import EmbeddedBroker
 from notifications.bus.registry import Registry
 from notifications.messages import Message
 from tests.bus_worlds import NEWS, SAMPLE, EmbeddedWorld, embedded_world
+
+
+async def end_lock(outlet: Outlet, token: UUID | None, end: End) -> bool:
+    """End one lock; whether there was one."""
+    assert token
+    (was_held,) = await outlet.settle([(token, end)])
+    return was_held
 
 
 class BrokerWorld:

@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import gc
+import os
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,8 +20,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Let every worker begin with some of the tests that take long.
 
     Each begins with a share of its own, one run of the list; a long test at the end of a share
-    would keep one worker busy while the others have nothing left to take over.
+    would keep one worker busy while the others have nothing left to take over. What takes minutes
+    is `make chaos`'s.
     """
+    if not os.environ.get("CHAOS"):
+        config.hook.pytest_deselected(
+            items=[item for item in items if item.get_closest_marker("chaos")]
+        )
+        items[:] = [item for item in items if not item.get_closest_marker("chaos")]
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     long = [item for item in items if item.get_closest_marker("long")]
     rest = [item for item in items if not item.get_closest_marker("long")]

@@ -670,7 +670,7 @@ async def _build(
         upkeep=upkeep,
         lost=lost,
         leftovers=leftovers,
-        sweep=Sweep(steps, clock, standing),
+        sweep=Sweep(steps, clock, standing, tidying={"forgotten": upkeep.forget}),
         hub=Hub(ledger, types, clock),
         policy=policy,
         listeners=listeners,

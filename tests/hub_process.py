@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 import orjson
+
+from tests import forked
+from tests.forked import Forked
 
 ROOT = Path(__file__).parent.parent
 READY_WITHIN_S = 30
@@ -32,23 +35,31 @@ class HubProcess:
         settings: Mapping[str, str] | None = None,
         program: Sequence[str] | None = None,
         options: Sequence[str] = (),
+        log: Path | None = None,
     ) -> None:
-        """Not started yet; `program` is what runs the commands, `huntaze` by default."""
+        """Not started yet; `program` is what runs the commands, `huntaze` by default, and `log` the
+        file that it writes its log to."""
         self.data = data
+        self._log = log
         self._options = list(options)
         self.url = ""
         self._program = list(program or huntaze())
         self._settings = dict(settings or {})
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Forked | subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start, and return when it is ready."""
         port = self.url.rpartition(":")[2] or "0"
         command = [*self._program, "up", "--port", port, "--data", str(self.data)]
         command += self._options
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env=environment(self._settings), cwd=ROOT
-        )
+        with ExitStack() as stack:
+            log = stack.enter_context(self._log.open("ab")) if self._log else None
+            self._process = forked.start(
+                command,
+                environment(self._settings),
+                stdout=subprocess.PIPE,
+                stderr=log.fileno() if log else None,
+            )
         assert self._process.stdout
         for line in self._process.stdout:
             if line.startswith("ready "):
@@ -61,6 +72,16 @@ class HubProcess:
         """Its process."""
         assert self._process
         return self._process.pid
+
+    def ended(self) -> int | None:
+        """Its exit code, where it has ended by itself or been ended by others; else None."""
+        assert self._process
+        return self._process.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal that does not end it."""
+        assert self._process
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """Kill -9."""
@@ -108,9 +129,10 @@ def hub_process(
     settings: Mapping[str, str] | None = None,
     program: Sequence[str] | None = None,
     options: Sequence[str] = (),
+    log: Path | None = None,
 ) -> Iterator[HubProcess]:
     """A hub that is running, and ended at the end; `options` are further ones of `up`."""
-    hub = HubProcess(data, settings, program, options)
+    hub = HubProcess(data, settings, program, options, log)
     hub.start()
     try:
         yield hub
@@ -131,17 +153,15 @@ def huntaze() -> list[str]:
 
 
 def run_huntaze(
-    arguments: Sequence[str], settings: Mapping[str, str] | None = None, *, within_s: float = 60
+    arguments: Sequence[str],
+    settings: Mapping[str, str] | None = None,
+    *,
+    answer: str = "",
+    within_s: float = 60,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end."""
-    return subprocess.run(
-        [*huntaze(), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=within_s,
-        env=environment(settings or {}),
-        cwd=ROOT,
-        check=False,
+    """Run a command to its end; `answer` is what it is told."""
+    return forked.run(
+        [*huntaze(), *arguments], environment(settings or {}), answer=answer, timeout=within_s
     )
 
 

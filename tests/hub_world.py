@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from notifications.api import create_app
-from notifications.bootstrap import LocalHub, open_local_hub
+from notifications.bootstrap import OpenHub, open_local_hub
 from notifications.events import Event, read_event
 from notifications.owner import own
 from notifications.settings import Secrets, Settings
@@ -47,7 +47,7 @@ class World:
         keys: Each tenant's key, made when it is first asked for.
     """
 
-    hub: LocalHub
+    hub: OpenHub
     app: FastAPI
     http: httpx.AsyncClient
     keys: dict[str, str] = field(default_factory=dict)

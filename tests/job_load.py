@@ -7,6 +7,7 @@ import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,17 @@ from aiohttp import web
 from ai_workers.models.prices import Counts, PriceTable
 from tests.hub_process import HubProcess
 from tests.job_runs import schema_of
-from tests.model_server import Asked, Behaviour, ModelServer, Reported, refuse, reset, right, say
+from tests.model_server import (
+    Asked,
+    Behaviour,
+    ModelServer,
+    Reported,
+    hang,
+    refuse,
+    reset,
+    right,
+    say,
+)
 from tests.videos import Made, make
 
 VIDEO, CHAT, SUGGEST, ANALYZE = TYPES = (
@@ -54,12 +65,15 @@ class Books:
     Attributes:
         server: Where it is.
         asked: By job: how often it was asked about.
-        told: By job: the usage it reported, one each.
+        told: By job: the usage it reported, one each; of a question that is never answered, what
+            it read.
+        hanging: The jobs that wait for an answer until somebody cancels them.
     """
 
     server: ModelServer
     asked: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     told: defaultdict[int, list[Reported]] = field(default_factory=lambda: defaultdict(list))
+    hanging: set[int] = field(default_factory=set)
 
     @classmethod
     def open(cls, delay_s: float) -> Self:
@@ -76,6 +90,10 @@ class Books:
         assert found is not None, "no job's mark is in the question"
         number = int(found[1])
         self.asked[number] += 1
+        if number % 20 in CANCELLED or (number % 20 in RESETS and self.asked[number] == 1):
+            self.told[number].append(_read(asked))
+        if number % 20 in CANCELLED:
+            self.hanging.add(number)
         before = len(server.reported)
         answer = await _fate(number, self.asked[number])(server, asked, request)
         self.told[number] += server.reported[before:]
@@ -101,6 +119,8 @@ def _fate(number: int, times: int) -> Behaviour:
             return refuse(500, {"code": "oops"})
         case 4 if times == 1:
             return reset
+        case 8 | 18:
+            return hang
         case 5:
             return say("This is no JSON at all.")  # asked once more, then it has failed
         case 6:
@@ -111,8 +131,39 @@ def _fate(number: int, times: int) -> Behaviour:
             return right()
 
 
+def _read(asked: Asked) -> Reported:
+    """What a question is reckoned to be that nobody told of: four characters a token."""
+    sent = -(-(len(asked.system) + len(asked.user)) // 4)
+    return Reported(model=asked.model, input=sent, output=0, audio=0)
+
+
 FAILS = frozenset((5, 6))
 """Of every twenty, those whose model never answers with anything of use."""
+
+RESETS = frozenset((4,))
+"""Those whose first question is read, and then the connection breaks."""
+
+CANCELLED = frozenset((8, 18))
+"""Those that are cancelled while their model answers."""
+
+
+async def cancel_what_hangs(
+    hub: HubProcess, headers: Mapping[str, str], books: Books, ends: "Ends"
+) -> None:
+    """Cancel jobs whose model does not answer, until their end was told; goes on for ever."""
+    async with aiohttp.ClientSession(hub.url, headers=headers) as session:
+        while True:
+            for number in sorted(books.hanging):
+                with suppress(aiohttp.ClientError):  # killed, or not up again
+                    key = {"idempotencyKey": f"mark-{number}."}
+                    async with session.get("/v1/jobs", params=key) as answer:
+                        (found,) = (await answer.json())["items"]
+                    if found["id"] in ends.ended:
+                        books.hanging.discard(number)
+                    else:
+                        async with session.post(f"/v1/jobs/{found['id']}/cancel") as answer:
+                            assert answer.status == 200, await answer.text()
+            await asyncio.sleep(0.02)
 
 
 @dataclass(slots=True)

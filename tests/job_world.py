@@ -155,7 +155,7 @@ async def job_world(
                 running=running,
                 chat=chat,
                 video=video,
-                sweep=Sweep(running.steps, heart.clock),
+                sweep=Sweep(running.steps, heart.clock, tidying=running.tidying),
                 workers=workers,
             )
 

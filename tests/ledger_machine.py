@@ -109,8 +109,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self._upkeep = SqlUpkeep(world.database, world.ledger, TABLE, keeping)
         standing = SqlStanding(world.database, TABLE)
         tidying = SqlLeftovers(world.database, world.database, world.clock, keep=30 * DAY)
-        steps = {**upkeep_steps(self._upkeep), "tidied": tidying.tidy}
-        self._sweep = Sweep(steps, world.clock, standing)
+        tidy = {"forgotten": self._upkeep.forget, "tidied": tidying.tidy}
+        self._sweep = Sweep(upkeep_steps(self._upkeep), world.clock, standing, tidying=tidy)
         self._run(standing.begin())
         self._states: dict[tuple[str, str], EndpointState] = {}
         for tenant_id in TENANTS:

@@ -28,7 +28,7 @@ class Kept:
     deliveries: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Queue:
     """A subscription's messages, or its dead letters."""
 
@@ -71,7 +71,10 @@ class Queue:
             numbers = list(self.ready)[:limit]
         return [self._give(self.ready.pop(number), lock=lock) for number in numbers]
 
-    async def settle(self, token: UUID, end: End) -> bool:
+    async def settle(self, ends: Sequence[tuple[UUID, End]]) -> Sequence[bool]:
+        return [self._settle(token, end) for token, end in ends]
+
+    def _settle(self, token: UUID, end: End) -> bool:
         self._expire()
         kept = self.locked.pop(token, None)
         if kept is None:

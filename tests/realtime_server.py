@@ -31,7 +31,7 @@ SECRET = "a-sample-secret-of-more-than-32-bytes"
 HUB = "huntaze"
 PLAIN = "json.webpubsub.azure.v1"
 RELIABLE = "json.reliable.webpubsub.azure.v1"
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class HandClock:

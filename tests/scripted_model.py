@@ -1,7 +1,7 @@
 """A model that says what it was told to, in order."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ai_workers.ports import ModelFailed, Question, Reply, Usage
@@ -10,7 +10,7 @@ Line = str | ModelFailed | float
 """A reply, a failure, or seconds of silence."""
 
 
-def spent(number: int) -> Usage:
+def usage_of(number: int) -> Usage:
     """What the n-th question took, from 1: told apart by its numbers."""
     return Usage(
         model="scripted", input_tokens=100 * number, output_tokens=number, cost_nano_usd=number
@@ -29,13 +29,24 @@ class ScriptedModel:
     lines: Sequence[Line]
     asked: list[Question] = field(default_factory=list)
 
-    async def answer(self, question: Question, *, within_s: float) -> Reply:
-        """The next line."""
+    async def answer(
+        self,
+        question: Question,
+        *,
+        within_s: float,
+        spent: Callable[[Usage], None] | None = None,
+    ) -> Reply:
+        """The next line; a silence that is cut short costs what the question does."""
         self.asked.append(question)
         line = self.lines[min(len(self.asked), len(self.lines)) - 1]
         if isinstance(line, ModelFailed):
             raise line
         if isinstance(line, float):
-            await asyncio.sleep(line)
+            try:
+                await asyncio.sleep(line)
+            except asyncio.CancelledError:
+                if spent is not None:
+                    spent(usage_of(len(self.asked)))
+                raise
             line = "{}"
-        return Reply(text=line, usage=spent(len(self.asked)))
+        return Reply(text=line, usage=usage_of(len(self.asked)))

@@ -46,8 +46,8 @@ from tests.bus_worlds import (
 )
 
 AHEAD_MS = 600_000
-NOTHING_S, MORE_S = 0.1, 0.05
-"""How long to wait where the broker has nothing: for anything, and for more of what came."""
+LOOK_S = 0.01
+"""How often it is looked whether the broker has something that is to come."""
 
 COMES_WITHIN_S = 20.0
 """How long what the broker has may take."""
@@ -146,8 +146,8 @@ class SwappedEnd:
                     raise
             await asyncio.sleep(0)
 
-    async def settle(self, token: UUID, end: End) -> bool:
-        return await (await self._end()).settle(token, end)
+    async def settle(self, ends: Sequence[tuple[UUID, End]]) -> Sequence[bool]:
+        return await (await self._end()).settle(ends)
 
     async def renew(self, token: UUID) -> int | None:
         return await (await self._end()).renew(token)
@@ -227,21 +227,24 @@ class Gathering:
     async def receive(self, subscription: str, *, limit: int) -> Sequence[Received]:
         found = list(await self._bus.receive(subscription, limit=limit))
         while len(found) < limit:
-            more = await self.at_once(subscription, limit - len(found), MORE_S)
+            more = await self.at_once(subscription, limit - len(found))
             if not more:
                 break
             found += more
         return found
 
-    async def at_once(self, subscription: str, limit: int, within_s: float) -> Sequence[Received]:
-        """What comes, without waiting for more to be published."""
+    async def at_once(self, subscription: str, limit: int) -> Sequence[Received]:
+        """What comes, without waiting for more to be published.
+
+        Where nothing is there it asks all the same, and leaves: then what an earlier call asked
+        for and did not get is not asked for any more.
+        """
         receiving = asyncio.create_task(self._bus.receive(subscription, limit=limit))
         give_up = time.monotonic() + COMES_WITHIN_S
         try:
-            while True:
-                done, _ = await asyncio.wait({receiving}, timeout=within_s)
-                late = time.monotonic() > give_up
-                if done or late or not await self._is_there(subscription):
+            while await self._is_there(subscription):
+                done, _ = await asyncio.wait({receiving}, timeout=LOOK_S)
+                if done or time.monotonic() > give_up:
                     break
         finally:
             receiving.cancel()
@@ -252,9 +255,19 @@ class Gathering:
         """Whether the broker has something that nobody holds, or that is on its way here."""
         bus = self._embedded.bus
         held = len(bus.queue(subscription).locks)
-        if held > self._bus.in_hand(subscription):
+        if held > _in_hand(self._bus, subscription):
             return True
         return len(await bus.peek(subscription, after=0, limit=held + 1)) > held
+
+
+def _in_hand(bus: ServiceBus, subscription: str) -> int:
+    """How many of a subscription's messages the SDK's side holds, under locks that still last."""
+    reception = bus._receptions.get(subscription)
+    if reception is None:
+        return 0
+    now = reception._clock.wall()
+    until = [each.locked_until_utc for each in reception._held.values()]
+    return sum(each is not None and each > now for each in until)
 
 
 class Standing:
@@ -379,9 +392,9 @@ class ServiceBusWorld:
         return await self._door.thread.run(self._at_once(subscription, limit))
 
     async def _at_once(self, subscription: str, limit: int) -> Sequence[Received]:
-        found = list(await self._gathering.at_once(subscription, limit, NOTHING_S))
+        found = list(await self._gathering.at_once(subscription, limit))
         while found and len(found) < limit:
-            more = await self._gathering.at_once(subscription, limit - len(found), MORE_S)
+            more = await self._gathering.at_once(subscription, limit - len(found))
             if not more:
                 break
             found += more

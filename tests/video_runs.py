@@ -61,7 +61,13 @@ class WatchingModel:
     says: Callable[[Mapping[str, Any]], Mapping[str, Any]] = describe
     asked: list[Question] = field(default_factory=list)
 
-    async def answer(self, question: Question, *, within_s: float) -> Reply:
+    async def answer(
+        self,
+        question: Question,
+        *,
+        within_s: float,
+        spent: Callable[[Usage], None] | None = None,
+    ) -> Reply:
         self.asked.append(question)
         usage = Usage(model="watching", input_tokens=10, output_tokens=10, cost_nano_usd=0)
         return Reply(text=json.dumps(self.says(question.material)), usage=usage)

@@ -215,13 +215,14 @@ class Certificate:
 
 
 def self_signed(
-    folder: Path, *, name: str = "localhost", address: str = "127.0.0.1"
+    folder: Path, *, name: str = "localhost", address: str = "127.0.0.1", expired: bool = False
 ) -> Certificate:
-    """A new certificate for a name and an address, with its key, in one PEM file."""
+    """A certificate for a name and an address, with its key, in one PEM file; valid for a month, or
+    since yesterday no more."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address(address))]
-    begin = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    begin = dt.datetime.now(dt.UTC) - dt.timedelta(days=31 if expired else 1)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -7,7 +7,7 @@ both are remembered.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx2
@@ -15,6 +15,7 @@ import openai
 import orjson
 
 from ai_workers.models import faults, shapes
+from ai_workers.models.client import Client
 from ai_workers.models.endpoint import Endpoint
 from ai_workers.models.prices import PriceTable
 from ai_workers.models.shapes import Shape
@@ -51,33 +52,45 @@ class AzureModel:
         }
         self._gone: dict[str, int] = {}
         self._http = http_client(connections=endpoint.connections)
-        self._client = openai.AsyncOpenAI(
-            base_url=endpoint.base_url,
-            api_key="given with each request",
-            max_retries=0,
-            http_client=self._http,
-        )
+        self._client = Client(base_url=endpoint.base_url, http_client=self._http)
 
     async def aclose(self) -> None:
         """Let go of the connections."""
         await self._http.aclose()
 
-    async def answer(self, question: Question, *, within_s: float) -> Reply:
+    async def answer(
+        self,
+        question: Question,
+        *,
+        within_s: float,
+        spent: Callable[[Usage], None] | None = None,
+    ) -> Reply:
         """Ask once; see `ports.Model`. No question takes longer than the endpoint's limit."""
         within_s = min(within_s, self._endpoint.longest_s)
+        unheard: list[Usage] = []
         try:
             async with asyncio.timeout(within_s):
-                return await self._ask_the_first(question, within_s)
+                return await self._ask_the_first(question, within_s, unheard)
         except TimeoutError:
-            raise faults.timed_out() from None
+            raise faults.timed_out(unheard) from None
+        except asyncio.CancelledError:
+            if spent is not None:
+                for usage in unheard:
+                    spent(usage)
+            raise
 
-    async def _ask_the_first(self, question: Question, within_s: float) -> Reply:
-        """Ask the first model that is there."""
+    async def _ask_the_first(
+        self, question: Question, within_s: float, unheard: list[Usage]
+    ) -> Reply:
+        """Ask the first model that is there.
+
+        `unheard` gets what a question is reckoned to cost that was left while it was under way.
+        """
         now = self._clock.now()
         models = self._endpoint.models
         there = [name for name in models if self._gone.get(name, 0) <= now]
         for model in there or models:
-            reply = await self._ask(model, question, within_s)
+            reply = await self._ask(model, question, within_s, unheard)
             if reply is not None:
                 self._gone.pop(model, None)
                 return reply
@@ -85,12 +98,20 @@ class AzureModel:
             log.warning("model.gone", extra={"model": model})
         raise faults.none_left(models)
 
-    async def _ask(self, model: str, question: Question, within_s: float) -> Reply | None:
+    async def _ask(
+        self, model: str, question: Question, within_s: float, unheard: list[Usage]
+    ) -> Reply | None:
         """Ask one model, in the shape it wants; None where there is no such model."""
         for _ in range(_MOST_SHAPES):
             shape = self._shapes[model]
+            entry = await self._entry()
             try:
-                body = await self._send(shapes.request(model, shape, question), within_s)
+                body = await self._send(shapes.request(model, shape, question), entry, within_s)
+            except asyncio.CancelledError:
+                unheard.append(self._usage(None, model, question, ""))
+                raise
+            except openai.APIConnectionError as error:  # timeouts among them
+                raise self._broken(model, question, error) from None
             except openai.APIStatusError as error:
                 better = shapes.learnt(shape, question, error.status_code, error.body)
                 if better is not None:
@@ -103,32 +124,33 @@ class AzureModel:
             return self._read(body, model, question)
         raise faults.no_completion()
 
-    async def _send(self, request: Mapping[str, Any], within_s: float) -> bytes:
+    async def _send(
+        self, request: Mapping[str, Any], entry: Mapping[str, str], within_s: float
+    ) -> bytes:
         """One request; the body of its 2xx.
 
         Raises:
             openai.APIStatusError: Any other answer.
-            ModelFailed: No answer.
+            openai.APIConnectionError: No answer.
         """
         timeout = httpx2.Timeout(within_s, connect=min(within_s, _CONNECT_S))
-        try:
-            # Its typed method walks through every part of a request that is right already: a
-            # fifth of what a question costs.
-            answer = await self._client.post(
-                "/chat/completions",
-                cast_to=httpx2.Response,
-                content=orjson.dumps(request),
-                options={"timeout": timeout, "headers": await self._entry()},
-            )
-        except openai.APIStatusError:
-            raise
-        except openai.APITimeoutError:
-            raise faults.timed_out() from None
-        except openai.APIConnectionError as error:
-            if isinstance(error.__cause__, ReplyTooLarge):
-                raise faults.too_large() from None
-            raise faults.unreachable() from None
-        return answer.content
+        return await self._client.complete(orjson.dumps(request), entry, timeout)
+
+    def _broken(
+        self, model: str, question: Question, error: openai.APIConnectionError
+    ) -> ModelFailed:
+        """What it means that there is no answer; whoever was reached has read the question."""
+        cause = error.__cause__
+        if isinstance(cause, httpx2.ConnectTimeout):
+            return faults.timed_out()
+        if isinstance(cause, httpx2.ConnectError):
+            return faults.unreachable()
+        unheard = (self._usage(None, model, question, ""),)
+        if isinstance(error, openai.APITimeoutError):
+            return faults.timed_out(unheard)
+        if isinstance(cause, ReplyTooLarge):
+            return faults.too_large(unheard)
+        return faults.unreachable(unheard)
 
     def _refused(self, model: str, error: openai.APIStatusError) -> ModelFailed:
         failed = faults.refused(
@@ -179,6 +201,7 @@ class AzureModel:
             input_tokens=counts.input,
             output_tokens=counts.output,
             cost_nano_usd=self._prices.cost(model, counts, on=today),
+            estimated=not shapes.tells(said),
         )
 
 

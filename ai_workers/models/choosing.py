@@ -1,12 +1,12 @@
 """Which model a question goes to."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from ai_workers.models.endpoint import Endpoint
 from ai_workers.models.offline import OfflineModel
 from ai_workers.models.prices import PriceTable
-from ai_workers.ports import Model, Question, Reply
+from ai_workers.ports import Model, Question, Reply, Usage
 from notifications.ports import Clock
 
 
@@ -18,10 +18,16 @@ class ByJobType:
         self._models = dict(models)
         self._otherwise = otherwise
 
-    async def answer(self, question: Question, *, within_s: float) -> Reply:
+    async def answer(
+        self,
+        question: Question,
+        *,
+        within_s: float,
+        spent: Callable[[Usage], None] | None = None,
+    ) -> Reply:
         """Ask the job type's model; see `ports.Model`."""
         model = self._models.get(question.job_type, self._otherwise)
-        return await model.answer(question, within_s=within_s)
+        return await model.answer(question, within_s=within_s, spent=spent)
 
 
 @asynccontextmanager

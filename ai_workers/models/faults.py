@@ -29,15 +29,17 @@ _FILTERED = frozenset(("content_filter", "ResponsibleAIPolicyViolation"))
 _TOO_LONG = frozenset(("context_length_exceeded", "tokens_limit_reached"))
 
 
-def timed_out() -> ModelFailed:
+def timed_out(usage: Sequence[Usage] = ()) -> ModelFailed:
     """There is no answer yet."""
-    return ModelFailed("model-timeout", "The AI model did not answer in time.", retryable=True)
+    return ModelFailed(
+        "model-timeout", "The AI model did not answer in time.", retryable=True, usage=usage
+    )
 
 
-def unreachable() -> ModelFailed:
+def unreachable(usage: Sequence[Usage] = ()) -> ModelFailed:
     """The connection could not be made, or broke."""
     return ModelFailed(
-        "model-unavailable", "The connection to the AI model failed.", retryable=True
+        "model-unavailable", "The connection to the AI model failed.", retryable=True, usage=usage
     )
 
 
@@ -59,10 +61,13 @@ def no_token() -> ModelFailed:
     )
 
 
-def too_large() -> ModelFailed:
+def too_large(usage: Sequence[Usage]) -> ModelFailed:
     """The answer went on and on."""
     return ModelFailed(
-        "model-reply-invalid", "The AI model's reply is too large to be read.", retryable=False
+        "model-reply-invalid",
+        "The AI model's reply is too large to be read.",
+        retryable=False,
+        usage=usage,
     )
 
 

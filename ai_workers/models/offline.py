@@ -35,7 +35,13 @@ _ANSWERS: Mapping[str, Callable[[Mapping[str, Any], str], dict[str, Any]]] = {
 class OfflineModel:
     """Implements `ports.Model` without anybody to ask."""
 
-    async def answer(self, question: Question, *, within_s: float) -> Reply:  # noqa: ARG002
+    async def answer(
+        self,
+        question: Question,
+        *,
+        within_s: float,  # noqa: ARG002
+        spent: Callable[[Usage], None] | None = None,  # noqa: ARG002
+    ) -> Reply:
         """Compute an answer; it is there at once.
 
         A job type that it knows nothing of gets the least that the schema takes.

@@ -112,6 +112,16 @@ def request(model: str, shape: Shape, question: Question) -> dict[str, Any]:
     return body
 
 
+def tells(usage: object) -> bool:
+    """Whether an answer says what it took."""
+    if not isinstance(usage, dict):
+        return False
+    return None not in (
+        _number(usage.get("prompt_tokens")),
+        _number(usage.get("completion_tokens")),
+    )
+
+
 def counts(usage: object, question: Question, reply: str) -> Counts:
     """What an answer says it took; estimated where it does not.
 

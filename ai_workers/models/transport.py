@@ -11,6 +11,9 @@ import aiohttp
 import httpx2
 from yarl import URL
 
+AGENT = "huntaze-notifications"
+"""What endpoints are told of who asks."""
+
 MAX_BODY = 2 << 20
 """Bytes of an answer, an error's among them: hundreds of times what any question asks for."""
 
@@ -94,7 +97,7 @@ def http_client(*, connections: int) -> httpx2.AsyncClient:
     """
     return httpx2.AsyncClient(
         transport=_Transport(connections),
-        headers={"accept-encoding": "identity", "user-agent": "huntaze-notifications"},
+        headers={"accept-encoding": "identity", "user-agent": AGENT},
         follow_redirects=False,
         trust_env=False,
     )

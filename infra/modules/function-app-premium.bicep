@@ -41,6 +41,10 @@ var asleep = {
   'AzureWebJobs.NotifyEmailWorker.Disabled': 'true'
   'AzureWebJobs.NotifyWebhookWorker.Disabled': 'true'
   'AzureWebJobs.MetricsWorker.Disabled': 'true'
+  'AzureWebJobs.Sweep.Disabled': 'true'
+  'AzureWebJobs.Replays.Disabled': 'true'
+  'AzureWebJobs.DeadLetterCounts.Disabled': 'true'
+  'AzureWebJobs.Retention.Disabled': 'true'
 }
 var fromPackage = empty(packageUrl) ? {} : {
   WEBSITE_RUN_FROM_PACKAGE: packageUrl

@@ -13,6 +13,8 @@ from notifications.database import Transaction
 from notifications.errors import FieldError, InvalidInput, NotFound
 from notifications.messages import Abandon, Complete, DeadLetter
 
+_End = Complete | Abandon | Defer | Release
+
 
 class DeadLetterOutlet:
     """Implements `broker.Outlet` and `broker.Peekable` for a subscription's dead letters.
@@ -41,20 +43,25 @@ class DeadLetterOutlet:
             await self._wait()
         return taken if lock else await without_lock(self._around, self._letters, taken)
 
-    async def settle(self, token: UUID, end: End) -> bool:
+    async def settle(self, ends: Sequence[tuple[UUID, End]]) -> Sequence[bool]:
         """See `broker.Outlet.settle`.
 
         Raises:
             InvalidInput: It is a dead letter already.
         """
         self._check()
-        if isinstance(end, DeadLetter):
-            raise InvalidInput([FieldError("", "it is a dead letter already")])
-        if not self._letters.holds(token):
-            return False
-        ended = await self._around.database.write(lambda tx: self._end(tx, token, end))
+        wanted = [(token, _not_dead(end)) for token, end in ends]
+        holds = [self._letters.holds(token) for token, _ in ends]
+        held = [one for one, there in zip(wanted, holds, strict=True) if there]
+        if not held:
+            return holds
+        ended = iter(
+            await self._around.database.write(
+                lambda tx: [self._end(tx, token, end) for token, end in held]
+            )
+        )
         self.changed.set()
-        return ended
+        return [there and next(ended) for there in holds]
 
     async def renew(self, token: UUID) -> int | None:
         """See `broker.Outlet.renew`."""
@@ -80,7 +87,7 @@ class DeadLetterOutlet:
         if self._around.bus.queue(self._queue.subscription.name) is not self._queue:
             raise NotFound(f"the subscription {self._path!r} was deleted")
 
-    def _end(self, tx: Transaction, token: UUID, end: Complete | Abandon | Defer | Release) -> bool:
+    def _end(self, tx: Transaction, token: UUID, end: _End) -> bool:
         seq = self._letters.end(tx, token)
         if seq is None:
             return False
@@ -104,3 +111,9 @@ class DeadLetterOutlet:
         finally:
             for each in waits:
                 each.cancel()
+
+
+def _not_dead(end: End) -> _End:
+    if isinstance(end, DeadLetter):
+        raise InvalidInput([FieldError("", "it is a dead letter already")])
+    return end

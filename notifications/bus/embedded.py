@@ -58,7 +58,7 @@ class EmbeddedBus:
         self._suspects = Suspects()
         self.settling = Settling(self._ended)
         self._reading = Reading(self.settling)
-        self._publishing = Publishing(self._by_topic, self.settling, self._reading)
+        self._publishing = Publishing(self._by_topic, self.settling, self._reading, wary=wary)
         self._alarm = Alarm(clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._started = self._open = False
@@ -156,7 +156,7 @@ class EmbeddedBus:
             Unavailable: It is not settled; the lock stays until it runs out.
         """
         queue, token = self._queues[received.subscription], received.token
-        if token is None or token not in queue.locks:
+        if token is None or self.over(received):
             return
         settling = self.settling
         if isinstance(settlement, Complete):
@@ -165,6 +165,10 @@ class EmbeddedBus:
             await self.database.write(lambda tx: settling.reject(tx, queue, token, settlement))
         else:
             await self.database.write(lambda tx: settling.give_back(tx, queue, token))
+
+    def over(self, received: Received) -> bool:
+        """Whether its lock has ended: there is nothing left to settle."""
+        return received.token not in self._queues[received.subscription].locks
 
     async def renew(self, received: Received) -> None:
         """See `ports.Bus.renew`."""

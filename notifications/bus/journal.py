@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from notifications import statements
 from notifications.bus import tables
 from notifications.bus.queues import Entry
 from notifications.database import Transaction
@@ -133,7 +134,7 @@ def insert(tx: Transaction, topic: str, arrived: Iterable[Entry]) -> None:
         }
         for entry in arrived
     ]
-    tx.connection.execute(_INSERT, rows)
+    statements.run(tx.connection, _INSERT, rows)
 
 
 def page(tx: Transaction, topic: str, mask: int, *, after: int, limit: int) -> Page:
@@ -192,9 +193,9 @@ def clear(tx: Transaction, done: Mapping[int, int], pending: Mapping[int, int]) 
     left = [{"b_seq": seq, "b_keep": ~bits} for seq, bits in done.items() if pending[seq] & ~bits]
     gone = [{"b_seq": seq} for seq, bits in done.items() if not pending[seq] & ~bits]
     if left:
-        tx.connection.execute(_CLEAR_BITS, left)
+        statements.run(tx.connection, _CLEAR_BITS, left)
     if gone:
-        tx.connection.execute(_DELETE_MESSAGE, gone)
+        statements.run(tx.connection, _DELETE_MESSAGE, gone)
 
 
 def count(tx: Transaction, counts: Iterable[tuple[str, int, int]]) -> None:
@@ -203,21 +204,26 @@ def count(tx: Transaction, counts: Iterable[tuple[str, int, int]]) -> None:
         {"subscription": name, "seq": seq, "delivery_count": number} for name, seq, number in counts
     ]
     if rows:
-        tx.connection.execute(_SET_COUNT, rows)
+        statements.run(tx.connection, _SET_COUNT, rows)
 
 
 def forget_counts(tx: Transaction, done: Iterable[tuple[str, int]]) -> None:
     """Forget the counts of (subscription, sequence number)."""
     rows = [{"b_name": name, "b_seq": seq} for name, seq in done]
     if rows:
-        tx.connection.execute(_FORGET_COUNT, rows)
+        statements.run(tx.connection, _FORGET_COUNT, rows)
 
 
 def write_loaded(tx: Transaction, loaded: Iterable[tuple[str, int]]) -> None:
     """Write how far subscriptions have messages in memory."""
     rows = [{"b_name": name, "b_loaded": seq} for name, seq in loaded]
     if rows:
-        tx.connection.execute(_SET_LOADED, rows)
+        statements.run(tx.connection, _SET_LOADED, rows)
+
+
+def set_apart(tx: Transaction, next_seq: int) -> None:
+    """Have the next run begin with this number, if this one does not end in good order."""
+    statements.run(tx.connection, _SET_APART, [{"b_next_seq": next_seq}])
 
 
 def bury(tx: Transaction, dead: Iterable[Buried]) -> None:
@@ -328,6 +334,7 @@ _SET_LOADED = (
     .where(_n.name == sa.bindparam("b_name"))
     .values(loaded=sa.bindparam("b_loaded"))
 )
+_SET_APART = sa.update(tables.runs).values(next_seq=sa.bindparam("b_next_seq"))
 _BURY = sa.insert(tables.dead_letters).prefix_with("OR REPLACE")
 _SELECT_DUE = (
     sa.select(tables.scheduled)

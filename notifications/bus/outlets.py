@@ -10,7 +10,7 @@ from notifications.bus import door_journal, journal, tables
 from notifications.bus.handing import PEEKED, Around, by_number, for_good, shelf
 from notifications.bus.journal import Buried
 from notifications.bus.queues import Entry, Queue
-from notifications.database import Transaction
+from notifications.database import Batch, Transaction
 from notifications.errors import NotFound
 from notifications.messages import Abandon, Complete, DeadLetter, Received
 
@@ -23,6 +23,7 @@ class SubscriptionOutlet:
         self._queue = queue
         self._path = path
         self._aside = shelf(around, tables.deferred, queue, path)
+        self._ending = Batch(self._end)
 
     # ---------------------------------------------------------------- broker.Outlet
 
@@ -43,16 +44,16 @@ class SubscriptionOutlet:
         )
         return [self._item(one, lock=False) for one in taken]
 
-    async def settle(self, token: UUID, end: End) -> bool:
+    async def settle(self, ends: Sequence[tuple[UUID, End]]) -> Sequence[bool]:
         """See `broker.Outlet.settle`."""
         self._name()
-        if self._aside.holds(token):
-            return await self._around.database.write(lambda tx: self._end_aside(tx, token, end))
-        number = self._around.lock_number(token)
-        lock = self._queue.locks.get(number)
-        if lock is None or lock.until <= self._around.clock.now():  # it ran out, unswept as yet
-            return False
-        return await self._around.database.write(lambda tx: self._end(tx, number, end))
+        now = self._around.clock.now()
+        holds = [self._holds(token, now) for token, _ in ends]
+        held = [one for one, there in zip(ends, holds, strict=True) if there]
+        if not held:
+            return holds
+        ended = iter(await self._around.database.submit(self._ending, held))
+        return [there and next(ended) for there in holds]
 
     async def renew(self, token: UUID) -> int | None:
         """See `broker.Outlet.renew`."""
@@ -108,10 +109,22 @@ class SubscriptionOutlet:
             raise NotFound(f"the subscription {self._path!r} was deleted")
         return name
 
-    def _end(self, tx: Transaction, number: int, end: End) -> bool:
+    def _holds(self, token: UUID, now: int) -> bool:
+        lock = self._queue.locks.get(self._around.lock_number(token))
+        if lock is None:
+            return self._aside.holds(token)
+        return lock.until > now  # else it ran out, unswept as yet
+
+    def _end(self, tx: Transaction, ends: Sequence[tuple[UUID, End]]) -> Sequence[bool]:
+        return [self._end_one(tx, token, end) for token, end in ends]
+
+    def _end_one(self, tx: Transaction, token: UUID, end: End) -> bool:
         settling, queue = self._around.bus.settling, self._queue
+        number = self._around.lock_number(token)
+        if number not in queue.locks:
+            return self._end_aside(tx, token, end)
         if isinstance(end, Complete):
-            return settling.complete(tx, [(queue, number)]) > 0
+            return settling.complete(tx, ((queue, number),)) > 0
         if isinstance(end, Abandon):
             return settling.give_back(tx, queue, number)
         if isinstance(end, DeadLetter):

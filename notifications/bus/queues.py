@@ -96,6 +96,7 @@ class Queue:
     def configure(self, subscription: Subscription) -> None:
         """Go by a subscription's limits from now on."""
         self.subscription = subscription
+        self.channel = subscription.channel
         self.look_at = 0  # while nobody receives: when messages are looked through for old ones
         self._crowds: list[int] = [
             min(_CROWD ** max(subscription.max_delivery_count - 2 - count, 0), HOT_LIMIT)

@@ -71,6 +71,8 @@ class Subscription:
         ttl_ms: How long a message waits before it goes to the dead letters.
         consumer: Whether anything receives here; else it is for people to look at.
         dead_letter_expired: Whether what nobody received in time is kept at all.
+        channel: Whose consumer receives here, where it is a channel's. On one machine it is spared
+            the events that its channel does not carry; elsewhere it completes them unread.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Subscription:
     ttl_ms: int
     consumer: bool = True
     dead_letter_expired: bool = DEAD_LETTERS_ON_EXPIRY
+    channel: Channel | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +115,14 @@ def _job(
     )
 
 
-def _of_a_day(topic: str, name: str, expression: str, *, consumer: bool = True) -> Subscription:
+def _of_a_day(
+    topic: str,
+    name: str,
+    expression: str,
+    *,
+    consumer: bool = True,
+    channel: Channel | None = None,
+) -> Subscription:
     return Subscription(
         name=name,
         topic=topic,
@@ -121,6 +131,7 @@ def _of_a_day(topic: str, name: str, expression: str, *, consumer: bool = True) 
         lock_ms=MINUTE,
         ttl_ms=DAY,
         consumer=consumer,
+        channel=channel,
     )
 
 
@@ -162,7 +173,7 @@ def _jobs_topic() -> Topic:
 def _events_topic() -> Topic:
     everybody = f"{HUB_CONSUMER} IS NULL OR {HUB_CONSUMER}"
     channels = tuple(
-        _of_a_day(EVENTS_TOPIC, name, f"{everybody} = {_text(channel)}")
+        _of_a_day(EVENTS_TOPIC, name, f"{everybody} = {_text(channel)}", channel=channel)
         for channel, name in CHANNEL_SUBSCRIPTIONS.items()
     )
     rest = f"{everybody} NOT IN {_list(CHANNEL_SUBSCRIPTIONS)}"

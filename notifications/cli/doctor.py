@@ -13,6 +13,7 @@ import click
 import httpx
 from rich.text import Text
 
+from notifications import functions_settings
 from notifications.cli.access import data_option
 from notifications.cli.doctor_bus import examine_bus
 from notifications.cli.doctor_data import examine_data
@@ -38,13 +39,16 @@ _A_ZONE = "Europe/Paris"
 
 @click.command()
 @data_option
+@click.option(
+    "--functions", is_flag=True, help="Hold the settings against what a function app needs, too."
+)
 @click.pass_context
-def doctor(context: click.Context, data: Path) -> None:
+def doctor(context: click.Context, data: Path, functions: bool) -> None:
     """Check what is configured and what answers, and say what to do about what does not.
 
     Changes nothing; a hub may run meanwhile. Exits with 1 when something is wrong.
     """
-    findings = list(_examine(context, DataFolder(data)))
+    findings = list(_examine(context, DataFolder(data), functions))
     console = terminal()
     for finding in findings:
         line = Text.assemble(finding.mark.value, f"  {finding.subject:<11}  {finding.detail}")
@@ -55,9 +59,9 @@ def doctor(context: click.Context, data: Path) -> None:
         context.exit(1)
 
 
-def _examine(context: click.Context, folder: DataFolder) -> Iterator[Finding]:
+def _examine(context: click.Context, folder: DataFolder, functions: bool) -> Iterator[Finding]:
     yield from _versions()
-    settings, findings = _settings(context)
+    settings, findings = _settings(context, functions)
     yield from findings
     yield from _catalogue()
     yield _time_zones()
@@ -82,10 +86,11 @@ def _versions() -> Iterator[Finding]:
             yield Finding(Mark.WRONG, subject, shown, f"use {subject} {needed} or newer")
 
 
-def _settings(context: click.Context) -> tuple[Settings, list[Finding]]:
+def _settings(context: click.Context, functions: bool) -> tuple[Settings, list[Finding]]:
     """What is set; the defaults, where it is wrong, so that the rest can be looked at."""
+    variables = host_of(context).variables
     try:
-        settings = Settings.read(host_of(context).variables)
+        settings = functions_settings.read(variables)[0] if functions else Settings.read(variables)
     except ConfigurationError as error:
         advice = "docs/settings.md says what it takes"
         problems = str(error).splitlines()

@@ -10,7 +10,7 @@ import click
 from notifications.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from notifications.bootstrap import LocalHub
+    from notifications.bootstrap import OpenHub
     from notifications.door.admin.listener import AdminDoor
     from notifications.door.listener import Door
     from notifications.owner import DataFolder
@@ -57,7 +57,7 @@ async def open_doors(
 
 @asynccontextmanager
 async def hub_doors(
-    hub: "LocalHub", folder: "DataFolder", host: str, ports: Ports
+    hub: "OpenHub", folder: "DataFolder", host: str, ports: Ports
 ) -> AsyncIterator[list[str]]:
     """Open the door in front of a hub's own bus until the block ends; its addresses.
 

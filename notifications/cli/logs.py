@@ -5,6 +5,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+from notifications.cli.log_outlet import outlet
 from notifications.settings import Settings
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -13,7 +14,7 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 def set_up_logging(settings: Settings) -> None:
     """Write the hub's records from its level on, and other libraries' warnings."""
-    handler = logging.StreamHandler()
+    handler = outlet()
     handler.setFormatter(JsonLines() if settings.log_form == "json" else TextLines())
     root = logging.getLogger()
     root.handlers = [handler]

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from notifications.api import create_app
-from notifications.bootstrap import LocalHub, open_local_hub
+from notifications.bootstrap import OpenHub, open_local_hub
 from notifications.channels.realtime.connection import Limits
 from notifications.cli.protocol import Patience, patient_protocol
 from notifications.cli.running import calm_the_collector
@@ -44,7 +44,7 @@ class ServedHub:
         serving: The server's task; goes on for ever, unless the server fails.
     """
 
-    hub: LocalHub
+    hub: OpenHub
     url: str
     serving: "asyncio.Task[None]"
 

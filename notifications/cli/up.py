@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from notifications.bootstrap import LocalHub
+from notifications.bootstrap import OpenHub
 from notifications.cli.access import data_option, read_settings
 from notifications.cli.doors import PORT, Ports, hub_doors
 from notifications.cli.host import host_of
@@ -96,7 +96,7 @@ async def _up(
 
 @asynccontextmanager
 async def _doors(
-    hub: LocalHub, folder: DataFolder, host: str, ports: Ports
+    hub: OpenHub, folder: DataFolder, host: str, ports: Ports
 ) -> AsyncIterator[list[str]]:
     """The Service Bus door, where it was asked for; its addresses."""
     if ports == Ports(amqp=None, http=None, https=None):

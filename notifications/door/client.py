@@ -33,8 +33,10 @@ class Client:
         self.links = 0
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._flushing = self._is_closed = False
         self._stuck_since = self._unread = 0
+        self._share = world.limits.unread_bytes // _SHARE_OF_UNREAD
         self._holds: set[str] = set()
         self._waiting = self._partial = 0
         self._grants: dict[str, float] = {}
@@ -44,7 +46,7 @@ class Client:
     def came(self, transport: asyncio.Transport) -> None:
         """It is there."""
         self._transport = transport
-        transport.set_write_buffer_limits(self.world.limits.unread_bytes // _SHARE_OF_UNREAD)
+        transport.set_write_buffer_limits(self._share)
 
     def left(self) -> None:
         """It is gone."""
@@ -56,6 +58,11 @@ class Client:
     def is_there(self) -> bool:
         """Whether there is somebody."""
         return self._transport is not None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as much is on its way to it as is to be: hand out no more in this turn."""
+        return self.paused or self._out_bytes > self._share
 
     @property
     def is_held(self) -> bool:
@@ -102,6 +109,7 @@ class Client:
         if self._is_closed:
             return
         self._out.append(data)
+        self._out_bytes += len(data)
         if not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self.flush)
@@ -109,6 +117,7 @@ class Client:
     def flush(self) -> None:
         """Send what waits for the end of the turn."""
         self._flushing = False
+        self._out_bytes = 0
         transport, out = self._transport, self._out
         if transport is None or not out:
             return

@@ -71,6 +71,8 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not keep up with reading."""
         self._client.pause()
+        for session in list(self._sessions.values()):
+            session.pause()
 
     def resume_writing(self) -> None:
         """It does again."""

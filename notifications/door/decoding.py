@@ -213,10 +213,20 @@ def _list(long: bool) -> _Reader:
     def read(data: bytes, at: int, depth: int) -> tuple[Any, int]:
         count, at, end = _head(data, at, long)
         depth = _deeper(depth)
-        found = []
+        found: list[Any] = []
+        readers, constants = _READERS, _CONSTANTS
         for _ in range(count):
-            value, at = _READERS[data[at]](data, at + 1, depth)
-            found.append(value)
+            constructor = data[at]
+            # Most of what is in a performative has no bytes of its own, or a single one.
+            if constructor in constants:
+                found.append(constants[constructor])
+                at += 1
+            elif constructor in _SMALL:
+                found.append(data[at + 1])
+                at += 2
+            else:
+                value, at = readers[constructor](data, at + 1, depth)
+                found.append(value)
         if at != end:
             raise malformed("a list is not as long as it says")
         return found, end
@@ -267,18 +277,14 @@ def _described(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     return Described(descriptor, value), at
 
 
+_CONSTANTS: dict[int, Any] = {0x40: None, 0x41: True, 0x42: False, 0x43: 0, 0x44: 0, 0x45: ()}
+_SMALL = frozenset({0x50, 0x52, 0x53})
+
 _READERS: dict[int, _Reader] = {
     0x00: _described,
-    0x40: _constant(None),
-    0x41: _constant(True),
-    0x42: _constant(False),
-    0x43: _constant(0),
-    0x44: _constant(0),
-    0x45: _constant(()),
-    0x50: _byte,
+    **{constructor: _constant(value) for constructor, value in _CONSTANTS.items()},
+    **dict.fromkeys(_SMALL, _byte),
     0x51: _fixed(">b"),
-    0x52: _byte,
-    0x53: _byte,
     0x54: _fixed(">b"),
     0x55: _fixed(">b"),
     0x56: _boolean,

@@ -40,6 +40,9 @@ class Link:
     def kick(self) -> None:
         """The client may be able to take more."""
 
+    def pause(self) -> None:
+        """The client takes no more for now; `kick` says when it may again."""
+
     def flowed(self, flow: kind.Flow) -> None:
         """The client told its side's credit."""
         if flow.echo:

@@ -97,9 +97,9 @@ class Manager:
     async def _settle(self, body: Body) -> bytes:
         outlet = self._world.broker.outlet(self._path)
         end = _end_of(body)
-        for token in self._list(body, "lock-tokens", UUID):
-            if not await outlet.settle(token, end):
-                raise Fault(LOCK_LOST, LOCK_IS_LOST)
+        tokens = self._list(body, "lock-tokens", UUID)
+        if not all(await outlet.settle([(token, end) for token in tokens])):
+            raise Fault(LOCK_LOST, LOCK_IS_LOST)
         return put.mapping(())
 
     # ----------------------------------------------------------------- looking and asking for

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
-from notifications.broker import Item, Outlet
+from notifications.broker import Item, Outlet, Release
 from notifications.door import performatives as kind
 from notifications.door import sections
 from notifications.door.channel import NUMBERS, Channel, Lent
@@ -15,7 +16,8 @@ class Outgoing(Link):
     """A client receives: messages are handed out as its credit allows, oldest first.
 
     While there is credit one task waits at the broker; it is cancelled when the credit falls below
-    what it asked for, since cancelling takes nothing.
+    what it asked for, or the client does not keep up, since cancelling takes nothing. What comes
+    while the client has no room is given back, and fewer are asked for next time.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Outgoing(Link):
         self._credit = 0
         self._task: asyncio.Task[None] | None = None
         self._asked_for = 0
+        self._at_once = channel.world.limits.hand_out
         self._is_draining = False
 
     def flowed(self, flow: kind.Flow) -> None:
@@ -50,6 +53,11 @@ class Outgoing(Link):
         """Wait at the broker, where that makes sense and nobody does."""
         if self._task is None and self._may:
             self._task = self._channel.world.spawn(self._hand_out())
+
+    def pause(self) -> None:
+        """Wait at the broker no more: what came then would only be held here."""
+        if not self._is_draining:
+            self._stop()
 
     def close(self) -> None:
         """It is over."""
@@ -94,16 +102,35 @@ class Outgoing(Link):
         self._channel.flow(self.handle, count=self._count, credit=0, drain=True)
 
     async def _some(self, *, wait: bool) -> bool:
-        limit = self._asked_for = min(self._credit, self._channel.world.limits.hand_out)
+        limit = self._asked_for = min(self._credit, self._at_once)
         items = await self._outlet.receive(limit=limit, wait=wait, lock=self._lock)
         self._asked_for = 0
-        for item in items:
-            self._count = (self._count + 1) % NUMBERS
-            self._credit -= 1
-            self._send(item)
+        fitting = self._fitting(items)
+        if fitting < len(items):
+            await self._release(items[fitting:])
         # What was sent leaves at the end of this turn; only then is it known what it does not take.
         await asyncio.sleep(0)
         return bool(items)
+
+    def _fitting(self, items: Sequence[Item]) -> int:
+        """Send messages until as much is on its way as is to be; how many that were.
+
+        Where they are handed out for good there is no way back: they are sent all.
+        """
+        for number, item in enumerate(items):
+            if self._lock and self._channel.client.is_full:
+                self._at_once = max(number, 1)
+                return number
+            self._count = (self._count + 1) % NUMBERS
+            self._credit -= 1
+            self._send(item)
+        self._at_once = min(self._at_once * 2, self._channel.world.limits.hand_out)
+        return len(items)
+
+    async def _release(self, items: Sequence[Item]) -> None:
+        """Give back what the client has no room for, for others to take."""
+        tokens = [item.token for item in items if item.token is not None]
+        await self._outlet.settle([(token, Release()) for token in tokens])
 
     def _send(self, item: Item) -> None:
         if item.token is None:

@@ -111,7 +111,7 @@ def read(data: bytes) -> Request:
     Raises:
         Fault: It is none.
     """
-    found = {section.code: section.value for section in sections.split(data)}
+    found = dict(sections.split(data))
     fields, _ = elements(found.get(sections.PROPERTIES, put.EMPTY_LIST), 0)
     if not fields or fields[_MESSAGE_ID] == put.NULL:
         raise Fault(DECODE_ERROR, "A request has a message id.")

@@ -6,7 +6,6 @@ to whoever hands the message on, and is made afresh.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -24,23 +23,18 @@ PROPERTIES, APPLICATION, DATA, SEQUENCE, VALUE, FOOTER = range(0x73, 0x79)
 
 MAX_ID = 128
 _DUE = "x-opt-scheduled-enqueue-time"
+_EARLIEST, _LATEST = -62_135_596_800_000, 253_402_300_799_999
+"""Milliseconds since the epoch that are a date of the years 1 to 9999: what clients can read."""
 _PARTITION = "x-opt-partition-key"
 
 _SYSTEM = {2: "To", 4: "ReplyTo", 5: "CorrelationId", 10: "SessionId", 12: "ReplyToSessionId"}
 """Where in the properties they are, and how rules call them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A section of a message, its value as it is encoded."""
+Section = tuple[int, bytes]
+"""A section of a message: which one, and its value as it is encoded."""
 
-    code: int
-    value: bytes
-
-    @property
-    def encoded(self) -> bytes:
-        """With its name in front, in the short form that clients insist on."""
-        return bytes((0, 0x53, self.code)) + self.value
+_HEADS = {code: bytes((0, 0x53, code)) for code in range(HEADER, FOOTER + 1)}
 
 
 def split(data: bytes) -> Sequence[Section]:
@@ -50,17 +44,21 @@ def split(data: bytes) -> Sequence[Section]:
         Fault: It is no message.
     """
     found: list[Section] = []
+    code: Any
     at, last = 0, HEADER
     while at < len(data):
         if data[at]:
             raise malformed("a message's section has no descriptor")
-        code, at = decode(data, at + 1)
+        if data[at + 1 : at + 2] == b"\x53" and at + 2 < len(data):
+            code, at = data[at + 2], at + 3
+        else:
+            code, at = decode(data, at + 1)
         if not isinstance(code, int) or not HEADER <= code <= FOOTER:
             raise malformed("a message has a section that there is not")
         if code < last or (code == last and found and code not in (DATA, SEQUENCE)):
             raise malformed("a message's sections are not in their order")
         begun, at = at, skip(data, at)
-        found.append(Section(code, data[begun:at]))
+        found.append((code, data[begun:at]))
         last = code
     if not found:
         raise malformed("a message is empty")
@@ -85,7 +83,7 @@ def parts_of(data: bytes, *, most: int) -> Sequence[bytes]:
     Raises:
         Fault: It is no batch, or has too many messages.
     """
-    found = [contents(section.value) for section in split(data) if section.code == DATA]
+    found = [contents(value) for code, value in split(data) if code == DATA]
     if len(found) > most:
         raise Fault(RESOURCE_LIMIT, f"A batch has at most {most} messages; this has {len(found)}.")
     return found
@@ -103,7 +101,7 @@ def read(data: bytes, *, new_id: str, own_bus: bool) -> Message:
         Fault: It is no message, or has what no message may have.
     """
     sections = split(data)
-    found = {section.code: section.value for section in sections}
+    found = dict(sections)
     fields = _list(found.get(PROPERTIES))
     id_ = _text(_field(fields, 0))
     if id_ is None:
@@ -114,14 +112,16 @@ def read(data: bytes, *, new_id: str, own_bus: bool) -> Message:
         raise Fault(ARGUMENT, f"A message id has at most {MAX_ID} characters.")
     annotations = _map(found.get(ANNOTATIONS))
     due_at = annotations.get(_DUE)
+    if isinstance(due_at, Timestamp) and not _EARLIEST <= due_at <= _LATEST:
+        raise Fault(ARGUMENT, f"{_DUE} is {due_at}: that is no date of the years 1 to 9999.")
     return Message(
         id=id_,
-        body=b"".join(contents(section.value) for section in sections if section.code == DATA),
+        body=b"".join([contents(value) for code, value in sections if code == DATA]),
         properties=_application(_map(found.get(APPLICATION)), own_bus=own_bus),
         subject=_text(_field(fields, 3)),
         content_type=_text(_field(fields, 6)),
         due_at=int(due_at) if isinstance(due_at, Timestamp) else None,
-        wire=b"".join(section.encoded for section in sections if section.code >= PROPERTIES),
+        wire=_joined([section for section in sections if section[0] >= PROPERTIES]),
         system=_system(fields, annotations, found.get(HEADER)) or None,
     )
 
@@ -133,8 +133,13 @@ def write(item: Item) -> bytes:
 
 def _with(sections: Sequence[Section], code: int, value: bytes) -> Sequence[Section]:
     """With a section in place of the one that there was, or put in where it belongs."""
-    others = [section for section in sections if section.code != code]
-    return sorted([*others, Section(code, value)], key=lambda section: section.code)
+    others = [section for section in sections if section[0] != code]
+    return sorted([*others, (code, value)], key=lambda section: section[0])
+
+
+def _joined(sections: Sequence[Section]) -> bytes:
+    """With their names in front, in the short form that clients insist on."""
+    return b"".join([_HEADS[code] + value for code, value in sections])
 
 
 def _list(encoded: bytes | None) -> Sequence[Any]:
@@ -190,8 +195,7 @@ def _system(
 ) -> dict[str, PropertyValue]:
     found: dict[str, PropertyValue] = {}
     for index, name in _SYSTEM.items():
-        text = _text(_field(fields, index))
-        if text is not None:
+        if index < len(fields) and (text := _text(fields[index])) is not None:
             found[name] = text
     if isinstance(partition := annotations.get(_PARTITION), str):
         found["PartitionKey"] = str(partition)
@@ -278,7 +282,7 @@ def _told_why(wire: bytes, dead: DeadLetter) -> bytes:
     """With why it is a dead letter among its application properties."""
     sections = split(wire)
     reasons = {"DeadLetterReason": dead.reason, "DeadLetterErrorDescription": dead.description}
-    old = next((section.value for section in sections if section.code == APPLICATION), None)
+    old = dict(sections).get(APPLICATION)
     flat = elements(old, 0)[0] if old is not None else []
     pairs = [
         pair
@@ -286,4 +290,4 @@ def _told_why(wire: bytes, dead: DeadLetter) -> bytes:
         if decode(pair[0])[0] not in reasons
     ]
     pairs += [(put.string(name), put.string(text)) for name, text in reasons.items()]
-    return b"".join(s.encoded for s in _with(sections, APPLICATION, put.mapping(pairs)))
+    return _joined(_with(sections, APPLICATION, put.mapping(pairs)))

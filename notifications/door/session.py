@@ -1,14 +1,16 @@
 """One session of a connection: its links, and what is done with what the client says of them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
-from notifications.broker import End, Release
+from notifications.broker import End, Outlet, Release
 from notifications.door import encoding as put
 from notifications.door import frames as say
 from notifications.door import performatives as kind
 from notifications.door.attaching import attach
-from notifications.door.channel import HANDLE_MAX, Channel, Lent
+from notifications.door.channel import HANDLE_MAX, Channel
 from notifications.door.client import Client
 from notifications.door.faults import (
     HANDLE_IN_USE,
@@ -26,6 +28,16 @@ from notifications.door.links import Link
 from notifications.door.outcomes import echo, end_of, is_transactional
 
 
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What a client makes of a message that it has under lock."""
+
+    number: int
+    token: UUID
+    end: End
+    said: kind.Disposition
+
+
 class Session:
     """A session."""
 
@@ -34,6 +46,7 @@ class Session:
         self._limits = client.world.limits
         self._channel = Channel(client, number, begin)
         self._links: dict[int, Link] = {}
+        self._ending: dict[tuple[Outlet, type[End]], list[_Ending]] = {}
 
     # ----------------------------------------------------------------- for the connection
 
@@ -69,6 +82,11 @@ class Session:
         if not self._channel.blocked:
             for link in list(self._links.values()):
                 link.kick()
+
+    def pause(self) -> None:
+        """The client does not keep up: take nothing more from the broker for it."""
+        for link in self._links.values():
+            link.pause()
 
     def recheck(self, fault: Fault) -> None:
         """Tokens expired: end the links that no other token allows."""
@@ -171,17 +189,33 @@ class Session:
                 fault = Fault(NOT_IMPLEMENTED, "Transactions are not supported.")
                 self._channel.answer(number, say.rejected(fault))
             elif lent is not None:
-                self._client.world.spawn(self._settle(number, lent, end or Release(), said))
+                self._end(_Ending(number, lent.token, end or Release(), said), lent.outlet)
             elif not said.settled:
                 self._channel.answer(number, say.rejected(Fault(LOCK_LOST, LOCK_IS_LOST)))
 
-    async def _settle(self, number: int, lent: Lent, end: End, said: kind.Disposition) -> None:
+    def _end(self, ending: _Ending, outlet: Outlet) -> None:
+        """Settle it with what else is asked for in this turn of the loop and is alike."""
+        alike = outlet, type(ending.end)
+        waiting = self._ending.get(alike)
+        if waiting is not None:
+            waiting.append(ending)
+            return
+        self._ending[alike] = [ending]
+        self._client.world.spawn(self._settle(alike))
+
+    async def _settle(self, alike: tuple[Outlet, type[End]]) -> None:
+        some = self._ending.pop(alike)
         try:
-            if await lent.outlet.settle(lent.token, end):
-                state = echo(said.state)
-            else:
-                state = say.rejected(Fault(LOCK_LOST, LOCK_IS_LOST))
+            settled = await alike[0].settle([(one.token, one.end) for one in some])
         except Exception as error:  # noqa: BLE001 - `of` logs what nobody foresaw
-            state = say.rejected(of(error))
-        if not said.settled:
-            self._channel.answer(number, state)
+            refused = say.rejected(of(error))
+            states = [refused] * len(some)
+        else:
+            lost = say.rejected(Fault(LOCK_LOST, LOCK_IS_LOST))
+            states = [
+                echo(one.said.state) if was_held else lost
+                for one, was_held in zip(some, settled, strict=True)
+            ]
+        for one, state in zip(some, states, strict=True):
+            if not one.said.settled:
+                self._channel.answer(one.number, state)

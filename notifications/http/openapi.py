@@ -143,7 +143,12 @@ _ENVELOPE: Mapping[str, Any] = {
         "id": {
             "type": "string",
             "pattern": "^[!-~]{1,90}$",
-            "description": "Unique in the tenant: sent again, the event is a duplicate.",
+            "description": (
+                "Unique in the tenant: sent again, the event is a duplicate. Ids of the forms that"
+                " the hub gives to its own events are refused: `<jobId>.queued`,"
+                " `.started.<run>`, `.progress.<run>.<n>`, `.retrying.<run>`, `.end`,"
+                " `<endpointId>.disabled.…`, `budget.<month>.<share>`."
+            ),
         },
         "source": {"type": "string", "minLength": 1, "maxLength": 256},
         "type": {"type": "string"},

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from notifications import statements
 from notifications.database import Transaction
 from notifications.events import Channel, Event, Known, decode_stored
 from notifications.messages import Message
@@ -56,7 +57,7 @@ def _insert(
     numbers: Numbers,
 ) -> dict[Name, int]:
     """Insert those that are new; their numbers, in the order offered."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "key": numbers.next(),
             "tenant_id": event.tenant_id,
@@ -72,7 +73,12 @@ def _insert(
         for index in indexes
         for event, channels, _ in (offers[index],)
     ]
-    found = tx.connection.execute(_new_events(tx.connection.dialect.name), rows)
+    dialect = tx.connection.dialect.name
+    if not tx.shared:
+        insert = _new_events(dialect)
+        new = [row for row in rows if statements.is_new(tx.connection, insert, row)]
+        return {(row["tenant_id"], row["id"]): row["key"] for row in new}
+    found = tx.connection.execute(_new_events_told(dialect), rows)
     keys = {(row.tenant_id, row.id): row.key for row in found}
     return dict(sorted(keys.items(), key=lambda item: item[1]))
 
@@ -134,11 +140,13 @@ def _add_counts(tx: Transaction, new: Mapping[tuple[str, str, str], int]) -> Non
 
 @cache
 def _new_events(dialect: str) -> Any:
-    return (
-        codes.upsert_in(dialect, tables.events)
-        .on_conflict_do_nothing(index_elements=["tenant_id", "id"])
-        .returning(_e.tenant_id, _e.id, _e.key)
-    )
+    statement = codes.upsert_in(dialect, tables.events)
+    return statement.on_conflict_do_nothing(index_elements=["tenant_id", "id"])
+
+
+@cache
+def _new_events_told(dialect: str) -> Any:
+    return _new_events(dialect).returning(_e.tenant_id, _e.id, _e.key)
 
 
 @cache

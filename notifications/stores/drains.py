@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
+from notifications.crashpoints import Point, passing
 from notifications.database import Transaction
 from notifications.events import Event, decode_stored
 from notifications.lanes import Health
@@ -61,6 +62,7 @@ def wakes_of(tx: Transaction, records: Sequence[Record]) -> dict[str, int]:
         if record.drained is None:
             continue
         tx.connection.execute(_END_DRAIN, {"b_lane": lane, "b_until": until})
+        passing(Point.DRAIN_ENDS)
         due_at = next_due(tx, lane)
         if due_at is not None:
             at = max(due_at, record.wakes.get(lane, tx.now))

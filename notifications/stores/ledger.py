@@ -7,6 +7,7 @@ Implements `ports.Ledger` and `ports.Counts`; what happens within the transactio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from notifications.crashpoints import Point, passing
 from notifications.database import Batch, Database, Transaction
 from notifications.events import Channel, Event, Known
 from notifications.messages import Message, Received
@@ -86,9 +87,11 @@ class SqlLedger:
     def _record(self, tx: Transaction, records: Sequence[Record]) -> list[Sequence[Written]]:
         results = [result for record in records for result in record.results]
         written = write_results(tx, results)
+        passing(Point.RECORD_WRITTEN)
         entries = [r.entry if ok else None for r, ok in zip(results, written, strict=True)]
         each = map(_written, written, place(tx, entries))
         answers = [[next(each) for _ in record.results] for record in records]
+        passing(Point.RECORD_PLACED)
         if self._switches is not None:
             known = [result for result, ok in zip(results, written, strict=True) if ok]
             if offers := self._switches.note(tx, known):
@@ -99,11 +102,18 @@ class SqlLedger:
         completes = [received for record in records for received in record.completes]
         if completes:
             self._outbox.complete(tx, completes)
+            passing(Point.SETTLE_ENDED)
         return list(answers)
 
     async def claim(self, lane: str, *, limit: int, until: int) -> Claim:
         """See `ports.Ledger.claim`."""
-        return await self._database.write(lambda tx: drains.claim(tx, lane, limit, until))
+
+        def claim(tx: Transaction) -> Claim:
+            claimed = drains.claim(tx, lane, limit, until)
+            passing(Point.CLAIM_MARKED)
+            return claimed
+
+        return await self._database.write(claim)
 
     # ---------------------------------------------------------------- ports.Counts
 
@@ -112,6 +122,7 @@ class SqlLedger:
 
         def count(tx: Transaction) -> int:
             counted = arrivals.count(tx, sorted(set(keys)))
+            passing(Point.COUNT_COUNTED)
             self._outbox.complete(tx, completes)
             return counted
 
@@ -126,18 +137,25 @@ class SqlLedger:
         transaction then takes its locks in one order.
         """
         answers, messages = arrivals.accept(tx, offers, self._numbers)
+        passing(Point.ACCEPT_STORED)
         if messages:
             self._outbox.put(tx, messages)
+            passing(Point.ACCEPT_SENT)
         return answers
 
     def wake(self, tx: Transaction, wakes: Mapping[str, int]) -> None:
         """Schedule drains, save where an earlier one is on its way."""
+        if not wakes:
+            return
+        passing(Point.SCHEDULE_BEGINS)
         messages = [
             drain_message(lane, message_id=self._message_id("drain"), due_at=at)
             for lane, at in drains.schedule(tx, wakes)
         ]
         if messages:
+            passing(Point.SCHEDULE_NOTED)
             self._outbox.put(tx, messages)
+            passing(Point.SCHEDULE_SENT)
 
     def send_again(self, tx: Transaction, events: Sequence[Event], consumer: str) -> None:
         """Send events once more, to one consumer alone."""

@@ -1,8 +1,9 @@
 """Bringing a database to this release's tables."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -30,8 +31,18 @@ _ADVICE = {
     sqlite3.SQLITE_CANTOPEN: "give your user the right to open it and to write to its folder",
 }
 
+_LOOKED_THROUGH = 512 << 20
+"""Bytes of a file that is looked through at each start: half a second. `huntaze doctor` looks
+through any."""
+
+_LEAST = 512
+"""Bytes of the smallest file that SQLite makes."""
+
 _LOCK = 0x6875_6E74_617A_65
 """The number of the lock that one hub holds while it migrates: others that start wait for it."""
+
+_ALONE = threading.Lock()
+"""Alembic has one context per process."""
 
 
 def migrate(path: Path) -> None:
@@ -44,6 +55,7 @@ def migrate(path: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool)
     try:
         path.touch(mode=0o600)  # SQLite gives its other files the mode of this one
+        _check_whole(path)
         with engine.begin() as connection:
             _check_known(connection, str(path))
             command.upgrade(_config(connection), "head")
@@ -52,6 +64,31 @@ def migrate(path: Path) -> None:
     except sa.exc.DBAPIError as error:
         advice = _ADVICE.get(sqlite.code(error), RESTORE)
         raise ConfigurationError(f"{path} cannot be used ({error.orig}): {advice}") from error
+
+
+def _check_whole(path: Path) -> None:
+    """Find out whether the file is damaged, without changing it.
+
+    SQLite finds damage where it comes by, which may be weeks later and in the middle of a commit;
+    and what it says of it may hold bytes that are no text.
+    """
+    size = path.stat().st_size
+    if not 0 < size <= _LOOKED_THROUGH:
+        return
+    if size < _LEAST:  # SQLite would take it for an empty one, and write over it
+        raise ConfigurationError(f"{path} cannot be used (it is cut off): {RESTORE}")
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    except UnicodeDecodeError:
+        found = "its tables are named by what is no text"
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _ADVICE:
+            return  # not damage; whoever opens it for writing is told
+        found = str(error)
+    if found != "ok":
+        what = " ".join(str(found).split())
+        raise ConfigurationError(f"{path} cannot be used ({what}): {RESTORE}")
 
 
 def revisions() -> tuple[str, ...]:
@@ -78,7 +115,7 @@ def migrate_server(url: str) -> None:
     Raises:
         ConfigurationError: It cannot be reached, or refuses the tables; names the setting.
     """
-    with _server(url) as (connection, name):
+    with _ALONE, _server(url) as (connection, name):
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         _check_known(connection, name)
         command.upgrade(_config(connection), "head")

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from notifications.crashpoints import Point, between, passing
 from notifications.database import Batch, Database, Transaction
 from notifications.errors import FieldError, InvalidInput, Unavailable
 from notifications.messages import Message, Received
@@ -154,7 +155,8 @@ class SqlOutbox:
         """Send and forget; what the bus refuses for good is set aside and holds up nothing."""
         send = self._sends.get(topic) or partial(_no_topic, topic)
         try:
-            await send([letter.message for letter in letters])
+            sending = send([letter.message for letter in letters])
+            await between(Point.RELAY_BEGINS, sending, Point.RELAY_SENT)
         except InvalidInput as error:
             if len(letters) == 1:
                 await self._set_aside(letters[0], error)
@@ -163,6 +165,7 @@ class SqlOutbox:
                 await self._send_to(topic, [letter])
             return
         await self._database.submit(self._forgetting, [letter.id for letter in letters])
+        passing(Point.RELAY_FORGOTTEN)
 
     async def _set_aside(self, letter: _Letter, error: InvalidInput) -> None:
         log.error("outbox.rejected", extra={"messageId": letter.message.id, "detail": str(error)})

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from notifications import statements
 from notifications.database import Transaction
 from notifications.records import InboxEntry, InboxItem, Placed
 from notifications.stores import codes, tables
@@ -39,7 +40,7 @@ class _Heads:
         if tx.shared:
             _make_heads(tx, sorted(users))  # so that there is a row to lock
         for tenant_id, user_id in sorted(users):
-            row = tx.connection.execute(_HEAD, {"tenant": tenant_id, "user": user_id}).first()
+            row = statements.first(tx.connection, _HEAD, {"tenant": tenant_id, "user": user_id})
             self._heads[(tenant_id, user_id)] = [row.seq, row.unread] if row else [0, 0]
         self._changed: set[_User] = set()
 
@@ -65,7 +66,7 @@ class _Heads:
             for tenant_id, user_id in sorted(self._changed)
         ]
         if rows:
-            tx.connection.execute(_heads(tx.connection.dialect.name), rows)
+            statements.run(tx.connection, _heads(tx.connection.dialect.name), rows)
 
 
 def _make_heads(tx: Transaction, users: Sequence[_User]) -> None:
@@ -123,9 +124,8 @@ def _key(entry: InboxEntry) -> _Item:
 def _items(tx: Transaction, keys: set[_Item]) -> dict[_Item, tuple[int, str]]:
     found: dict[_Item, tuple[int, str]] = {}
     for tenant_id, user_id, item_id in sorted(keys):
-        row = tx.connection.execute(
-            _ITEM, {"tenant": tenant_id, "user": user_id, "item": item_id}
-        ).first()
+        item = {"tenant": tenant_id, "user": user_id, "item": item_id}
+        row = statements.first(tx.connection, _ITEM, item)
         if row is not None:
             found[(tenant_id, user_id, item_id)] = (row.rank, row.state)
     return found
@@ -133,7 +133,7 @@ def _items(tx: Transaction, keys: set[_Item]) -> dict[_Item, tuple[int, str]]:
 
 def _write(tx: Transaction, rows: list[dict[str, Any]]) -> None:
     if rows:
-        tx.connection.execute(_newest(tx.connection.dialect.name), rows)
+        statements.run(tx.connection, _newest(tx.connection.dialect.name), rows)
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from notifications import statements
 from notifications.database import Transaction
 from notifications.deliveries import Attempt, Delivery
 from notifications.records import Result
@@ -46,7 +47,7 @@ def _insert(tx: Transaction, results: Sequence[Result]) -> frozenset[int]:
         (claims if result.after.claimed else others).append(row)
     dialect = tx.connection.dialect.name
     if others:
-        tx.connection.execute(_new_deliveries(dialect), others)
+        statements.run(tx.connection, _new_deliveries(dialect), others)
     if not claims:
         return frozenset()
     return frozenset(tx.connection.execute(_new_claims(dialect), claims).scalars())
@@ -99,15 +100,16 @@ def _update(tx: Transaction, results: Sequence[Result]) -> None:
             later.append(_attempt_row(result.after, attempt))
     rewrite(tx, [result.after for result in results])
     if firsts:
-        tx.connection.execute(_FIRST, firsts)
+        statements.run(tx.connection, _FIRST, firsts)
     if later:
-        tx.connection.execute(_new_attempts(tx.connection.dialect.name), later)
+        statements.run(tx.connection, _new_attempts(tx.connection.dialect.name), later)
 
 
 def rewrite(tx: Transaction, deliveries: Sequence[Delivery]) -> None:
     """Write deliveries over their rows, which the caller has locked or compared."""
     if deliveries:
-        tx.connection.execute(_UPDATE, [_delivery_row(each, tx.now) for each in deliveries])
+        rows = [_delivery_row(each, tx.now) for each in deliveries]
+        statements.run(tx.connection, _UPDATE, rows)
 
 
 def _delivery_row(after: Delivery, now: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from notifications.crashpoints import Point, passing
 from notifications.database import Database, Transaction
 from notifications.deliveries import Delivery, new_round, webhook_lane
 from notifications.directory import Endpoint, EndpointState
@@ -203,6 +204,7 @@ class SqlReplayWork:
         made = 0
         if Kind.ABSENT in replay.selection.kinds:
             made = self._make(tx, scope, [key for key in keys if key not in found])
+        passing(Point.REPLAY_TAKEN_UP)
         tx.connection.execute(
             _ADVANCE,
             {
@@ -215,6 +217,7 @@ class SqlReplayWork:
                 "b_now": tx.now,
             },
         )
+        passing(Point.REPLAY_POSITION)
         if again or made:
             lane = webhook_lane(replay.tenant_id, replay.endpoint_id)
             self._waker.wake(tx, {lane: tx.now})

@@ -96,7 +96,14 @@ def read_standing(connection: sa.Connection) -> Standing:
     )
 
 
+def swept_at(connection: sa.Connection) -> int | None:
+    """When the last sweep of any process began, ms since the epoch; None before the first."""
+    found: int | None = connection.execute(_SWEPT_AT).scalar_one_or_none()
+    return found
+
+
 _m = tables.marks.c
+_SWEPT_AT = sa.select(_m.value).where(_m.name == _SWEPT)
 _MARKS = sa.select(_m.name, _m.value).where(
     sa.or_(
         _m.name.in_((_CLOCK, _SWEPT, _RESUMED)),

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
+from notifications.crashpoints import Point, passing
 from notifications.database import Database, Transaction
 from notifications.deliveries import Delivery, State, new_round
 from notifications.errors import Conflict
@@ -148,6 +149,7 @@ class SqlUpkeep:
         again = [new_round(delivery, now=tx.now, table=self._table) for delivery in deliveries]
         if again:
             rewrite(tx, again)
+            passing(Point.UNPARK_WRITTEN)
             self._waker.wake(tx, {delivery.lane: tx.now for delivery in again})
         return again
 

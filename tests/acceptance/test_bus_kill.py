@@ -98,6 +98,7 @@ def torn(names: Iterable[str]) -> set[str]:
     return {name for name, number in there.items() if number != BATCH}
 
 
+@pytest.mark.fault("the bus is killed -9, again and again", "ourselves")
 async def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     """Killed at any moment, the bus keeps what it said is published, and what it said is done."""
     path, told, dice = tmp_path / "hub.db", Told(), random.Random()

@@ -1,6 +1,8 @@
 """Starting on a database that is damaged, of another release, or not to be written to."""
 
+import random
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -27,6 +29,7 @@ def set_revision(path: Path, revision: str) -> None:
         (b"SQLite format 3\0" + b"\xff" * 8_000, "hub.db cannot be used"),
     ],
 )
+@pytest.mark.fault("its database's file is none, or cut off in its head", "ourselves")
 def test_a_start_on_a_damaged_database_is_refused_with_one_line(
     tmp_path: Path, content: bytes, said: str
 ):
@@ -42,6 +45,7 @@ def test_a_start_on_a_damaged_database_is_refused_with_one_line(
     assert database.read_bytes() == content
 
 
+@pytest.mark.fault("its database is a newer release's", "ourselves")
 def test_a_start_on_a_newer_database_is_refused_with_one_line(tmp_path: Path):
     """A release never touches what a newer one wrote; the doctor says the same."""
     database = tmp_path / "hub.db"
@@ -112,3 +116,64 @@ def test_migrating_what_is_there_changes_nothing(tmp_path: Path):
     before = database.read_bytes()
     migrate(database)
     assert database.read_bytes() == before
+
+
+PAGE = 4_096
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bytes of a database that a hub has worked with."""
+    path = tmp_path_factory.mktemp("whole") / "hub.db"
+    migrate(path)
+    with closing(sqlite3.connect(path)) as database:
+        database.executemany(
+            "INSERT INTO marks (name, value) VALUES (?, ?)",
+            [(f"mark-{number}", number) for number in range(2_000)],
+        )
+        database.commit()
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path.read_bytes()
+
+
+def damage(whole: bytes, kind: str) -> Iterator[bytes]:
+    """The same file, damaged in many ways."""
+    dice = random.Random(20261126)
+    if kind == "cut off":
+        for size in (1, 100, PAGE - 1, PAGE, len(whole) // 2, len(whole) - PAGE):
+            yield whole[:size]
+        return
+    for page in range(0, len(whole) // PAGE, 4):
+        # The head of a page, behind that of the file.
+        place = page * PAGE + (100 if page == 0 else 0) + dice.randrange(8)
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << dice.randrange(8)
+        yield bytes(flipped)
+
+
+@pytest.mark.parametrize("kind", ["cut off", "with bits flipped"])
+@pytest.mark.fault(
+    "its database's file, the bus in it, is cut off or has bits flipped", "ourselves"
+)
+def test_regression_damage_is_found_before_anything_is_done(
+    tmp_path: Path, whole: bytes, kind: str
+):
+    """A start finds damage to what holds the file together, says in one line what to do, and leaves
+    the file as it is; it never ends otherwise."""
+    path = tmp_path / "hub.db"
+    said = []
+    for damaged in damage(whole, kind):
+        path.write_bytes(damaged)
+        try:
+            migrate(path)
+        except ConfigurationError as error:
+            said.append(str(error))
+            assert path.read_bytes() == damaged
+        else:
+            with closing(sqlite3.connect(path)) as database:
+                assert database.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+    assert len(said) >= (6 if kind == "cut off" else 10)
+    for line in said:
+        assert line.startswith(f"{path} cannot be used (")
+        assert line.endswith("put a backup of the data folder in its place")
+        assert len(line.splitlines()) == 1

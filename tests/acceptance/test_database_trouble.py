@@ -113,6 +113,7 @@ async def until(condition: Callable[[], Any], what: str) -> Any:
 @pytest.mark.parametrize(
     "trouble", [pytest.param(locked), pytest.param(full, marks=ON_LINUX)], ids=["locked", "full"]
 )
+@pytest.mark.fault("its database is locked, or its disk is full", "ourselves")
 async def test_a_database_that_cannot_be_written_answers_503_and_recovers_by_itself(
     tmp_path: Path, trouble: Trouble
 ) -> None:

@@ -11,7 +11,12 @@ import httpx
 import pytest
 
 from tests.buried import WEBHOOK, bury, to_webhook
-from tests.hub_process import ROOT, HubProcess, environment, hub_process, huntaze, wait_until
+from tests.hub_process import (
+    HubProcess,
+    hub_process,
+    run_huntaze,
+    wait_until,
+)
 
 QUIET = {"HUNTAZE_LOG": "error"}
 MANY = 3_000
@@ -59,11 +64,7 @@ def run(
 ) -> "subprocess.CompletedProcess[str]":
     """Run a subcommand to its end."""
     access = ["--url", hub.url, "--data", str(hub.data), *(["--key", key] if key else [])]
-    return subprocess.run(
-        [*huntaze(), "dead-letters", *arguments, *access],
-        input=answer, capture_output=True, text=True, timeout=60, env=environment({}), cwd=ROOT,
-        check=False,
-    )  # fmt: skip
+    return run_huntaze(["dead-letters", *arguments, *access], answer=answer)
 
 
 def listed(hub: HubProcess) -> list[dict[str, Any]]:
@@ -139,10 +140,7 @@ def test_a_purge_of_some_leaves_the_others_and_the_audit_clean(hub: HubProcess):
 
     assert run(hub, "purge", WEBHOOK, "--before", "2199-01-01T00:00Z", "--yes").returncode == 0
     assert listed(hub) == []
-    audit = subprocess.run(
-        [*huntaze(), "audit", "--data", str(hub.data)], capture_output=True, text=True,
-        timeout=60, env=environment({}), cwd=ROOT, check=False,
-    )  # fmt: skip
+    audit = run_huntaze(["audit", "--data", str(hub.data)])
     assert audit.returncode == 0, audit.stdout
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from notifications.cli.demo_story import STORY
-from tests.hub_process import ROOT, environment, huntaze, run_huntaze
+from tests import forked
+from tests.forked import Forked
+from tests.hub_process import environment, huntaze, run_huntaze
 
 LANDED = re.compile(r"^ *(\d+) ms  (toast|mail|webhook|result) +(\w+) +(.*)$", re.MULTILINE)
 JOBS = ("video.analysis", "chat.suggest", "content.suggest", "content.analyze")
@@ -70,11 +72,10 @@ def test_a_port_that_was_asked_for_and_is_taken_is_said():
 @pytest.fixture
 def staying(tmp_path: Path):
     """A demo that stays up, once it has told how to try it."""
-    with subprocess.Popen(
+    with forked.start(
         [*huntaze(), "demo", "--port", "0"],
+        environment({"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}),
         stdout=subprocess.PIPE,
-        env=environment({"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}),
-        cwd=ROOT,
     ) as process:
         assert process.stdout
         told = read_until(process.stdout.fileno(), "Ctrl-C ends the demo.")
@@ -97,7 +98,7 @@ def read_until(descriptor: int, ending: str, within_s: float = 90) -> str:
     return told.decode()
 
 
-def test_the_lines_that_it_prints_work_as_they_are(staying: tuple["subprocess.Popen[bytes]", str]):
+def test_the_lines_that_it_prints_work_as_they_are(staying: tuple[Forked, str]):
     """Each of the three lines is pasted into a shell and answers; what is published lands."""
     process, told = staying
     publish, look, inbox = re.findall(r"^curl .+$", told, re.MULTILINE)
@@ -119,9 +120,7 @@ def test_the_lines_that_it_prints_work_as_they_are(staying: tuple["subprocess.Po
     assert b"Hello from curl" in answer.stdout
 
 
-def test_ctrl_c_ends_it_and_leaves_nothing(
-    staying: tuple["subprocess.Popen[bytes]", str], tmp_path: Path
-):
+def test_ctrl_c_ends_it_and_leaves_nothing(staying: tuple[Forked, str], tmp_path: Path):
     """It ends at once, in order, and its folder is gone."""
     process, _ = staying
     assert list(tmp_path.iterdir()) != []

@@ -12,7 +12,9 @@ import httpx
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusReceiver
 from azure.servicebus.management import ServiceBusAdministrationClient
 
-from tests.hub_process import ROOT, environment, huntaze
+from tests import forked
+from tests.forked import Forked
+from tests.hub_process import environment, huntaze
 
 KEY = "SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=SAS_KEY_VALUE;"
 QUIET = {"HUNTAZE_LOG": "error"}
@@ -49,15 +51,9 @@ CONFIG = {
 
 
 @contextmanager
-def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Sequence[str]]]:
+def process(*arguments: str) -> Iterator[tuple[Forked, Sequence[str]]]:
     """A command that serves, and the words of its first line; killed at the end."""
-    started = subprocess.Popen(
-        [*huntaze(), *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment(QUIET),
-        cwd=ROOT,
-    )
+    started = forked.start([*huntaze(), *arguments], environment(QUIET), stdout=subprocess.PIPE)
     try:
         assert started.stdout
         yield started, started.stdout.readline().split()

@@ -14,9 +14,10 @@ from pathlib import Path
 from notifications.door import encoding as put
 from notifications.door import frames as say
 from notifications.door import performatives as kind
+from tests import forked
 from tests.amqp_client import Raw, attach, disposition, flow, message, raw, transfer
 from tests.door_worlds import memory_kb
-from tests.hub_process import ROOT, environment, huntaze
+from tests.hub_process import environment, huntaze
 
 MESSAGES = int(os.environ.get("DOOR_MESSAGES", "2000"))
 BATCH = 100
@@ -46,7 +47,7 @@ def door(folder: Path) -> Iterator[tuple[int, int]]:
     options = ("--port", "0", "--admin-port", "0", "--admin-tls-port", "0")
     command = [*huntaze(), "door", "--config", str(config), "--data", str(folder), *options]
     env = environment({"HUNTAZE_LOG": "error"})
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT) as process:
+    with forked.start(command, env, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout
             address = process.stdout.readline().split()[1]

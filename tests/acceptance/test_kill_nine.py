@@ -1,4 +1,7 @@
-"""The hub is killed -9 while it works, and nothing that it answered for is lost."""
+"""The hub is killed -9 while it works, and nothing that it answered for is lost.
+
+`KILL_EVENTS` and `KILLS` say how many of each, `KILL_SEEDS` when: `make soak` and `make chaos` do.
+"""
 
 import asyncio
 import os
@@ -12,18 +15,19 @@ from tests.hub_process import hub_process, run_huntaze
 from tests.kill_load import SETTINGS, Receiver, make_endpoint, publish_one_by_one
 
 EVENTS = int(os.environ.get("KILL_EVENTS", "2000"))
-KILLS = 3
+KILLS = int(os.environ.get("KILLS", "3"))
 WITHIN_S = 60
 
 
 @pytest.mark.long
+@pytest.mark.fault("the hub is killed -9 under load, at random", "ourselves")
 @pytest.mark.parametrize(
     "seed", [int(each) for each in os.environ.get("KILL_SEEDS", "20261123").split()]
 )
-async def test_every_answered_event_is_delivered_though_the_hub_is_killed_three_times(
+async def test_every_answered_event_is_delivered_though_the_hub_is_killed(
     tmp_path: Path, seed: int
 ) -> None:
-    """Three kill -9 under load lose no answered event, invent none, and leave a clean audit."""
+    """Kills -9 under load lose no answered event, invent none, and leave a clean audit."""
     dice = random.Random(seed)
     receiver = Receiver()
     runner, url = await receiver.start()

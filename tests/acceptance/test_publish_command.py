@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import forked
 from tests.hub_process import ROOT, HubProcess, environment, hub_process, huntaze, run_huntaze
 
 EXAMPLES = sorted((ROOT / "schemas" / "events").glob("*/v1.example.json"))
@@ -45,19 +46,9 @@ def publish(
 ) -> "subprocess.CompletedProcess[str]":
     """Publish a file, or what is piped in."""
     command = [*huntaze(), "publish", "--url", hub.url, "--data", str(hub.data), *options]
-    piped = None if isinstance(content, Path) else content
-    done = subprocess.run(
-        [*command, str(content) if isinstance(content, Path) else "-"],
-        input=piped.encode() if isinstance(piped, str) else piped,
-        capture_output=True,
-        timeout=60,
-        env=environment({}),
-        cwd=ROOT,
-        check=False,
-    )
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
+    if isinstance(content, Path):
+        return forked.run([*command, str(content)], environment({}))
+    return forked.run([*command, "-"], environment({}), answer=content)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.parent.name)
@@ -211,29 +202,22 @@ def test_a_hub_that_does_not_answer_is_sent_the_same_again(moody: tuple[str, typ
     """A dropped connection, 429 and 503 are waited out; every try carries the same bytes."""
     url, handler = moody
     handler.moods.extend([0, 429, 503])
-    command = [*huntaze(), "publish", "--url", url, "--key", "hz_sample", "-"]
-    done = subprocess.run(
-        command, input=json.dumps(message("again")).encode(), capture_output=True,
-        timeout=60, env=environment({}), cwd=ROOT, check=False,
-    )  # fmt: skip
+    arguments = ["publish", "--url", url, "--key", "hz_sample", "-"]
+    done = run_huntaze(arguments, answer=json.dumps(message("again")))
     assert done.returncode == 0, done.stderr
-    assert done.stdout == b"again  accepted\n"
+    assert done.stdout == "again  accepted\n"
     assert len(handler.bodies) == 4
     assert len(set(handler.bodies)) == 1
-    assert done.stderr.decode().count("trying again") == 3
+    assert done.stderr.count("trying again") == 3
 
 
 def test_what_is_no_hub_is_said(moody: tuple[str, type[Moody]]):
     """A wrong address does not look like success."""
     url, handler = moody
     handler.moods.extend([404])
-    command = [*huntaze(), "publish", "--url", url, "--key", "hz_sample", "-"]
-    done = subprocess.run(
-        command, input=b"{}", capture_output=True, timeout=60, env=environment({}), cwd=ROOT,
-        check=False,
-    )  # fmt: skip
+    done = run_huntaze(["publish", "--url", url, "--key", "hz_sample", "-"], answer="{}")
     assert done.returncode == 2
-    assert b"is no hub" in done.stderr
+    assert "is no hub" in done.stderr
 
 
 def test_a_reader_that_leaves_ends_it_quietly(hub: HubProcess):
@@ -265,22 +249,21 @@ def test_on_a_terminal_it_shows_how_far_it_is(
             while got := os.read(terminal, 4096):
                 shown.extend(got)
 
-    with subprocess.Popen(
+    with forked.start(
         [*huntaze(), "publish", "--url", url, "--key", "hz_sample", str(path)],
+        environment({"TERM": "xterm", "COLUMNS": "100"}),
         stdout=subprocess.PIPE if piped else side,
         stderr=side,
-        env=environment({"TERM": "xterm", "COLUMNS": "100"}),
-        cwd=ROOT,
     ) as process:
         os.close(side)
         watching = Thread(target=watch)
         watching.start()
-        printed = process.stdout.read() if process.stdout else b""
+        printed = process.stdout.read() if process.stdout else ""
         assert process.wait(60) == 0
     watching.join(10)
     os.close(terminal)
     assert b"publishing" in shown
     seen = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", bytes(shown))
-    lines = (printed if piped else seen).splitlines()
+    lines = (printed.encode() if piped else seen).splitlines()
     wanted = [b"bar-%d  accepted" % number for number in range(3_000)]
     assert [line for line in lines if line.endswith(b"accepted")] == wanted

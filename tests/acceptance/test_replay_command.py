@@ -1,12 +1,10 @@
 """`huntaze replay` against a real hub that is killed, and a real receiver."""
 
-import os
 import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,7 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.hub_process import ROOT, HubProcess, environment, hub_process, huntaze, wait_until
+from tests import forked
+from tests.hub_process import (
+    HubProcess,
+    environment,
+    hub_process,
+    huntaze,
+    run_huntaze,
+    wait_until,
+)
 
 SETTINGS = {"HUNTAZE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "HUNTAZE_LOG": "error"}
 WITHIN_S = 60
@@ -118,16 +124,7 @@ def command(hub: HubProcess, *options: str) -> list[str]:
 
 def replay(hub: HubProcess, *options: str, said: str = "") -> "subprocess.CompletedProcess[str]":
     """Run the command to its end; `said` is what the person answers."""
-    return subprocess.run(
-        command(hub, *options),
-        input=said,
-        capture_output=True,
-        text=True,
-        timeout=WITHIN_S,
-        env=environment({}),
-        cwd=ROOT,
-        check=False,
-    )
+    return forked.run(command(hub, *options), environment({}), answer=said, timeout=WITHIN_S)
 
 
 def test_it_counts_asks_and_replays(hub: HubProcess) -> None:
@@ -161,24 +158,19 @@ def test_who_stops_watching_stops_nothing(hub: HubProcess) -> None:
         events(hub, count)
         receiver.refusing = False
         name = endpoint(hub, receiver, ratePerSecond=400)
-        watching = subprocess.Popen(
-            command(hub, "--endpoint", name, "--since", "1h", "--yes"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment({}),
-            cwd=ROOT,
-            # Whoever started the tests may have had it ignored.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-        )
-        assert watching.stdout is not None
-        replay_id = next(
-            line.removeprefix("replay ").strip()
-            for line in watching.stdout
-            if line.startswith("replay ")
-        )
-        os.kill(watching.pid, signal.SIGINT)
-        _, complained = watching.communicate(timeout=WITHIN_S)
+        arguments = command(hub, "--endpoint", name, "--since", "1h", "--yes")
+        with forked.start(
+            arguments, environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as watching:
+            assert watching.stdout
+            assert watching.stderr
+            replay_id = next(
+                line.removeprefix("replay ").strip()
+                for line in watching.stdout
+                if line.startswith("replay ")
+            )
+            watching.send_signal(signal.SIGINT)
+            complained = watching.stderr.read()
         assert watching.returncode == 1
         assert f"huntaze replay --resume {replay_id}" in complained
         wait_until(lambda: len(receiver.taken) > 100, within_s=WITHIN_S)
@@ -234,15 +226,7 @@ def test_what_is_entered_wrong_is_said(
 ) -> None:
     """Exit code 2 with what would be right, before any hub is asked."""
     (tmp_path / "admin.key").write_text("an-admin-key-that-opens-nothing-at-all-0001")
-    done = subprocess.run(
-        [*huntaze(), "replay", "--data", str(tmp_path), *options],
-        capture_output=True,
-        text=True,
-        timeout=WITHIN_S,
-        env=environment({}),
-        cwd=ROOT,
-        check=False,
-    )
+    done = run_huntaze(["replay", "--data", str(tmp_path), *options])
     assert done.returncode == 2
     assert complaint in done.stderr
 

@@ -1,11 +1,12 @@
-"""Three hubs share a Service Bus door and a PostgreSQL database; two are killed -9 under load."""
+"""Three hubs share a Service Bus door and a PostgreSQL database and are killed -9 under load."""
 
 import asyncio
 import os
+import random
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -15,9 +16,9 @@ import pytest
 
 from notifications.bus.emulator_config import emulator_config
 from notifications.bus.topology import TOPOLOGY
+from tests import forked
 from tests.hub_process import (
     END_WITHIN_S,
-    ROOT,
     HubProcess,
     environment,
     hub_process,
@@ -29,8 +30,8 @@ from tests.postgres_server import new_database
 from tests.service_bus_world import connection_string
 
 SEEDS = os.environ.get("KILL_SEEDS", "").split()
-EVENTS = 3_000 if SEEDS else 240
-"""`make soak` says seeds, and means longer."""
+EVENTS = 3_000 if SEEDS or os.environ.get("CHAOS") else 240
+"""`make soak` says seeds, and means longer; `make chaos` kills more often."""
 
 LOCK = "PT10S"
 """The locks of the dead: as on Azure they run out, but nobody has a minute here."""
@@ -55,7 +56,7 @@ def door_process(folder: Path) -> Iterator[int]:
     ports = ["--port", "0", "--admin-port", "0", "--admin-tls-port", "0"]
     command = [*huntaze(), "door", "--config", str(config), *ports, "--data", str(folder / "door")]
     quiet = environment({"HUNTAZE_LOG": "warning"})
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=quiet, cwd=ROOT)
+    process = forked.start(command, quiet, stdout=subprocess.PIPE)
     try:
         assert process.stdout
         ready = process.stdout.readline()
@@ -68,16 +69,37 @@ def door_process(folder: Path) -> Iterator[int]:
             process.stdout.close()
 
 
+Killing = Callable[[list[HubProcess], "asyncio.Task[None]", set[str]], Awaitable[None]]
+"""Kills hubs while events are published; the ids of those that are answered come meanwhile."""
+
+MANY = 30
+
+
 async def kill_two(
     hubs: list[HubProcess], publishing: "asyncio.Task[None]", answered: set[str]
 ) -> None:
     """Kill two under load, one after the other, for good: the third has to do."""
     for number, hub in enumerate(hubs[:2]):
-        point = EVENTS * (number + 1) / 3
-        while len(answered) < point and not publishing.done():
-            await asyncio.sleep(0.005)
-        assert not publishing.done(), "all was published before the last kill"
+        await _when(EVENTS * (number + 1) / 3, publishing, answered)
         await asyncio.to_thread(hub.kill)
+
+
+async def kill_many(
+    hubs: list[HubProcess], publishing: "asyncio.Task[None]", answered: set[str]
+) -> None:
+    """Kill one or the other under load, each started again before the next is killed."""
+    dice = random.Random(20261126)
+    for kill in range(MANY):
+        await _when(EVENTS * (kill + dice.random()) / (MANY + 1), publishing, answered)
+        hub = dice.choice(hubs)
+        await asyncio.to_thread(hub.kill)
+        await asyncio.to_thread(hub.start)
+
+
+async def _when(point: float, publishing: "asyncio.Task[None]", answered: set[str]) -> None:
+    while len(answered) < point and not publishing.done():
+        await asyncio.sleep(0.005)
+    assert not publishing.done(), "all was published before the last kill"
 
 
 def delivered(url: str) -> Counter[str]:
@@ -90,10 +112,9 @@ def delivered(url: str) -> Counter[str]:
     return Counter(dict(rows))
 
 
-@pytest.mark.long
-async def test_two_of_three_hubs_die_and_nothing_is_lost(tmp_path: Path) -> None:
-    """Of three hubs on one bus and one database two are killed -9 under load and stay dead: every
-    answered event is delivered once by the ledger's account, and the audit is clean."""
+async def lose_nothing(tmp_path: Path, killing: Killing) -> None:
+    """Have hubs killed, and see to it that each answered event is delivered once, with the audit
+    clean."""
     url = new_database()
     receiver = Receiver()
     runner, target = await receiver.start()
@@ -112,7 +133,7 @@ async def test_two_of_three_hubs_die_and_nothing_is_lost(tmp_path: Path) -> None
         headers = await asyncio.to_thread(hubs[2].tenant_headers, "t1")
         await make_endpoint(hubs[2], headers, target)
         publishing = asyncio.create_task(publish_one_by_one(hubs, headers, answered, count=EVENTS))
-        await kill_two(hubs, publishing, answered)
+        await killing(hubs, publishing, answered)
         await publishing
         began = time.monotonic()
         # Not when the receiver has all: what was sent and not yet recorded is sent once more.
@@ -126,3 +147,20 @@ async def test_two_of_three_hubs_die_and_nothing_is_lost(tmp_path: Path) -> None
     assert {len(ids) for ids in receiver.webhook_ids.values()} == {1}
     assert delivered(url) == Counter(dict.fromkeys(answered, 1))
     assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+@pytest.mark.long
+@pytest.mark.fault("two of three hubs on one bus are killed -9 and stay dead", "ourselves")
+async def test_two_of_three_hubs_die_and_nothing_is_lost(tmp_path: Path) -> None:
+    """Of three hubs on one bus and one database two are killed -9 under load and stay dead: every
+    answered event is delivered once by the ledger's account, and the audit is clean."""
+    await lose_nothing(tmp_path, kill_two)
+
+
+@pytest.mark.chaos
+@pytest.mark.fault(
+    "hubs that share PostgreSQL and Service Bus are killed thirty times", "ourselves"
+)
+async def test_hubs_on_one_bus_are_killed_again_and_again(tmp_path: Path) -> None:
+    """Every answered event is delivered once by the ledger's account, and the audit is clean."""
+    await lose_nothing(tmp_path, kill_many)

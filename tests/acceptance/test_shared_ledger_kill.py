@@ -47,6 +47,7 @@ def delivered(url: str) -> Counter[str]:
 
 
 @pytest.mark.long
+@pytest.mark.fault("two hubs that share a database are killed -9", "ourselves")
 async def test_hubs_that_share_a_database_lose_nothing_when_both_are_killed(tmp_path: Path) -> None:
     """Each of two hubs is killed -9 under load: every answered event is delivered, audit clean."""
     url = new_database()

@@ -99,6 +99,7 @@ async def test_a_hub_mails_over_smtp(
     assert len(server.mails) == 1
 
 
+@pytest.mark.fault("is a mail server that refuses our password", "receivers")
 async def test_a_password_that_is_refused_exhausts_nobody(
     certificate: Certificate, tmp_path: Path
 ) -> None:

@@ -394,6 +394,7 @@ URLS = (
 )
 
 
+@pytest.mark.fault("write markup into an event", "attackers")
 def test_markup_is_text(world: Stage) -> None:
     """Markup in a name is shown letter by letter, in toast and list, and runs nothing."""
     user = world.user()

@@ -21,7 +21,9 @@ from notifications.channels.webhooks.signatures import (
     sign,
 )
 from notifications.client import Client, NewEvent
-from tests.hub_process import ROOT, HubProcess, environment, hub_process, huntaze, run_huntaze
+from tests import forked
+from tests.forked import Forked
+from tests.hub_process import HubProcess, environment, hub_process, huntaze, run_huntaze
 from tests.webhook_worlds import SECRET, endpoint
 
 SETTINGS = {
@@ -42,7 +44,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
 class Listening:
     """`huntaze webhooks listen`, once it listens. What it prints is read as it comes."""
 
-    def __init__(self, process: "subprocess.Popen[str]", *, as_json: bool) -> None:
+    def __init__(self, process: Forked, *, as_json: bool) -> None:
         assert process.stdout
         assert process.stderr
         self.process = process
@@ -69,13 +71,11 @@ class Listening:
 
 @contextmanager
 def listening(*options: str) -> Iterator[Listening]:
-    with subprocess.Popen(
+    with forked.start(
         [*huntaze(), "webhooks", "listen", *options],
+        environment({"TZ": "UTC"}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        env=environment({"TZ": "UTC"}),
-        cwd=ROOT,
     ) as process:
         listener = Listening(process, as_json="--json" in options)
         try:

@@ -10,7 +10,7 @@ import pytest
 from notifications.broker import Defer, End, NamedRule, Release, State
 from notifications.errors import InvalidInput, NotAllowed, NotFound
 from notifications.messages import Abandon, Complete, DeadLetter
-from tests.broker_worlds import BrokerWorld, broker_world, names, path, sample
+from tests.broker_worlds import BrokerWorld, broker_world, end_lock, names, path, sample
 from tests.bus_worlds import ALL, BRIEF, FEW, LOCK_MS, NEWS, PATIENCE_S, TTL_MS
 
 WHY = DeadLetter("no-good", "nobody can")
@@ -101,14 +101,14 @@ class TestSettling:
         await world.send("a")
         outlet = world.outlet(ALL)
         (first,) = await world.take(ALL)
-        assert await outlet.settle(first.token, end)
-        assert not await outlet.settle(first.token, end)
-        assert not await outlet.settle(UUID(int=1), end)
+        assert await end_lock(outlet, first.token, end)
+        assert not await end_lock(outlet, first.token, end)
+        assert not await end_lock(outlet, UUID(int=1), end)
 
         await world.send("b")
         (late,) = [one for one in await world.take(ALL) if one.message.id == "b"]
         await world.pass_time(LOCK_MS + 2_000)
-        assert not await outlet.settle(late.token, end)
+        assert not await end_lock(outlet, late.token, end)
         assert await outlet.renew(late.token) is None
 
     async def test_counts_what_came_to_nothing(self, world: BrokerWorld) -> None:
@@ -122,7 +122,7 @@ class TestSettling:
             if end is None:
                 await world.pass_time(LOCK_MS + 2_000)
             else:
-                await outlet.settle(found.token, end)
+                await end_lock(outlet, found.token, end)
         (last,) = await world.take(ALL)
 
         assert [*counts, last.delivery_count] == [0, 0, 1, 1, 2]
@@ -132,7 +132,7 @@ class TestSettling:
         await world.send("a", properties={"kind": "brief"})
         for _ in range(FEW):
             (found,) = await world.take(BRIEF)
-            await world.outlet(BRIEF).settle(found.token, Abandon())
+            await end_lock(world.outlet(BRIEF), found.token, Abandon())
         (dead,) = await world.take(BRIEF, dead=True)
 
         assert dead.dead is not None
@@ -148,7 +148,7 @@ class TestSettling:
         await world.pass_time(LOCK_MS - 1_000)
 
         assert await world.take(ALL) == []
-        assert await world.outlet(ALL).settle(found.token, Complete())
+        assert await end_lock(world.outlet(ALL), found.token, Complete())
 
     async def test_outlives_its_own_time(self, world: BrokerWorld) -> None:
         """A message whose sender gave it less time than its subscription dies by that."""
@@ -171,8 +171,8 @@ class TestDeferred:
         restart; it is still there when it is given back."""
         (number, _) = await world.send("a", "b")
         first, second = await world.take(ALL)
-        await world.outlet(ALL).settle(first.token, Defer())
-        await world.outlet(ALL).settle(second.token, Complete())
+        await end_lock(world.outlet(ALL), first.token, Defer())
+        await end_lock(world.outlet(ALL), second.token, Complete())
         await world.reopen()
         assert await world.take(ALL) == []
         outlet = world.outlet(ALL)
@@ -183,11 +183,11 @@ class TestDeferred:
         with pytest.raises(NotFound):
             await outlet.deferred([number], lock=True)
         assert await outlet.renew(found.token) == world.clock.now() + LOCK_MS
-        assert await outlet.settle(found.token, Abandon())
+        assert await end_lock(outlet, found.token, Abandon())
         (again,) = await outlet.deferred([number], lock=True)
         assert again.delivery_count == 2
-        assert await outlet.settle(again.token, Complete())
-        assert not await outlet.settle(again.token, Complete())
+        assert await end_lock(outlet, again.token, Complete())
+        assert not await end_lock(outlet, again.token, Complete())
         with pytest.raises(NotFound):
             await outlet.deferred([number], lock=True)
 
@@ -196,7 +196,7 @@ class TestDeferred:
         (number,) = await world.send("a")
         (found,) = await world.take(ALL)
         outlet = world.outlet(ALL)
-        await outlet.settle(found.token, Defer())
+        await end_lock(outlet, found.token, Defer())
         with pytest.raises(NotFound):
             await outlet.deferred([number, number + 7], lock=False)
         with pytest.raises(InvalidInput, match="at most 250"):
@@ -211,9 +211,9 @@ class TestDeferred:
         (number,) = await world.send("a")
         (found,) = await world.take(ALL)
         outlet = world.outlet(ALL)
-        await outlet.settle(found.token, Defer())
+        await end_lock(outlet, found.token, Defer())
         (found,) = await outlet.deferred([number], lock=True)
-        assert await outlet.settle(found.token, WHY)
+        assert await end_lock(outlet, found.token, WHY)
 
         (dead,) = await world.take(ALL, dead=True)
         assert (dead.message, dead.dead) == (sample("a"), WHY)
@@ -225,10 +225,10 @@ class TestDeferred:
         (number,) = await world.send("a")
         (found,) = await world.take(ALL)
         outlet = world.outlet(ALL)
-        await outlet.settle(found.token, Defer())
+        await end_lock(outlet, found.token, Defer())
         (found,) = await outlet.deferred([number], lock=True)
         await world.pass_time(LOCK_MS)
-        assert not await outlet.settle(found.token, Complete())
+        assert not await end_lock(outlet, found.token, Complete())
 
         (again,) = await outlet.deferred([number], lock=True)
         assert again.delivery_count == 2
@@ -240,7 +240,7 @@ class TestDeadLetters:
     async def _dead(self, world: BrokerWorld, *sent: str) -> None:
         await world.send(*sent)
         for one in await world.take(ALL):
-            assert await world.outlet(ALL).settle(one.token, WHY)
+            assert await end_lock(world.outlet(ALL), one.token, WHY)
 
     async def test_say_why(self, world: BrokerWorld) -> None:
         """A dead letter says why and where it died, also after a restart."""
@@ -261,8 +261,8 @@ class TestDeadLetters:
         outlet = world.outlet(ALL, dead=True)
         (found,) = await world.take(ALL, dead=True)
         assert await world.take(ALL, dead=True) == []
-        assert await outlet.settle(found.token, end)
-        assert not await outlet.settle(found.token, end)
+        assert await end_lock(outlet, found.token, end)
+        assert not await end_lock(outlet, found.token, end)
 
         counts = [one.delivery_count for one in await world.take(ALL, dead=True)]
         assert counts == ([] if left is None else [left])
@@ -277,9 +277,9 @@ class TestDeadLetters:
         (found,) = await world.take(ALL, dead=True)
         outlet = world.outlet(ALL, dead=True)
         with pytest.raises(InvalidInput):
-            await outlet.settle(found.token, WHY)
+            await end_lock(outlet, found.token, WHY)
 
-        assert await outlet.settle(found.token, Complete())
+        assert await end_lock(outlet, found.token, Complete())
 
     async def test_are_waited_for(self, world: BrokerWorld) -> None:
         """Who waits for a dead letter gets the next, and one whose lock ran out."""
@@ -342,7 +342,7 @@ class TestPeeking:
         numbers = await world.send(*"abcd")
         outlet = world.outlet(ALL)
         held = await outlet.receive(limit=2, wait=False, lock=True)
-        await outlet.settle(held[0].token, Defer())
+        await end_lock(outlet, held[0].token, Defer())
         peekable = world.broker.peekable(path(ALL))
         first = await peekable.peek(after=0, limit=2)
         rest = await peekable.peek(after=first[-1].sequence_number, limit=9)

@@ -478,6 +478,7 @@ async def test_a_stopped_hub_is_judged_by_when_it_stopped(tmp_path: Path) -> Non
     assert report.as_of == stopped
 
 
+@pytest.mark.fault("its clock jumps or the machine sleeps", "ourselves")
 async def test_a_sleeping_machine_makes_nothing_overdue(tmp_path: Path) -> None:
     """While the ledger's clock catches up with the wall, what waits by it is on time."""
     async with heart_world(tmp_path) as world:

@@ -281,11 +281,6 @@ async def test_sound_is_not_paid_as_text_where_the_endpoint_does_not_tell_them_a
         (refuse(500, "<html>oops</html>"), "model-unavailable", True),
         (refuse(503), "model-unavailable", True),
         (refuse(302, headers={"location": "http://127.0.0.1:9/"}), "model-rejected", False),
-        (model_server.reset, "model-unavailable", True),
-        (model_server.cut_body, "model-unavailable", True),
-        (model_server.endless_body, "model-reply-invalid", False),
-        (model_server.endless_error, "model-reply-invalid", False),
-        (model_server.packed(b"[" + b"0," * 5_000_000 + b"0]"), "model-unavailable", True),
         (model_server.body(b"<html>", content_type="text/html"), "model-unavailable", True),
         (model_server.body(b"[1]"), "model-unavailable", True),
         (model_server.body(b"{}"), "model-unavailable", True),
@@ -300,12 +295,58 @@ async def test_what_a_fault_means(behaviour: Behaviour, code: str, retryable: bo
     assert KEY not in failed.message
 
 
+SENT = -(-(len(QUESTION.system) + len(QUESTION.user)) // 4)
+UNHEARD = Usage(
+    model=PHI, input_tokens=SENT, output_tokens=0, cost_nano_usd=SENT * 75, estimated=True
+)
+"""What a question is reckoned to cost that was read and neither answered nor refused."""
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code", "retryable"),
+    [
+        (model_server.reset, "model-unavailable", True),
+        (model_server.cut_body, "model-unavailable", True),
+        (model_server.endless_body, "model-reply-invalid", False),
+        (model_server.endless_error, "model-reply-invalid", False),
+        (model_server.packed(b"[" + b"0," * 5_000_000 + b"0]"), "model-unavailable", True),
+    ],
+)
+async def test_a_question_that_was_read_is_paid_without_an_answer(
+    behaviour: Behaviour, code: str, retryable: bool
+) -> None:
+    """Whoever got it and told nothing of it is reckoned to have counted it."""
+    failed = await failure(behaviour)
+    assert (failed.code, failed.retryable) == (code, retryable)
+    assert failed.usage == (UNHEARD,)
+
+
+async def test_a_question_that_nobody_waits_for_any_more_is_paid() -> None:
+    """Whoever is cancelled while a model answers learns what the question is reckoned to cost; one
+    that another model refused unread costs nothing."""
+    told: list[Usage] = []
+    async with asked_of(refuse(404), model_server.hang, models=(DEEPSEEK, PHI)) as (
+        server,
+        model,
+        _,
+    ):
+        asking = asyncio.create_task(model.answer(QUESTION, within_s=30, spent=told.append))
+        async with asyncio.timeout(10):
+            while len(server.asked) < 2:
+                await asyncio.sleep(0.005)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert told == [UNHEARD]
+
+
 @pytest.mark.parametrize("behaviour", [model_server.hang, model_server.drip])
 async def test_nobody_waits_longer_than_the_time_there_is(behaviour: Behaviour) -> None:
     """Neither silence nor an answer that never comes to its end outlasts the limit."""
     started = asyncio.get_running_loop().time()
     failed = await failure(behaviour, within_s=0.5)
     assert (failed.code, failed.retryable) == ("model-timeout", True)
+    assert failed.usage == (UNHEARD,)
     assert asyncio.get_running_loop().time() - started < 5
 
 
@@ -328,6 +369,7 @@ async def test_an_endpoint_that_is_not_there_may_be_there_later() -> None:
             await model.answer(QUESTION, within_s=5)
         await model.aclose()
     assert (failed.value.code, failed.value.retryable) == ("model-unavailable", True)
+    assert failed.value.usage == ()
 
 
 DATE = format_datetime(ManualClock().wall() + timedelta(seconds=90), usegmt=True)

@@ -360,6 +360,7 @@ async def test_an_endpoints_url_that_is_not_right_is_refused(world: World, row: 
     assert_refused(await send(world, row), row)
 
 
+@pytest.mark.fault("spell an address inside in over a hundred ways", "attackers")
 async def test_no_notation_of_a_refused_address_makes_an_endpoint(world: World) -> None:
     """Decimal, octal, hexadecimal, short, mapped, translated, with a zone: 422 each."""
     for host in ALL_REFUSED_HOSTS:

@@ -308,6 +308,7 @@ async def test_bad_input_on_the_wire(wire: Wire, row: Row) -> None:
         assert row.word in reply.problem["detail"]
 
 
+@pytest.mark.fault("send a request drop by drop", "attackers")
 async def test_a_body_that_comes_drop_by_drop_is_bounded_in_time(wire: Wire) -> None:
     """Bytes that keep coming do not buy more time: 408, and the connection is closed."""
     drops = [b"x"] * 200
@@ -339,6 +340,7 @@ async def test_who_sends_on_after_a_refusal_still_reads_it(wire: Wire) -> None:
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.fault("send a request drop by drop", "attackers")
 async def test_a_head_that_comes_drop_by_drop_is_bounded_in_time(wire: Wire) -> None:
     """A header now and then does not hold a connection."""
     reply = await wire.send(b"GET / HTTP/1.1\r\n", *[b"x-a: b\r\n"] * 100, pause_s=0.02)

@@ -51,6 +51,7 @@ BAD: dict[str, tuple[str, bytes]] = {
     "no id": ("envelope", orjson.dumps(document(id=None))),
     "an id that is too long": ("envelope", orjson.dumps(document("x" * 91))),
     "an id with a line end": ("envelope", orjson.dumps(document("a\nb"))),
+    "an id of the hub's own events": ("reserved-id", orjson.dumps(document("job_1.end"))),
     "a date without a zone": ("envelope", orjson.dumps(document(time="2026-01-31T12:00:00"))),
     "an attribute nobody knows": ("envelope", orjson.dumps(document(hubconsumer="email"))),
     "an unknown type": ("unknown-type", orjson.dumps(document(type=UNKNOWN_TYPE))),

@@ -114,7 +114,7 @@ async def test_money_counts_however_a_run_ends(on_file: JobWorld) -> None:
     await on_file.store.beat(first, [usage()] * 8)
     await on_file.heart.pass_time(61 * SECOND)
     assert await on_file.store.take(asked) is not None
-    await on_file.store.finish(first, DONE, [usage()] * 16)
+    await on_file.store.finish(first, DONE, [usage()] * 24)
     assert spent(on_file) == [(31 * COST, 0)]
 
 

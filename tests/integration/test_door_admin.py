@@ -332,10 +332,19 @@ async def test_is_healthy_for_everybody(world: World) -> None:
     ],
 )
 async def test_hostile_requests(world: World, sent: bytes, status: int) -> None:
-    """What is no request of HTTP/1.1, or too much of one, is answered once and the connection
-    closed."""
+    """What is no request of HTTP/1.1, or too much of one, is answered once, in the API's own
+    form, and the connection closed."""
     answer = await world.raw(sent)
     assert answer.startswith(f"HTTP/1.1 {status} {http.client.responses[status]}"[:12].encode())
+    assert f"<Error><Code>{status}</Code><Detail>".encode() in answer
+    assert b"Content-Type: application/xml" in answer
+
+
+async def test_too_much_is_told_to_the_sdk(client: ServiceBusAdministrationClient) -> None:
+    """A client that is still sending when it is refused reads why."""
+    with pytest.raises(HttpResponseError, match="at most 262,144 bytes") as refused:
+        await client.create_topic("large", user_metadata="x" * 1_000_000)
+    assert refused.value.status_code == 413
 
 
 @pytest.mark.parametrize(

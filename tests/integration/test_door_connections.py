@@ -11,6 +11,7 @@ import pytest
 from notifications.door import encoding as put
 from notifications.door import frames as say
 from notifications.door import performatives as kind
+from notifications.door import sections
 from notifications.door.limits import Limits
 from tests.amqp_client import (
     attach,
@@ -264,6 +265,28 @@ class TestCost:
             client.send(flow(1, 1, 10_000, window=1_000_000))
             await until(lambda: there.door.connections == 0)
             assert len(broker.outlet(ONE).ready) > 200
+
+    async def test_many_links_that_nobody_reads(self, broker: MemoryBroker) -> None:
+        """However many links wait, the messages held for a client that does not read are few."""
+        size, links = 50_000, 60
+        sample = sections.read(message(b"x" * size), new_id="m", own_bus=False)
+        queue = broker.outlet(ONE)
+        async with open_door(broker) as there, raw(there.port, "") as client:
+            for handle in range(links):
+                client.send(attach(1, handle, ONE, receiver=True))
+                client.send(flow(1, handle, 100, window=1_000_000))
+            client.send(attach(1, links, TOPIC, receiver=False))
+            await client.until(kind.FLOW)  # by then each of them waits
+            client.stop_reading()
+            await broker.inlet(TOPIC).send([sample] * 20 * links)
+            await until(lambda: bool(queue.locked))
+            held = [0] * 5
+            while held[-1] != held[-5] or not held[-1]:  # until no more are taken
+                await asyncio.sleep(0.02)
+                held.append(len(queue.locked))
+            # Of this the machine's own buffers hold most.
+            assert held[-1] * size < 12_000_000, f"{held[-1]} messages are held for the client"
+            assert len(queue.ready) + held[-1] == 20 * links
 
     async def test_who_asks_and_never_reads(self, broker: MemoryBroker) -> None:
         """A client that asks much and takes no answer is not read from, and closed."""

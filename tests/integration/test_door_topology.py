@@ -18,6 +18,7 @@ from notifications.entities import Holding, SubscriptionEntity, TopicEntity
 from notifications.errors import Conflict, InvalidInput, NotFound, OverLimit
 from notifications.messages import Complete, DeadLetter, Message
 from notifications.testing import ManualClock, SeededDice
+from tests.broker_worlds import end_lock
 
 TOPIC = TopicEntity(name="Orders")
 PARIS = "Orders/Subscriptions/Paris"
@@ -155,8 +156,8 @@ async def test_a_deleted_subscription_leaves_nothing(world: World) -> None:
     await world.send(*"abcd")
     outlet = world.alone.broker.outlet(PARIS)
     held = await outlet.receive(limit=3, wait=False, lock=True)
-    await outlet.settle(held[0].token, Defer())
-    await outlet.settle(held[1].token, DeadLetter("no-good", "nobody can"))
+    await end_lock(outlet, held[0].token, Defer())
+    await end_lock(outlet, held[1].token, DeadLetter("no-good", "nobody can"))
     waiting = asyncio.create_task(
         world.alone.broker.outlet(f"{PARIS}/$DeadLetterQueue").receive(
             limit=9, wait=False, lock=True
@@ -166,7 +167,7 @@ async def test_a_deleted_subscription_leaves_nothing(world: World) -> None:
     await world.alone.topology.delete(PARIS)
     for gone in (
         outlet.receive(limit=1, wait=True, lock=True),
-        outlet.settle(held[2].token, Complete()),
+        end_lock(outlet, held[2].token, Complete()),
     ):
         with pytest.raises(NotFound):
             await gone
@@ -202,8 +203,8 @@ async def test_counts(world: World) -> None:
     await world.send("e", due_at=world.clock.now() + 60_000)
     outlet = world.alone.broker.outlet(PARIS)
     held = await outlet.receive(limit=2, wait=False, lock=True)
-    await outlet.settle(held[0].token, Defer())
-    await outlet.settle(held[1].token, DeadLetter("no-good", "nobody can"))
+    await end_lock(outlet, held[0].token, Defer())
+    await end_lock(outlet, held[1].token, DeadLetter("no-good", "nobody can"))
 
     assert await world.alone.topology.holding(PARIS) == Holding(
         active=2, dead=1, deferred=1, size=4
@@ -302,7 +303,7 @@ async def test_comes_and_goes_under_load(world: World) -> None:
             held = await outlet.receive(limit=3, wait=True, lock=True)
             ends = [Complete(), Defer(), DeadLetter("no-good", "nobody can")]
             settling = [
-                asyncio.create_task(outlet.settle(one.token, end))
+                asyncio.create_task(end_lock(outlet, one.token, end))
                 for one, end in zip(held, ends, strict=False)
             ]
             await world.alone.topology.delete(PARIS)

@@ -174,6 +174,7 @@ async def test_a_name_that_leads_inside_is_refused(address: str):
     ["https://10.0.0.1/v.mp4", "https://[::ffff:7f00:2]/v.mp4", "//169.254.169.254/latest",
      "http://127.0.0.2/v.mp4", "https://2130706434/"],
 )  # fmt: skip
+@pytest.mark.fault("redirect the download of a video inside", "attackers")
 async def test_a_redirect_inside_is_refused(location: str):
     """A good address that redirects to one inside is refused at the redirect."""
     only_here = DownloadLimits(allowed=(ip_network("127.0.0.1/32"),))
@@ -272,6 +273,7 @@ async def test_a_size_over_the_limit_is_refused_before_it_comes():
     assert flood.sent < 100_000_000
 
 
+@pytest.mark.fault("give a video whose server never stops sending", "attackers")
 async def test_an_endless_body_is_cut_off_at_the_limit():
     """A body that says no length is taken up to the limit and not a buffer more."""
     sent = 0
@@ -298,6 +300,7 @@ async def test_a_size_at_the_limit_comes_through():
         assert await fetch(server.url(), limits) == VIDEO
 
 
+@pytest.mark.fault("give a video in compressed bytes", "attackers")
 async def test_compressed_bytes_are_refused():
     """A body that was packed though nobody asked for it is not unpacked: it could be a bomb."""
     async with receiver(answer(body=VIDEO, headers={"content-encoding": "gzip"})) as server:

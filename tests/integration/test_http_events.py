@@ -137,6 +137,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("id with a line break", {"id": "a\nb"}, "/id"),
     ("id with a NUL", {"id": "a\0b"}, "/id"),
     ("id beyond ASCII", {"id": "é"}, "/id"),
+    ("id of a job's own event", {"id": "job_1.end"}, "/id"),
     ("no source", {"source": None}, "/source"),
     ("source with a control", {"source": "/a\tb"}, "/source"),
     ("no type", {"type": None}, "/type"),

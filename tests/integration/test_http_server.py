@@ -125,6 +125,7 @@ async def test_of_the_same_event_sent_at_once_exactly_one_is_new(served: Served)
     assert len(listed) == 1
 
 
+@pytest.mark.fault("announce a body of a gigabyte", "attackers")
 async def test_what_is_announced_too_large_is_refused_before_it_is_sent(served: Served) -> None:
     """413 at the headers, and the connection is closed: the body need never be sent."""
     key = served.http.headers["authorization"]
@@ -140,6 +141,7 @@ async def test_what_is_announced_too_large_is_refused_before_it_is_sent(served: 
     assert orjson.loads(body)["status"] == 413
 
 
+@pytest.mark.fault("announce a body of a gigabyte", "attackers")
 async def test_without_a_key_nothing_of_a_body_is_read(served: Served) -> None:
     """401 comes at the headers, whatever would follow."""
     answer = await served.raw(

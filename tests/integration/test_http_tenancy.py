@@ -65,6 +65,7 @@ async def test_whatever_has_an_id_has_one_here(acme: Things) -> None:
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=str)
+@pytest.mark.fault("come without a key, or with another's", "attackers")
 async def test_nobody_gets_in_without_a_key(world: World, operation: Operation) -> None:
     """No key, an unknown key, another scheme and an empty one are all 401, with a challenge."""
     for headers in (
@@ -140,6 +141,7 @@ async def test_a_user_token_opens_no_other_users_routes(
 
 
 @pytest.mark.parametrize("operation", WITH_ID, ids=str)
+@pytest.mark.fault("put another tenant's ids into any route, query or body", "attackers")
 async def test_another_tenants_ids_are_not_found(
     world: World, acme: Things, intruder: Things, operation: Operation
 ) -> None:
@@ -176,6 +178,7 @@ async def test_another_tenant_cannot_be_named(
 
 
 @pytest.mark.parametrize("operation", ASKING, ids=str)
+@pytest.mark.fault("put another tenant's ids into any route, query or body", "attackers")
 async def test_a_query_finds_nothing_of_another_tenants(
     world: World, acme: Things, intruder: Things, operation: Operation
 ) -> None:
@@ -211,6 +214,7 @@ def strings_of(operation: Operation) -> Iterator[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("operation", TAKING_BODY, ids=str)
+@pytest.mark.fault("put another tenant's ids into any route, query or body", "attackers")
 async def test_a_body_reaches_nothing_of_another_tenants(
     world: World, acme: Things, intruder: Things, operation: Operation
 ) -> None:

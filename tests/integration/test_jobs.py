@@ -15,7 +15,7 @@ from ai_workers.store import SqlJobs
 from ai_workers.upkeep import SqlJobUpkeep
 from notifications.directory import Locale
 from notifications.errors import Conflict, StoreUnavailable
-from notifications.messages import Complete
+from notifications.messages import Complete, Received
 from notifications.retries import DAY, MINUTE, SECOND
 from notifications.stores.directory import SqlDirectory
 from notifications.stores.tenants import SqlTenants
@@ -322,7 +322,7 @@ async def test_a_run_that_lost_its_claim_stores_no_result_and_its_money_counts(
     late = Succeeded({"summary": "late", "words": 0})
     assert not await world.store.finish(first, late, [usage()])
     assert await world.store.finish(second, Succeeded({"summary": "2", "words": 0}), [usage()])
-    assert not await world.store.finish(first, late, [usage()])
+    assert not await world.store.finish(first, late, [usage(), usage()])
 
     job = await world.store.get("acme", "job-1")
     assert job is not None
@@ -411,6 +411,34 @@ async def test_the_same_id_with_another_content_is_a_dead_letter(world: JobWorld
     await world.put(document("theirs-1", input={"text": "other"}))
     await world.heart.until(lambda: [each[1] for each in world.heart.dead()] == ["conflict"])
     assert len(world.chat.runs) == 1
+
+
+async def test_a_message_whose_key_is_known_is_that_job(world: JobWorld) -> None:
+    """Sent again under another name, with the same content, it is done once, as its first form;
+    whoever knows only the key finds it by that."""
+    await world.put(document("theirs-1", idempotencyKey="k"))
+    await world.until_state("succeeded", "theirs-1")
+    await world.put(document("theirs-2", idempotencyKey="k"))
+    await world.heart.until_quiet()
+    found = await world.store.page("acme", idempotency_key="k", limit=9)
+    assert [job.order.id for job in found] == ["theirs-1"]
+    assert world.state("theirs-2") is None
+    assert (world.heart.dead(), len(world.chat.runs)) == ([], 1)
+
+
+async def test_a_message_whose_key_is_another_jobs_fails_under_its_own_name(
+    world: JobWorld,
+) -> None:
+    """Its producer finds out why, and the job that has the key is left as it is."""
+    await world.put(document("theirs-1", idempotencyKey="k"))
+    await world.until_state("succeeded", "theirs-1")
+    for _ in range(2):  # however often it comes
+        await world.put(document("theirs-2", idempotencyKey="k", input={"text": "other"}))
+    await world.until_state("failed", "theirs-2")
+    await world.heart.until_quiet()
+    assert world.job("theirs-2")["error_code"] == "key-taken"
+    assert world.events("theirs-2") == ["queued", "end"]
+    assert (world.heart.dead(), len(world.chat.runs)) == ([], 1)
 
 
 async def test_a_message_that_comes_twice_is_done_once(world: JobWorld) -> None:
@@ -646,6 +674,7 @@ class Outages:
     def __init__(self, store: SqlJobs) -> None:
         self.store = store
         self.finishes_away = 0
+        self.answers_lost = 0
 
     async def take(self, order: Order, failure: Failure | None = None) -> Job | None:
         """See `keeping.Runs`."""
@@ -657,12 +686,18 @@ class Outages:
         """See `keeping.Runs`: this one is always away."""
         raise StoreUnavailable("away")
 
-    async def finish(self, job: Job, how: End, usage: Sequence[Usage]) -> bool:
+    async def finish(
+        self, job: Job, how: End, usage: Sequence[Usage], woken_by: Received | None = None
+    ) -> bool:
         """See `keeping.Runs`."""
         if self.finishes_away:
             self.finishes_away -= 1
             raise StoreUnavailable("away")
-        return await self.store.finish(job, how, usage)
+        held = await self.store.finish(job, how, usage, woken_by)
+        if self.answers_lost:
+            self.answers_lost -= 1
+            raise StoreUnavailable("nobody knows whether it was written")
+        return held
 
 
 async def lone_runner(world: JobWorld, runs: Runs) -> Runner:
@@ -694,6 +729,21 @@ async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> N
     assert world.state() == "succeeded"
     assert world.job()["cost_nano_usd"] == COST
     assert len(world.chat.runs) == 1
+
+
+async def test_a_commit_whose_answer_was_lost_counts_once(world: JobWorld) -> None:
+    """Whoever does not know whether an end was written writes it again: the money is the same."""
+    runs = Outages(world.store)
+    runs.answers_lost = 2
+    runner = await lone_runner(world, runs)
+    await world.submit()
+    (received,) = await world.heart.bus.receive("chat-suggestions", limit=1)
+    handling = asyncio.create_task(runner.handle([received]))
+    await world.heart.live_until(handling.done, step=SECOND)
+    assert handling.result() == [Complete()]
+    assert world.job() | {"state": "succeeded", "cost_nano_usd": COST} == world.job()
+    assert world.heart.rows("SELECT cost_nano_usd FROM job_metrics") == [(COST,)]
+    assert world.heart.rows("SELECT cost_nano_usd FROM job_spending") == [(COST,)]
 
 
 async def test_the_next_run_does_not_wait_until_the_last_ones_end_is_written(

@@ -401,6 +401,7 @@ def jpegs_of(side: int, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("side", [10_000, 16_300, 30_000, 65_500])
+@pytest.mark.fault("give a video of absurd size", "attackers")
 async def test_dimensions_that_are_absurd_are_refused(side: int, tmp_path: Path):
     """A frame of a hundred million pixels and more is never decoded."""
     began = time.monotonic()
@@ -417,6 +418,7 @@ async def test_what_is_too_large_is_said_with_its_size(tmp_path: Path):
 
 
 @pytest.mark.parametrize("memory", [100 * 1024**2, 220 * 1024**2])
+@pytest.mark.fault("give a video of absurd size", "attackers")
 async def test_more_memory_than_allowed_is_the_end_of_the_reader_alone(memory: int, tmp_path: Path):
     """A reader that runs out of its memory ends; we are as we were."""
     path = make(tmp_path / "video", Made(width=3840, height=2160, scenes=(0.4,)))

@@ -105,6 +105,7 @@ async def test_what_is_parked_too_long_is_given_up(parking: Parking) -> None:
     assert parking.heart.audit().clean
 
 
+@pytest.mark.fault("answers 410", "receivers")
 async def test_410_ends_the_delivery_and_disables_the_endpoint(parking: Parking) -> None:
     """`410 Gone` exhausts this delivery; the endpoint is disabled, and later events park."""
     parking.sender.answer = GONE

@@ -80,6 +80,7 @@ async def test_a_hung_tenant_holds_no_place_of_another(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------- outages
 
 
+@pytest.mark.fault("its database is away for ten minutes", "ourselves")
 async def test_a_store_that_is_away_for_ten_minutes_loses_no_retry(tmp_path: Path) -> None:
     """Retries, outcomes and new events that meet a long outage all end once it is over, and nobody
     is called more often than the table says."""

@@ -73,6 +73,7 @@ async def flood(service: Service, *user_ids: str, when: Callable[[], bool]) -> i
     [Limits(close_grace_s=0.3), Limits(close_grace_s=0.3, backlog_messages=10)],
     ids=["1 MiB", "10 messages"],
 )
+@pytest.mark.fault("a browser's socket reads slowly, or not at all", "ourselves")
 async def test_a_client_that_reads_nothing_is_dropped(limits: Limits) -> None:
     """It costs at most its backlog, holds up no push, and no other client of the user notices."""
     async with serving(limits=limits) as service:
@@ -106,6 +107,7 @@ async def test_a_client_that_wakes_up_is_told_to_try_again() -> None:
         await until(lambda: service.sockets.count() == 0)
 
 
+@pytest.mark.fault("a browser's socket reads slowly, or not at all", "ourselves")
 async def test_many_deaf_clients_cost_no_more_than_the_bound_in_all() -> None:
     """However many there are, what waits for them together stays under the one bound."""
     limits = Limits(close_grace_s=0.3, backlog_bytes_in_all=1_000_000)

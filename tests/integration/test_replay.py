@@ -1,6 +1,7 @@
 """Replaying a range of events to an endpoint: everything once, nothing twice, nobody else's."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -23,7 +24,8 @@ from tests.parking_world import GONE
 from tests.replay_world import ENDPOINT, ReplayWorld, replay_world
 
 TAKEN = Delivered(status=200)
-MANY = 25_000
+MANY = int(os.environ.get("REPLAYED", "11000"))
+"""More than other hubs replay at once: theirs stop at 10,000 and say nothing."""
 
 
 @pytest.fixture(params=STORES)
@@ -201,7 +203,7 @@ def backlog(path: Path, count: int, now: int) -> None:
         )
 
 
-async def test_twenty_five_thousand_failures_are_all_recovered(tmp_path: Path) -> None:
+async def test_more_than_ten_thousand_failures_are_all_recovered(tmp_path: Path) -> None:
     """No cap, none skipped, none twice, though deliveries and events are numbered differently."""
     clock = ManualClock()
     backlog(tmp_path / "hub.db", MANY, clock.now())

@@ -138,10 +138,11 @@ async def test_what_is_away_or_missing_is_said_so(house: House) -> None:
         connection_string=connection_string(house.port).replace("SAS_KEY_VALUE", "d3Jvbmc="),
         setting="SERVICEBUS_CONNECTION_SEND",
     )
+    clock, brief = SystemClock(), 0.1
     async with (
-        open_service_bus(house.address, SAMPLE, SystemClock(), sending=wrong) as refused,
-        open_service_bus(nobody, SAMPLE, SystemClock()) as away,
-        open_service_bus(house.address, unmade, SystemClock()) as lost,
+        open_service_bus(house.address, SAMPLE, clock, sending=wrong, backoff_s=brief) as refused,
+        open_service_bus(nobody, SAMPLE, clock, backoff_s=brief) as away,
+        open_service_bus(house.address, unmade, clock, backoff_s=brief) as lost,
     ):
         answers = await asyncio.gather(
             away.publish(NEWS, [message()]),

@@ -69,6 +69,7 @@ STEPS = [
 @pytest.mark.parametrize(
     "how", [never, drip(b"2"), drip(b"250-more\r\n")], ids=["silent", "drips", "goes on"]
 )
+@pytest.mark.fault("is a mail server that hangs", "receivers")
 async def test_a_server_that_hangs_is_a_timeout(step: str, named: str, how: Act) -> None:
     """Wherever it hangs, the attempt ends within its limit, says where, and leaves nothing open."""
     async with scripted({step: how}) as server, mailer_of(server, timeout=SHORT) as mailer:
@@ -111,6 +112,7 @@ async def test_waiting_for_a_connection_is_nobodys_fault() -> None:
 
 @pytest.mark.parametrize("step", [step for step, _ in STEPS])
 @pytest.mark.parametrize("how", [hang_up, reset], ids=["closes", "resets"])
+@pytest.mark.fault("is a mail server that drops the connection", "receivers")
 async def test_a_server_that_drops_us_is_tried_again(step: str, how: Act) -> None:
     """Wherever the connection breaks the mail is tried again later, not within the attempt."""
     async with scripted({step: how}) as server, mailer_of(server) as mailer:

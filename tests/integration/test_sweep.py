@@ -472,7 +472,7 @@ async def test_a_step_that_breaks_leaves_the_others_at_work(
 ) -> None:
     """Whatever one step raises, the others run; the age of the last whole sweep shows it."""
     broken = Broken(RuntimeError("surprise"))
-    sweep = Sweep(upkeep_steps(broken), still.clock)
+    sweep = Sweep(upkeep_steps(broken), still.clock, tidying={"forgotten": broken.forget})
     with caplog.at_level(logging.WARNING, "huntaze"):
         assert await sweep.sweep() == {"unparked": 0, "woken": 0, "forgotten": 0}
     assert sorted(broken.ran) == ["end", "forget", "unpark", "wake"]

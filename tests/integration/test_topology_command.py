@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import orjson
 import pytest
 from azure.servicebus.aio.management import ServiceBusAdministrationClient
-from azure.servicebus.management import SqlRuleFilter
+from azure.servicebus.management import SqlRuleFilter, SubscriptionProperties, TopicProperties
 from click.testing import CliRunner
 
 from notifications.bus.servicebus.applying import Change, differences, mend, open_admin
@@ -110,6 +111,61 @@ async def test_what_differs_is_mended_and_what_is_too_much_only_said(
 
     assert await differences(client, TOPOLOGY) == []
     assert (await client.get_topic("of-others")).name == "of-others"
+
+
+class WithSwitches:
+    """A client of a door, with the switches that only Azure has: status, and forwarding."""
+
+    def __init__(self, client: ServiceBusAdministrationClient) -> None:
+        self._client = client
+        self.set: dict[str, dict[str, str | None]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def get_topic(self, name: str) -> TopicProperties:
+        found = await self._client.get_topic(name)
+        found.status = self.set.get(name, {}).get("status", found.status)
+        return found
+
+    async def update_topic(self, topic: TopicProperties) -> None:
+        self.set[topic.name] = {"status": topic.status}
+
+    async def list_subscriptions(self, topic: str) -> AsyncIterator[SubscriptionProperties]:
+        async for found in self._client.list_subscriptions(topic):
+            for key, value in self.set.get(found.name, {}).items():
+                setattr(found, key, value)
+            yield found
+
+    async def update_subscription(self, _topic: str, found: SubscriptionProperties) -> None:
+        for key in self.set[found.name]:
+            self.set[found.name][key] = getattr(found, key)
+
+
+async def test_what_was_switched_off_or_forwards_is_put_right(
+    client: ServiceBusAdministrationClient,
+) -> None:
+    """What is disabled is said and set to active, what forwards does not afterwards."""
+    await mend(await differences(client, TOPOLOGY), prune=False)
+    azure = WithSwitches(client)
+    dead = "forward_dead_lettered_messages_to"
+    azure.set = {
+        EVENTS_TOPIC: {"status": "SendDisabled"},
+        NOTIFY_EMAIL: {"status": "Disabled", "forward_to": "sb://x/e"},
+        VIDEO_ANALYSIS: {"status": "Creating", dead: "sb://x/graves"},
+    }
+    changes = await differences(cast("ServiceBusAdministrationClient", azure), TOPOLOGY)
+    off = "status Disabled → Active, forward to sb://x/e → nowhere"
+    forwards = dead.replace("_", " ")
+    assert said(changes) == [
+        f"~ subscription {JOBS_TOPIC}/{VIDEO_ANALYSIS}: {forwards} sb://x/graves → nowhere",
+        f"~ topic {EVENTS_TOPIC}: status SendDisabled → Active",
+        f"~ subscription {EVENTS_TOPIC}/{NOTIFY_EMAIL}: {off}",
+    ]
+    await mend(changes, prune=False)
+    assert await differences(cast("ServiceBusAdministrationClient", azure), TOPOLOGY) == []
+    assert azure.set[NOTIFY_EMAIL] == {"status": "Active", "forward_to": None}
+    assert azure.set[VIDEO_ANALYSIS] == {"status": "Creating", dead: None}
 
 
 async def test_a_refusal_says_which_right_it_takes(port: int) -> None:

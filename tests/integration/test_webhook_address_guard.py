@@ -78,6 +78,7 @@ def refused(outcome: Outcome) -> bool:
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"])
+@pytest.mark.fault("spell an address inside in over a hundred ways", "attackers")
 async def test_no_spelling_of_a_refused_address_is_connected_to(
     scheme: str, connected: list[str]
 ) -> None:
@@ -101,6 +102,7 @@ async def test_name_of_this_machine_is_refused(name: str, connected: list[str]) 
 @pytest.mark.parametrize(
     "address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1", "fe80::1%1"]
 )
+@pytest.mark.fault("own a name that leads inside", "attackers")
 async def test_name_that_leads_inside_is_refused(address: str, connected: list[str]) -> None:
     """What DNS answers is judged like a literal, and the answer is not shown to the customer."""
     async with receiver() as target:
@@ -110,6 +112,7 @@ async def test_name_that_leads_inside_is_refused(address: str, connected: list[s
     assert (target.accepted, connected) == (0, [])
 
 
+@pytest.mark.fault("change what a name says between check and connection", "attackers")
 async def test_rebinding_is_refused(connected: list[str]) -> None:
     """A name that was good and leads inside at the next lookup is refused then."""
     resolver = Names([["127.0.0.1"], ["127.0.0.2"]])
@@ -126,6 +129,7 @@ async def test_rebinding_is_refused(connected: list[str]) -> None:
     assert (target.accepted, connected) == (1, ["127.0.0.1"])
 
 
+@pytest.mark.fault("change what a name says between check and connection", "attackers")
 async def test_connection_goes_to_the_address_that_was_checked(connected: list[str]) -> None:
     """Between check and connection no second lookup is made that could answer otherwise."""
     resolver = Names([["127.0.0.1"], ["127.0.0.2"]])
@@ -176,6 +180,7 @@ async def test_allowed_networks_are_reached(host: str) -> None:
     assert target.accepted == 1
 
 
+@pytest.mark.fault("has a name that does not exist", "receivers")
 async def test_name_without_address_is_a_dns_failure() -> None:
     """A lookup that finds no address is a DNS failure, which is retried."""
 

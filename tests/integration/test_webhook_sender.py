@@ -28,6 +28,7 @@ from notifications.retries import DAY, NOTIFICATIONS
 from tests.webhook_receivers import (
     Behaviour,
     Flood,
+    Request,
     answer,
     drip,
     hang_up,
@@ -91,6 +92,7 @@ async def test_2xx_is_delivered(status: int) -> None:
     ],
     ids=["a length", "HTTP/1.0", "chunks", "a page"],
 )
+@pytest.mark.fault("answers 204, with a body or without", "receivers")
 async def test_a_body_after_204_takes_nothing_from_it(bytes_: bytes) -> None:
     """The receiver said 2xx; what it sends besides, in one packet with it or after, is ignored, and
     the next request goes over a connection of its own."""
@@ -101,6 +103,7 @@ async def test_a_body_after_204_takes_nothing_from_it(bytes_: bytes) -> None:
 
 
 @pytest.mark.parametrize("status", [101, 304, 400, 401, 404, 409, 500, 503, 599])
+@pytest.mark.fault("answers 304, 4xx or 5xx", "receivers")
 async def test_other_answers_fail_and_may_be_retried(status: int) -> None:
     """Every other answer is a failure with its status and, where there is one, its body."""
     body = b"" if status in (101, 304) else b"sorry"
@@ -109,8 +112,9 @@ async def test_other_answers_fail_and_may_be_retried(status: int) -> None:
     )
 
 
+@pytest.mark.fault("answers 410", "receivers")
 async def test_410_is_gone() -> None:
-    """410 is final."""
+    """410 ends the delivery for good."""
     assert await outcome_of(answer(410, b"bye")) == Failed(
         reason="gone", retryable=False, status=410, detail="bye"
     )
@@ -129,12 +133,14 @@ async def test_410_is_gone() -> None:
         ("-1", None),
     ],
 )
+@pytest.mark.fault("answers 429 or 503 with any form of Retry-After", "receivers")
 async def test_retry_after(status: int, value: str, milliseconds: int | None) -> None:
     """Each form of Retry-After arrives in the outcome as milliseconds."""
     outcome = await outcome_of(answer(status, headers={"Retry-After": value}))
     assert outcome == Failed(reason=f"http-{status}", status=status, retry_after=milliseconds)
 
 
+@pytest.mark.fault("answers 429 without Retry-After", "receivers")
 async def test_429_without_retry_after_waits_longer_than_the_table() -> None:
     """A receiver that says it is too much is not asked again seconds later."""
     outcome = await outcome_of(answer(429))
@@ -146,6 +152,7 @@ async def test_429_without_retry_after_waits_longer_than_the_table() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("place", ["http://169.254.169.254/latest/meta-data/", "{other}"])
+@pytest.mark.fault("redirects: 301, 302, 303, 307 or 308, inside too", "receivers")
 async def test_redirects_are_not_followed(status: int, place: str) -> None:
     """A redirect, to metadata or to another receiver, is a failure, and nobody else is called."""
     async with receiver(answer()) as other:
@@ -170,6 +177,7 @@ async def test_cookies_are_not_kept() -> None:
     assert [request.headers.get("cookie") for request in target.requests] == [None, None]
 
 
+@pytest.mark.fault("answer a webhook with a zip bomb", "attackers")
 async def test_compressed_answers_are_not_unpacked() -> None:
     """A compressed answer, which nobody asked for, is kept as it is: no bomb goes off."""
     packed = gzip.compress(b"a" * 10_000_000)
@@ -205,6 +213,7 @@ async def test_failure_keeps_sixteen_kilobytes() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.fault("sends a gigabyte", "receivers")
 async def test_endless_body_is_cut_off(status: int) -> None:
     """Of a gigabyte no more than the sockets' buffers is taken, and the connection is dropped."""
     flood = Flood(status)
@@ -229,6 +238,7 @@ async def test_endless_body_is_cut_off(status: int) -> None:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 200),
     ],
 )
+@pytest.mark.fault("drips its answer byte by byte", "receivers")
 async def test_drip_ends_at_the_time_limit(head: bytes, piece: bytes, status: int | None) -> None:
     """Bytes that trickle in, anywhere in the answer, hold the attempt no longer than the limit."""
     async with receiver(drip(head, piece=piece)) as target, sender(timeout=SOON) as sends:
@@ -241,6 +251,7 @@ async def test_drip_ends_at_the_time_limit(head: bytes, piece: bytes, status: in
     assert SOON * 0.9 <= took < SOON + 2
 
 
+@pytest.mark.fault("answers 100 for ever", "receivers")
 async def test_interim_answers_end_at_the_time_limit() -> None:
     """A receiver that sends `100 Continue` for ever holds the attempt no longer than the limit."""
 
@@ -254,6 +265,7 @@ async def test_interim_answers_end_at_the_time_limit() -> None:
     assert outcome == Failed(reason="timeout", detail="no answer within 0.25 s")
 
 
+@pytest.mark.fault("drips its answer byte by byte", "receivers")
 async def test_410_counts_though_its_body_never_ends() -> None:
     """A 410 is gone as soon as its headers are there."""
     head = b"HTTP/1.1 410 Gone\r\ncontent-length: 9999\r\n\r\n"
@@ -273,6 +285,35 @@ async def test_success_whose_body_never_ends_is_a_timeout() -> None:
 # --------------------------------------------------------------------------- faults
 
 
+@pytest.mark.fault("answers after the limit", "receivers")
+async def test_an_answer_after_the_limit_is_none() -> None:
+    """A 200 that comes too late is a timeout that is retried, and is taken for no other answer."""
+    late = asyncio.Event()
+
+    async def behave(request: Request, writer: asyncio.StreamWriter) -> None:
+        await late.wait()
+        await answer()(request, writer)
+
+    async with receiver(behave, answer(500)) as target, sender(timeout=SOON) as sends:
+        first = await sends.post(target.url(), HEADERS, BODY)
+        late.set()
+        second = await sends.post(target.url(), HEADERS, BODY)
+    assert first == Failed(reason="timeout", detail="no answer within 0.25 s")
+    assert second == Failed(reason="http-500", status=500)
+    assert [request.connection for request in target.requests] == [1, 2]
+
+
+@pytest.mark.fault("answers 100, and then something else", "receivers")
+async def test_what_follows_an_interim_answer_is_the_answer() -> None:
+    """After `100 Continue` comes the answer that counts."""
+    went_on = b"HTTP/1.1 100 Continue\r\n\r\n"
+    ok = went_on + b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+    no = went_on + b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"
+    assert await outcome_of(raw(ok)) == Delivered(status=200)
+    assert await outcome_of(raw(no)) == Failed(reason="http-500", status=500)
+
+
+@pytest.mark.fault("never answers", "receivers")
 async def test_no_answer_is_a_timeout() -> None:
     """A receiver that never answers costs the time limit and no more."""
     begun = time.monotonic()
@@ -283,6 +324,7 @@ async def test_no_answer_is_a_timeout() -> None:
     assert SOON * 0.9 <= time.monotonic() - begun < SOON + 2
 
 
+@pytest.mark.fault("refuses the connection", "receivers")
 async def test_nobody_listens() -> None:
     """A closed port is a connection failure."""
     async with receiver() as target:
@@ -294,6 +336,7 @@ async def test_nobody_listens() -> None:
     assert "refused" in (outcome.detail or "").lower()
 
 
+@pytest.mark.fault("has a name that does not exist", "receivers")
 async def test_unknown_name() -> None:
     """A name that does not exist is a DNS failure, which is retried."""
     async with sender() as sends:
@@ -314,6 +357,7 @@ async def test_unknown_name() -> None:
         hang_up(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nab"),
     ],
 )
+@pytest.mark.fault("resets or hangs up before its answer, or within it", "receivers")
 async def test_connection_that_breaks(behaviour: Behaviour) -> None:
     """A connection that ends before the answer does is a failure, and the POST is not doubled."""
     async with receiver(behaviour) as target, sender() as sends:
@@ -323,6 +367,7 @@ async def test_connection_that_breaks(behaviour: Behaviour) -> None:
     assert len(target.requests) == 1
 
 
+@pytest.mark.fault("resets or hangs up before its answer, or within it", "receivers")
 async def test_refusal_counts_though_its_body_breaks() -> None:
     """A 503 whose body is cut off is a 503, with its Retry-After and what was read."""
     head = b"HTTP/1.1 503 No\r\nretry-after: 9\r\ncontent-length: 100\r\n\r\nbusy"
@@ -334,6 +379,8 @@ async def test_refusal_counts_though_its_body_breaks() -> None:
 @pytest.mark.parametrize(
     "rubbish",
     [
+        b"<html>HTTP/0.9 has no status and no headers</html>\r\n",
+        bytes(range(256)) * 64,
         b"\x00\xff\x00\xff\r\n\r\n",
         b"220 mail.example ESMTP\r\n",
         b"HTTP/9.9 abc\r\n\r\n",
@@ -345,6 +392,7 @@ async def test_refusal_counts_though_its_body_breaks() -> None:
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nab\r\n0\r\n\r\n",
     ],
 )
+@pytest.mark.fault("speaks HTTP/0.9, or sends what is no HTTP", "receivers")
 async def test_rubbish_instead_of_http(rubbish: bytes) -> None:
     """What is no HTTP is a failure that may be retried, never an exception."""
     outcome = await outcome_of(raw(rubbish), timeout=3.0)
@@ -435,6 +483,7 @@ async def test_kept_connection_that_the_receiver_closed_is_no_failure() -> None:
     assert target.requests[1].body == target.requests[2].body == BODY
 
 
+@pytest.mark.fault("it has no file descriptors left for webhooks", "ourselves")
 async def test_out_of_sockets_is_our_fault() -> None:
     """Without a free file descriptor the attempt is no failure of the receiver's."""
     async with receiver(answer()) as target, sender() as sends:
@@ -481,6 +530,7 @@ async def test_closing_is_nobodys_failure() -> None:
 # --------------------------------------------------------------------------- lookups
 
 
+@pytest.mark.fault("has a name whose lookup hangs", "receivers")
 async def test_lookup_that_hangs_is_a_timeout() -> None:
     """A name whose server does not answer costs the time limit, and is asked for once."""
 
@@ -567,6 +617,7 @@ async def test_one_tenants_names_that_hang_leave_threads_for_the_others(
 # --------------------------------------------------------------------------- TLS
 
 
+@pytest.mark.fault("has a certificate that nobody vouches for", "receivers")
 async def test_self_signed_certificate_is_a_tls_failure(tmp_path: Path) -> None:
     """A certificate that nobody vouches for is refused before anything is sent."""
     certificate = self_signed(tmp_path)
@@ -591,6 +642,7 @@ async def test_ca_file_is_trusted(tmp_path: Path, host: str) -> None:
     assert target.accepted == 1
 
 
+@pytest.mark.fault("has a certificate of another name", "receivers")
 async def test_certificate_of_another_name_is_a_tls_failure(tmp_path: Path) -> None:
     """A trusted certificate for another host is refused."""
     certificate = self_signed(tmp_path, name="other.example", address="127.0.0.9")
@@ -604,6 +656,22 @@ async def test_certificate_of_another_name_is_a_tls_failure(tmp_path: Path) -> N
     assert target.requests == []
 
 
+@pytest.mark.fault("has a certificate that has expired", "receivers")
+async def test_expired_certificate_is_a_tls_failure(tmp_path: Path) -> None:
+    """One of the right name, by somebody trusted, is refused once its time is over."""
+    certificate = self_signed(tmp_path, expired=True)
+    async with (
+        receiver(answer(), tls=certificate.server_context()) as target,
+        sender(ca_file=certificate.path) as sends,
+    ):
+        outcome = await sends.post(target.url(), HEADERS, BODY)
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.retryable) == ("tls", True)
+    assert "expired" in (outcome.detail or "")
+    assert target.requests == []
+
+
+@pytest.mark.fault("speaks no TLS where it should", "receivers")
 async def test_https_to_a_receiver_without_tls() -> None:
     """https to a port that speaks something else is a TLS failure."""
 
@@ -620,6 +688,7 @@ async def test_https_to_a_receiver_without_tls() -> None:
     assert (outcome.reason, outcome.retryable) == ("tls", True)
 
 
+@pytest.mark.fault("sends a gigabyte", "receivers")
 async def test_flood_over_tls_is_cut_off(tmp_path: Path) -> None:
     """An endless body over TLS is dropped without waiting for the other side to say goodbye."""
     certificate, flood = self_signed(tmp_path), Flood(200)

@@ -37,9 +37,11 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.text",
         "notifications.formats",
         "notifications.json_limits",
+        "notifications.own_ids",
         "notifications.rates",
         "notifications.mailing",
         "notifications.addresses",
+        "notifications.crashpoints",
     ),
     # A program's way to a hub. Nothing of the hub is in it but the errors.
     "client": ("notifications.client.*",),
@@ -49,6 +51,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.testing",
         "notifications.connections",
         "notifications.database",
+        "notifications.statements",
         "notifications.sqlite",
         "notifications.sqlite_file",
         "notifications.postgres",
@@ -64,6 +67,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.azure_resource",
         "notifications.secret_files",
         "notifications.settings",
+        "notifications.functions_settings",
         "notifications.telemetry.*",
     ),
     # What happens to events: talks to ports only.
@@ -92,8 +96,10 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     # The one visible list of adapters.
     "composition": (
         "notifications.bootstrap",
+        "notifications.pipeline",
         "notifications.policies",
         "notifications.storage",
+        "notifications.sweep_steps",
         "notifications.door_alone",
         "notifications.mails",
         "notifications.auditing",

@@ -14,7 +14,7 @@ from ai_workers.compiling import validator_of
 from ai_workers.ports import Answered, Image, ModelFailed, Question, Sound, Usage
 from notifications.testing import SeededDice
 from notifications.timing import SystemClock
-from tests.scripted_model import Line, ScriptedModel, spent
+from tests.scripted_model import Line, ScriptedModel, usage_of
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -84,7 +84,7 @@ async def test_what_can_be_read_is_not_asked_again(reply: str) -> None:
     """Wrappings, thoughts, fields too many and nulls cost no second question."""
     model, answered = await ask(reply)
     assert answered.result == {"text": "right"}
-    assert answered.usage == (spent(1),)
+    assert answered.usage == (usage_of(1),)
     assert len(model.asked) == 1
 
 
@@ -120,7 +120,7 @@ async def test_a_wrong_reply_is_asked_for_once_more(reply: str, fault: str) -> N
     """The second question is the first, with the reply and what is wrong with it."""
     model, answered = await ask(reply, RIGHT)
     assert answered.result == {"text": "right"}
-    assert answered.usage == (spent(1), spent(2))
+    assert answered.usage == (usage_of(1), usage_of(2))
     again = model.asked[1]
     assert again.system == QUESTION.system
     assert again.user.startswith(QUESTION.user)
@@ -155,41 +155,45 @@ async def test_a_wrong_language_is_asked_for_once_and_then_taken() -> None:
     for second in (french, "?", ModelFailed("model-busy", "Later.", retryable=True)):
         _, answered = await ask(french, second)
         assert answered.result == json.loads(french)
-        assert answered.usage[0] == spent(1)
+        assert answered.usage[0] == usage_of(1)
 
 
 async def test_a_model_that_never_answers_rightly_has_failed() -> None:
     """Two wrong replies are the end, both paid for, and said in one sentence."""
     model, failed = await failure("?", '{"text": 7}')
     assert (failed.code, failed.retryable) == ("model-reply-invalid", False)
-    assert failed.usage == (spent(1), spent(2))
+    assert failed.usage == (usage_of(1), usage_of(2))
     assert "another form than asked for" in failed.message
     assert len(model.asked) == 2
 
 
 async def test_a_failure_of_the_repair_has_both_usages_and_its_own_reason() -> None:
     """Whether to try again is what the endpoint said last; the money is of both."""
-    busy = ModelFailed("model-busy", "Later.", retryable=True, retry_after_s=7, usage=(spent(2),))
+    busy = ModelFailed(
+        "model-busy", "Later.", retryable=True, retry_after_s=7, usage=(usage_of(2),)
+    )
     _, failed = await failure("?", busy)
     assert (failed.code, failed.retryable, failed.retry_after_s) == ("model-busy", True, 7)
-    assert failed.usage == (spent(1), spent(2))
+    assert failed.usage == (usage_of(1), usage_of(2))
 
 
 async def test_silence_ends_with_the_time() -> None:
-    """A model that keeps no time limit of its own is left when time is up; later may help."""
+    """A model that keeps no time limit of its own is left when time is up; later may help. It has
+    read the question, which is paid."""
     _, failed = await failure(60.0, within_s=0.05)
-    assert (failed.code, failed.retryable, failed.usage) == ("model-timeout", True, ())
+    assert (failed.code, failed.retryable) == ("model-timeout", True)
+    assert failed.usage == (usage_of(1),)
 
 
 async def test_no_repair_is_asked_for_without_time_for_it() -> None:
     """What could not be answered in the time that is left is not asked."""
     model, failed = await failure("?", RIGHT, within_s=0.5)
-    assert (failed.code, failed.usage) == ("model-reply-invalid", (spent(1),))
+    assert (failed.code, failed.usage) == ("model-reply-invalid", (usage_of(1),))
     assert len(model.asked) == 1
 
 
 async def test_what_was_spent_is_known_when_the_asker_is_cancelled() -> None:
-    """Each usage is told at once, before the repair that somebody may cancel."""
+    """Each usage is told at once, before the repair; so is what the repair costs that is cut."""
     told: list[Usage] = []
     model = ScriptedModel(("?", 60.0))
     task = asyncio.create_task(asking(model).ask(QUESTION, within_s=90, spent=told.append))
@@ -199,7 +203,7 @@ async def test_what_was_spent_is_known_when_the_asker_is_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert told == [spent(1)]
+    assert told == [usage_of(1), usage_of(2)]
 
 
 REPLIES = st.text(max_size=40) | st.sampled_from([RIGHT, '{"text": 7}', "", '{"text": "a"'])
@@ -219,7 +223,7 @@ def test_whatever_a_model_says_ends_rightly(replies: Sequence[str], tail: str) -
         else:
             usage = tuple(answered.usage)
             assert 1 <= len(answered.result["text"]) <= 200
-        assert usage == tuple(spent(n + 1) for n in range(len(model.asked)))
+        assert usage == tuple(usage_of(n + 1) for n in range(len(model.asked)))
 
     asyncio.run(once())
 

@@ -54,7 +54,7 @@ def item(message: Message, **changes: Any) -> Item:
 
 def shown(encoded: bytes) -> dict[int, Any]:
     """The sections of a message, by their numbers, decoded."""
-    return {found.code: decode(found.value)[0] for found in sections.split(encoded)}
+    return {code: decode(value)[0] for code, value in sections.split(encoded)}
 
 
 class TestRead:
@@ -190,6 +190,19 @@ class TestRead:
         """What is no message is said to be none."""
         with pytest.raises(Fault, match="amqp:decode-error"):
             read(encoded)
+
+    @pytest.mark.parametrize("due", [-(2**63), -62_135_596_800_001, 253_402_300_800_000, 2**63 - 1])
+    def test_no_date(self, due: int) -> None:
+        """A time to appear at is a date that clients can read, or the message is refused."""
+
+        def scheduled(at: int) -> bytes:
+            pairs = [(put.symbol("x-opt-scheduled-enqueue-time"), put.timestamp(at))]
+            return put.described(ANNOTATIONS, put.mapping(pairs)) + NAMED + data()
+
+        assert read(scheduled(253_402_300_799_999)).due_at == 253_402_300_799_999
+        assert read(scheduled(-1)).due_at == -1
+        with pytest.raises(Fault, match="years 1 to 9999"):
+            read(scheduled(due))
 
     def test_a_long_id(self) -> None:
         """An id has at most 128 characters."""

@@ -108,7 +108,8 @@ def test_whatever_happens_each_event_is_right_and_its_id_its_own(
         events += claimed.events
         if job.ended:
             continue
-        job = deciding.renewed(job, now=now, usage=usage, progress=40)
+        job, _ = deciding.paid(job, job.run, usage)
+        job = deciding.renewed(job, now=now, progress=40)
         events.append(progress_event(job, 1, step, now=now))
         change = deciding.finish(job, how, now=now, table=LIGHT, dice=0.5)
         job = change.job
@@ -142,6 +143,49 @@ def test_a_retry_waits_for_its_time() -> None:
     assert types(deciding.claim(change.job, now=START_MS + 3 * SECOND, table=LIGHT)) == [
         "job.started"
     ]
+
+
+def test_a_run_that_is_given_back_does_not_count() -> None:
+    """Its worker stopped in good order: the job may have as many runs as before, each with a number
+    of its own, and the time that it ran is counted."""
+    job, now = new(), START_MS
+    for number in range(1, 4):
+        change = deciding.claim(job, now=now, table=VIDEO)
+        assert change is not None
+        assert change.events[0].id == f"job_1.started.{number}"
+        now += SECOND
+        job = deciding.finish(change.job, Released(), now=now, table=VIDEO, dice=0.5).job
+    for left in reversed(range(VIDEO.attempts)):
+        change = deciding.claim(job, now=now, table=VIDEO)
+        assert change is not None
+        change = deciding.finish(change.job, RETRYABLE, now=now, table=VIDEO, dice=0.5)
+        job, now = change.job, change.job.due_at
+        assert job.ended is (left == 0)
+    assert (job.run, job.run_ms) == (VIDEO.attempts + 3, 3 * SECOND)
+
+
+def test_workers_that_never_stay_use_up_the_runs_in_the_end() -> None:
+    """Giving back goes on for a while, not for ever."""
+    job = new()
+    for _ in range(100):
+        change = deciding.claim(job, now=START_MS, table=LIGHT)
+        assert change is not None
+        if change.job.ended:
+            break
+        job = deciding.finish(change.job, Released(), now=START_MS, table=LIGHT, dice=0.5).job
+    assert change.job.state is State.FAILED
+
+
+def test_usage_that_is_written_again_changes_nothing() -> None:
+    """Whatever a run tells of twice is counted once; another run's numbers are its own."""
+    job, new_ones = deciding.paid(running(), 1, [USAGE])
+    assert new_ones == [USAGE]
+    again, none = deciding.paid(job, 1, [USAGE])
+    assert (again, none) == (job, [])
+    more, second = deciding.paid(job, 1, [USAGE, USAGE])
+    assert second == [USAGE]
+    late, other = deciding.paid(more, 2, [USAGE])
+    assert (other, late.spent) == ([USAGE], Spent().and_([USAGE] * 3))
 
 
 def test_the_last_runs_failure_is_the_jobs() -> None:

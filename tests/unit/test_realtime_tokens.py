@@ -207,6 +207,7 @@ def test_no_text_at_all_raises_anything_else(text: str) -> None:
             tokens.read(text)
 
 
+@pytest.mark.fault("forge a user's token", "attackers")
 def test_hostile_tokens_are_bad_tokens(users: UserTokens, clock: HandClock) -> None:
     """A header nested past the stack, half a character, a token of endless length: refused."""
     header = base64.urlsafe_b64encode(b"[" * 5000).decode().rstrip("=")

@@ -47,6 +47,7 @@ def toast_of(templates, sample, **fields):
 # What a stranger may put into a payer's name ------------------------------------------------
 
 
+@pytest.mark.fault("write markup into an event", "attackers")
 def test_markup_is_shown_as_text():
     """Markup in a name reaches a mail's HTML escaped, and its text and the toast as it is."""
     name = '<script>alert(1)</script><img src=x onerror=alert(1)> & "co"'
@@ -60,6 +61,7 @@ def test_markup_is_shown_as_text():
 
 
 @pytest.mark.parametrize("code", ["{{ 7 * 7 }}", "{% for x in data %}{{ x }}{% endfor %}", "{#"])
+@pytest.mark.fault("write a template into an event", "attackers")
 def test_template_code_in_data_is_text(code):
     """Template syntax that an event carries is shown, never run."""
     sample = example("payment.received", payer={"name": code}, description=code, reference=code)

@@ -8,7 +8,7 @@ import pytest
 from ai_workers.ports import JobFailed, ModelFailed
 from ai_workers.workers import chat, content_analyze, content_suggest
 from tests.job_runs import LoneRun, is_valid, schema_of
-from tests.scripted_model import ScriptedModel, spent
+from tests.scripted_model import ScriptedModel, usage_of
 
 CHAT = {"messages": [{"from": "fan", "text": "Hello"}]}
 IDEAS = {"niche": "Yoga", "platform": "instagram", "goals": ["engage", "sell"]}
@@ -95,7 +95,7 @@ async def test_a_model_that_says_nothing_of_use_fails_the_run(job_type: str) -> 
     with pytest.raises(ModelFailed) as failed:
         await WORKERS[job_type].run(run)
     assert failed.value.code == "model-reply-invalid"
-    assert failed.value.usage == (spent(1), spent(2))
+    assert failed.value.usage == (usage_of(1), usage_of(2))
 
 
 @pytest.mark.parametrize("locale", ["fr", "en"])
@@ -131,7 +131,7 @@ async def test_a_blank_reply_is_asked_for_again() -> None:
     """Spaces are nothing to send."""
     run, result = await done("chat.suggest", CHAT, chat_answer("  "), chat_answer("Hi!"))
     assert result["suggestions"][0]["text"] == "Hi!"
-    assert run.usage == [spent(1), spent(2)]
+    assert run.usage == [usage_of(1), usage_of(2)]
 
 
 async def test_a_long_conversation_is_read_from_its_end() -> None:

@@ -43,12 +43,14 @@ from tests.webhook_worlds import NOON
         ("Sat, 31 Jan 99999 12:00:30 GMT", None),
     ],
 )
+@pytest.mark.fault("answers 429 or 503 with any form of Retry-After", "receivers")
 def test_retry_after(value: str | None, milliseconds: int | None) -> None:
     """Seconds, fractions and all HTTP dates are read, at most a day; past and rubbish are none."""
     assert retry_after_ms(value, NOON) == milliseconds
 
 
 @given(st.text(max_size=40))
+@pytest.mark.fault("answers 429 or 503 with any form of Retry-After", "receivers")
 def test_any_retry_after_gets_an_answer(value: str) -> None:
     """Whatever the header holds, the wait is none or between nothing and a day."""
     wait = retry_after_ms(value, NOON)

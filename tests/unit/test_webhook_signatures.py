@@ -201,6 +201,7 @@ def test_timestamp_within_tolerance(away: int) -> None:
 
 
 @pytest.mark.parametrize(("away", "word"), [(-301, "old"), (301, "new")])
+@pytest.mark.fault("replay a webhook whose time is over", "attackers")
 def test_timestamp_beyond_tolerance(away: int, word: str) -> None:
     """A second more is refused, saying on which side."""
     with pytest.raises(SignatureError, match=word):
@@ -243,6 +244,7 @@ def test_missing_header(name: str, value: str | None) -> None:
     ],
 )
 @pytest.mark.parametrize("key", [secret_text(SECRET), public_key_text(SECRET)])
+@pytest.mark.fault("forge or truncate a webhook's signature", "attackers")
 def test_bad_signature(signature: str, key: str) -> None:
     """What crashes a published library, and other rubbish, is the one error here."""
     with pytest.raises(SignatureError):
@@ -260,6 +262,7 @@ def test_bad_timestamp(timestamp: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", BODY + b" ", b"\xff\xfe", BODY.replace(b"2", b"3")])
+@pytest.mark.fault("change a signed webhook", "attackers")
 def test_altered_body(body: bytes) -> None:
     """Any other body, one that is not UTF-8 among them, does not verify."""
     for key in (secret_text(SECRET), public_key_text(SECRET)):
@@ -267,6 +270,7 @@ def test_altered_body(body: bytes) -> None:
             verify(signed(schemes=BOTH), body, [key], NOON)
 
 
+@pytest.mark.fault("change a signed webhook", "attackers")
 def test_timestamp_and_id_are_signed() -> None:
     """Another timestamp or id under the same signature does not verify."""
     for change in ({"webhook-timestamp": str(NOON_S + 1)}, {"webhook-id": ID[:-1] + "0"}):

@@ -254,6 +254,7 @@ async def test_a_body_of_the_limit_is_taken() -> None:
     assert len(await wire.read_body(Sent(half, half).request)) == wire.MAX_REQUEST_BYTES
 
 
+@pytest.mark.fault("send a body of a gigabyte without announcing it", "attackers")
 async def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
     """Reading ends with the piece that goes over, however much would follow."""
     sent = Sent(*([b" " * (wire.MAX_REQUEST_BYTES // 2 + 1)] * 10))

@@ -8,15 +8,17 @@ import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, ResourceNotFoundError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.servicebus.aio.management import ServiceBusAdministrationClient
 from azure.servicebus.management import (
     CorrelationRuleFilter,
+    EntityStatus,
     SqlRuleFilter,
     SubscriptionProperties,
+    TopicProperties,
 )
 
 from notifications.bus.filters import CorrelationFilter, SqlFilter
@@ -40,6 +42,12 @@ _FIELDS = (
     "content_type",
 )
 
+_SWITCHED_OFF = ("Disabled", "ReceiveDisabled", "SendDisabled")
+"""What somebody may have set an entity's status to; there are others, which pass by themselves."""
+
+_FORWARDS = ("forward_to", "forward_dead_lettered_messages_to")
+
+Properties = TypeVar("Properties", SubscriptionProperties, TopicProperties)
 Do = Callable[[], Awaitable[object]]
 
 
@@ -146,6 +154,7 @@ async def _topic(client: ServiceBusAdministrationClient, topic: Topic) -> list[C
             f"topic {topic.name}: detects duplicates, which drops what is sent again; make it anew"
         )
         changes.append(Change(mark="!", what=said))
+    changes += _mended(found, _switched_on(found), f"topic {topic.name}", client.update_topic)
     wanted = {each.name.lower(): each for each in topic.subscriptions}
     there = {each.name.lower(): each async for each in client.list_subscriptions(topic.name)}
     for name, subscription in wanted.items():
@@ -199,6 +208,25 @@ def _settings(
         for key, value in _wanted_settings(wanted).items()
         if getattr(found, key) != value
     }
+    # Where it forwards, nothing is left for the hub to receive, or to find among the dead letters.
+    forwards = [key for key in _FORWARDS if getattr(found, key)]
+    different |= _switched_on(found) | dict.fromkeys(forwards)
+    return _mended(
+        found, different, name, lambda found: client.update_subscription(wanted.topic, found)
+    )
+
+
+def _switched_on(found: SubscriptionProperties | TopicProperties) -> dict[str, Any]:
+    return {"status": EntityStatus.ACTIVE} if found.status in _SWITCHED_OFF else {}
+
+
+def _mended(
+    found: Properties,
+    different: dict[str, Any],
+    name: str,
+    write: Callable[[Properties], Awaitable[object]],
+) -> list[Change]:
+    """The change that gives an entity its settings; none where nothing is different."""
     if not different:
         return []
     said = ", ".join(
@@ -209,7 +237,7 @@ def _settings(
     async def update() -> None:
         for key, value in different.items():
             setattr(found, key, value)
-        await client.update_subscription(wanted.topic, found)
+        await write(found)
 
     return [Change(mark="~", what=f"{name}: {said}", run=update)]
 
@@ -268,6 +296,10 @@ def _said(value: object) -> str:
     if isinstance(value, dt.timedelta):
         ms = value // dt.timedelta(milliseconds=1)
         return in_words(ms) if value.days < 1_000 else "for ever"
+    if value is None:
+        return "nowhere"
+    if isinstance(value, EntityStatus):
+        return str(value.value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

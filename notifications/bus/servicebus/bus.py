@@ -11,7 +11,7 @@ from functools import partial
 
 from azure.servicebus.aio import ServiceBusClient
 
-from notifications.bus.servicebus.connection import READ_S, open_client, unavailable
+from notifications.bus.servicebus.connection import BACKOFF_S, READ_S, open_client, unavailable
 from notifications.bus.servicebus.peeking import Peeker
 from notifications.bus.servicebus.receiving import PATIENCE_S, Reception
 from notifications.bus.servicebus.sending import TopicSender
@@ -30,6 +30,7 @@ async def open_service_bus(
     *,
     sending: ServiceBusAddress | None = None,
     patience_s: float = PATIENCE_S,
+    backoff_s: float = BACKOFF_S,
 ) -> AsyncIterator["ServiceBus"]:
     """The bus, until the block ends.
 
@@ -41,15 +42,16 @@ async def open_service_bus(
         clock: For locks.
         sending: The same namespace with what may send; None where `address` sends too.
         patience_s: How often a receiver without messages is looked after.
+        backoff_s: The first pause between two of the SDK's tries.
 
     Raises:
         ConfigurationError: The machine's identity cannot be asked for.
     """
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(open_client(address))
+        client = await stack.enter_async_context(open_client(address, backoff_s=backoff_s))
         sender = client
         if sending is not None:
-            sender = await stack.enter_async_context(open_client(sending))
+            sender = await stack.enter_async_context(open_client(sending, backoff_s=backoff_s))
         bus = ServiceBus(
             client,
             address,
@@ -107,10 +109,6 @@ class ServiceBus:
     def subscriptions(self) -> Mapping[str, Subscription]:
         """Every subscription by its name."""
         return self._subscriptions
-
-    def in_hand(self, subscription: str) -> int:
-        """How many of its messages this process holds."""
-        return self._receptions[subscription].in_hand if subscription in self._receptions else 0
 
     def at_rest(self, subscription: str) -> bool:
         """Whether nobody waits for its messages, and none are on their way here."""

@@ -26,6 +26,10 @@ logging.getLogger("azure.identity").setLevel(logging.ERROR)
 ATTEMPT_S = 20.0
 """For opening a link, sending or asking once; the SDK tries again within its own limits."""
 
+BACKOFF_S = 0.8
+"""How long the SDK pauses before it tries again, doubled with each of its three further tries: its
+own default, with which a namespace that does not answer is away after twelve seconds."""
+
 READ_S = 0.05
 """How long the SDK holds its socket to read before it lets somebody write: its default of 0.2 s
 would be added to the end of each message that is settled while others are waited for."""
@@ -35,13 +39,19 @@ BUSY_S = 10.0
 
 
 @asynccontextmanager
-async def open_client(address: ServiceBusAddress) -> AsyncIterator[ServiceBusClient]:
+async def open_client(
+    address: ServiceBusAddress, *, backoff_s: float = BACKOFF_S
+) -> AsyncIterator[ServiceBusClient]:
     """A client of the namespace; connections are made when they are first needed.
+
+    Args:
+        address: The namespace.
+        backoff_s: The first pause between two tries.
 
     Raises:
         ConfigurationError: The identity of this machine cannot be asked for.
     """
-    limits: dict[str, Any] = {"try_timeout": ATTEMPT_S}
+    limits: dict[str, Any] = {"try_timeout": ATTEMPT_S, "retry_backoff_factor": backoff_s}
     if address.connection_string is not None:
         async with ServiceBusClient.from_connection_string(
             address.connection_string, **limits

@@ -116,11 +116,6 @@ class Reception:
         """Whether nobody waits, and nothing is asked for that nobody waits for."""
         return not (self._wants or self._orders or self._left)
 
-    @property
-    def in_hand(self) -> int:
-        """How many messages this process holds, as far as it knows."""
-        return len(self._held)
-
     async def receive(self, limit: int) -> Sequence[Received]:
         """See `ports.Bus.receive`.
 

@@ -104,6 +104,7 @@ class TopicSender:
 
     async def _run(self) -> None:
         sender = self._client.get_topic_sender(self._topic, socket_timeout=READ_S)
+        batches = _Batches(sender)
         under_way: list[_Parcel] = []
         try:
             while True:
@@ -111,7 +112,7 @@ class TopicSender:
                 self._came.clear()
                 while self._waiting:
                     under_way = self._take()
-                    await self._deliver(sender, under_way)
+                    await self._deliver(sender, batches, under_way)
         finally:
             self._fail([*under_way, *self._waiting], Unavailable("the bus is closed"))
             self._waiting = []
@@ -129,10 +130,13 @@ class TopicSender:
         self._bytes -= sum(parcel.size for parcel in parcels)
         return [parcel for parcel in parcels if not parcel.sent.done()]
 
-    async def _deliver(self, sender: ServiceBusSender, parcels: Sequence[_Parcel]) -> None:
+    async def _deliver(
+        self, sender: ServiceBusSender, batches: "_Batches", parcels: Sequence[_Parcel]
+    ) -> None:
         try:
-            loads = await self._pack(sender, parcels)
+            loads = await self._pack(batches, parcels)
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises
+            batches.forget()  # it may be that the namespace takes less than before
             log.warning("bus.send_failed", extra={"topic": self._topic, "detail": str(error)})
             self._fail(parcels, unavailable(error, self._address, self._topic))
             return
@@ -142,26 +146,26 @@ class TopicSender:
             if not parcel.sent.done():
                 parcel.sent.set_result(None)
 
-    async def _pack(self, sender: ServiceBusSender, parcels: Sequence[_Parcel]) -> list[_Load]:
+    async def _pack(self, batches: "_Batches", parcels: Sequence[_Parcel]) -> list[_Load]:
         """Fill batches; parcels with a message that is too large are refused, and left out."""
         loads: list[_Load] = []
-        room = most = (await _batch(sender)).max_size_in_bytes
+        room = most = await batches.most()
         for parcel in parcels:
-            if parcel.size > most // 2 and not await _fits(sender, parcel):
+            if parcel.size > most // 2 and not await _fits(batches, parcel):
                 too_large = FieldError("", "a message is larger than the namespace carries")
                 self._fail([parcel], InvalidInput([too_large]))
                 continue
             if not loads or parcel.size > room:
-                loads.append(_Load(await _batch(sender)))
-            await self._fill(sender, loads, parcel)
+                loads.append(_Load(await batches.empty()))
+            await self._fill(batches, loads, parcel)
             room = most - loads[-1].batch.size_in_bytes
         return loads
 
-    async def _fill(self, sender: ServiceBusSender, loads: list[_Load], parcel: _Parcel) -> None:
+    async def _fill(self, batches: "_Batches", loads: list[_Load], parcel: _Parcel) -> None:
         """Put a parcel into the last load, and into new ones where that is full."""
         for message in parcel.messages:
             if not _put(loads[-1].batch, message):
-                loads.append(_Load(await _batch(sender)))
+                loads.append(_Load(await batches.empty()))
                 loads[-1].batch.add_message(message)
             if parcel not in loads[-1].parcels[-1:]:
                 loads[-1].parcels.append(parcel)
@@ -183,20 +187,38 @@ class TopicSender:
                 parcel.sent.set_exception(error)
 
 
-async def _fits(sender: ServiceBusSender, parcel: _Parcel) -> bool:
+class _Batches:
+    """Empty batches for a sender, with room for what the SDK adds around them and does not count.
+
+    How much the namespace takes is read once.
+    """
+
+    def __init__(self, sender: ServiceBusSender) -> None:
+        self._sender = sender
+        self._most: int | None = None
+
+    def forget(self) -> None:
+        """Read again how much it takes."""
+        self._most = None
+
+    async def most(self) -> int:
+        """Bytes that a batch holds."""
+        if self._most is None:
+            whole = await self._sender.create_message_batch()
+            self._most = whole.max_size_in_bytes - _AROUND_BATCH
+        return self._most
+
+    async def empty(self) -> ServiceBusMessageBatch:
+        """A batch without messages."""
+        return await self._sender.create_message_batch(max_size_in_bytes=await self.most())
+
+
+async def _fits(batches: _Batches, parcel: _Parcel) -> bool:
     """Whether each message of a parcel fits into a batch of its own."""
     for message in parcel.messages:
-        if not _put(await _batch(sender), message):
+        if not _put(await batches.empty(), message):
             return False
     return True
-
-
-async def _batch(sender: ServiceBusSender) -> ServiceBusMessageBatch:
-    """An empty batch, with room for what the SDK adds around it and does not count."""
-    whole = await sender.create_message_batch()
-    return await sender.create_message_batch(
-        max_size_in_bytes=whole.max_size_in_bytes - _AROUND_BATCH
-    )
 
 
 def _put(batch: ServiceBusMessageBatch, message: ServiceBusMessage) -> bool:

@@ -3,6 +3,7 @@
 What the client did not take before its connection ended is gone from here; it asks the inbox.
 """
 
+from notifications.channels.realtime.belonging import Belonging
 from notifications.channels.realtime.connection import Connection, Manners
 from notifications.channels.realtime.frames import (
     PONG,
@@ -39,15 +40,11 @@ _REMEMBERED_ACKS = 512
 """How many of a client's requests are known again when it sends them twice."""
 
 
-class PlainSession:
+class PlainSession(Belonging):
     """One client, for as long as its connection lasts. A `Session`."""
 
     def __init__(self, claims: ClientClaims, groups: Groups[Session], *, max_groups: int) -> None:
-        self.claims = claims
-        self.connection: Connection | None = None
-        self._groups = groups
-        self._max_groups = max_groups
-        self._joined: set[str] = set()
+        super().__init__(claims, groups, max_groups=max_groups)
         # As a set and in the order they came.
         self._done: dict[int, None] = {}
 
@@ -61,11 +58,6 @@ class PlainSession:
         self.connection = connection
         self._write(connected(self.claims.subject, connection.id))
         self.join_own_groups()
-
-    def join_own_groups(self) -> None:
-        """Be in the groups that the client's token names."""
-        for group in self.claims.groups[: self._max_groups]:
-            self._join(group)
 
     def deliver(self, message: Message) -> bool:
         """Send a message; whether the client is behind with what it was sent."""
@@ -94,24 +86,6 @@ class PlainSession:
                 self._end(frame.code, frame.detail)
             case Malformed(ack_id=int(ack_id)):
                 self._write(ack_error(ack_id, AckError.BAD_REQUEST, frame.detail))
-
-    def enter_group(self, group: str) -> bool:
-        """See `Session.enter_group`."""
-        if len(self._joined | {group}) > self._max_groups:
-            return False
-        self._join(group)
-        return True
-
-    def leave_group(self, group: str) -> None:
-        """See `Session.leave_group`."""
-        self._joined.discard(group)
-        self._groups.leave(self.claims.tenant_id, group, self)
-
-    def leave(self) -> None:
-        """Be in no group any more."""
-        for group in self._joined:
-            self._groups.leave(self.claims.tenant_id, group, self)
-        self._joined.clear()
 
     def _acknowledge(self, sequence_id: int) -> None:
         detail = f"{SUBPROTOCOL} numbers no messages: there is no {sequence_id} to acknowledge"
@@ -152,15 +126,14 @@ class PlainSession:
         role = SEND if isinstance(frame, SendToGroup) else JOIN_LEAVE
         if not allows(self.claims.roles, role, frame.group):
             return f"this token lacks the role {role} for this group"
-        joined = self._joined
-        if isinstance(frame, JoinGroup) and len(joined | {frame.group}) > self._max_groups:
+        if isinstance(frame, JoinGroup) and not self.has_room(frame.group):
             return f"in {self._max_groups} groups already"
         return None
 
     def _carry_out(self, frame: Request) -> None:
         match frame:
             case JoinGroup(group=group):
-                self._join(group)
+                self.enter_group(group)
             case LeaveGroup(group=group):
                 self.leave_group(group)
             case SendToGroup(group=group):
@@ -168,7 +141,3 @@ class PlainSession:
                 for member in self._groups.members(self.claims.tenant_id, group):
                     if not (frame.no_echo and member is self):
                         member.deliver(message)
-
-    def _join(self, group: str) -> None:
-        self._joined.add(group)
-        self._groups.join(self.claims.tenant_id, group, self)

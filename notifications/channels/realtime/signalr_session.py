@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from notifications.channels.realtime.belonging import Belonging
 from notifications.channels.realtime.connection import Connection, Manners
 from notifications.channels.realtime.frames import CloseCode, Frame, Message
 from notifications.channels.realtime.groups import Groups
@@ -37,15 +38,11 @@ def invocation(target: str, arguments: Any) -> Invocation:
     return Invocation(content, len(content.encode()))
 
 
-class SignalRSession:
+class SignalRSession(Belonging):
     """One client, for as long as its connection lasts. A `Session`."""
 
     def __init__(self, claims: ClientClaims, groups: Groups[Session], *, max_groups: int) -> None:
-        self.claims = claims
-        self.connection: Connection | None = None
-        self._groups = groups
-        self._max_groups = max_groups
-        self._joined: set[str] = set()
+        super().__init__(claims, groups, max_groups=max_groups)
         self._agreed = False
 
     @property
@@ -77,24 +74,6 @@ class SignalRSession:
                 self._agree(document)
             else:
                 self._answer(document)
-
-    def enter_group(self, group: str) -> bool:
-        """See `Session.enter_group`."""
-        if len(self._joined | {group}) > self._max_groups:
-            return False
-        self._joined.add(group)
-        self._groups.join(self.claims.tenant_id, group, self)
-        return True
-
-    def leave_group(self, group: str) -> None:
-        """See `Session.leave_group`."""
-        self._joined.discard(group)
-        self._groups.leave(self.claims.tenant_id, group, self)
-
-    def leave(self) -> None:
-        """Be in no group any more."""
-        for group in tuple(self._joined):
-            self.leave_group(group)
 
     def _agree(self, document: dict[str, Any]) -> None:
         if document.get("protocol") != "json" or document.get("version") not in (1, 2):

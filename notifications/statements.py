@@ -1,0 +1,159 @@
+"""Statements that run many times a second: SQLAlchemy writes them, SQLite's driver runs them.
+
+SQLAlchemy takes 50 µs for each run of a statement of which SQLite itself needs ten, and 10 µs more
+for each row of a list. So what is run for each event and each job is written once, by the names of
+its values, and handed to the driver, within the connection's own transaction. On PostgreSQL, where
+the way to the server is what costs, the same statements go the usual way.
+
+Statements are kept by identity: they belong to modules, or to functions that keep them. None may
+have a list that expands (`IN`).
+"""
+
+import json
+import sqlite3
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import pysqlite
+
+from notifications.sqlite import wrapped
+
+Values = Mapping[str, Any]
+_Processor = Callable[[Any], Any]
+
+
+_MOST = 1_000
+"""Statements that are kept: a hub has dozens, and whoever makes them anew each time has too many.
+"""
+
+
+def _to_json(value: object) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # half a surrogate pair, which a model may say
+        return json.dumps(value)
+
+
+def _of_json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
+
+
+_SQLITE = pysqlite.dialect(paramstyle="named", json_serializer=_to_json, json_deserializer=_of_json)
+
+
+def run(connection: sa.Connection, statement: Any, values: Values | Sequence[Values]) -> None:
+    """Run a statement, or run it for each of several: what they name is the same."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(statement, values)
+    elif isinstance(values, Mapping):
+        _kept(statement, tuple(values)).run(connection, values)
+    elif values:
+        _kept(statement, tuple(values[0])).run_each(connection, values)
+
+
+def first(connection: sa.Connection, statement: Any, values: Values) -> Any:
+    """The first row that a query finds, its columns by name; None where there is none."""
+    if connection.dialect.name != "sqlite":
+        return connection.execute(statement, values).first()
+    return _kept(statement, tuple(values)).first(connection, values)
+
+
+def is_new(connection: sa.Connection, statement: Any, values: Values) -> bool:
+    """Insert a row, unless it is there already; whether it is new."""
+    if connection.dialect.name != "sqlite":
+        counted = {"preserve_rowcount": True}
+        return connection.execute(statement, values, execution_options=counted).rowcount == 1
+    return _kept(statement, tuple(values)).run(connection, values) == 1
+
+
+class _Kept:
+    """A statement as SQLite's driver takes it."""
+
+    __slots__ = ("_bound", "_fixed", "_made", "_read", "_sql", "statement")
+
+    def __init__(self, statement: Any, names: tuple[str, ...]) -> None:
+        compiled = statement.compile(dialect=_SQLITE, column_keys=list(names))
+        self.statement = statement  # kept, so that nothing else gets its identity
+        self._sql = str(compiled)
+        self._fixed = {name: compiled.params[name] for name in compiled.binds if name not in names}
+        self._bound = _processors(
+            (name, bind.type.dialect_impl(_SQLITE).bind_processor(_SQLITE))
+            for name, bind in compiled.binds.items()
+        )
+        columns = list(statement.selected_columns) if statement.is_select else []
+        self._made = _maker([column.key for column in columns])
+        self._read = _processors(
+            (place, column.type.dialect_impl(_SQLITE).result_processor(_SQLITE, None))
+            for place, column in enumerate(columns)
+        )
+
+    def run(self, connection: sa.Connection, values: Values) -> int:
+        """How many rows it changed."""
+        return self._execute(connection, values).rowcount
+
+    def run_each(self, connection: sa.Connection, rows: Sequence[Values]) -> None:
+        if self._bound or self._fixed:
+            rows = [self._values(values) for values in rows]
+        try:
+            _driver(connection).executemany(self._sql, rows)
+        except sqlite3.Error as error:
+            raise wrapped(error, self._sql) from error
+
+    def first(self, connection: sa.Connection, values: Values) -> Any:
+        found = self._execute(connection, values).fetchone()
+        if found is None:
+            return None
+        if self._read:
+            found = list(found)
+            for place, process in self._read:
+                found[place] = process(found[place])
+        return self._made(found)
+
+    def _execute(self, connection: sa.Connection, values: Values) -> sqlite3.Cursor:
+        if self._bound or self._fixed:
+            values = self._values(values)
+        try:
+            return _driver(connection).execute(self._sql, values)
+        except sqlite3.Error as error:
+            raise wrapped(error, self._sql) from error
+
+    def _values(self, values: Values) -> Values:
+        whole = {**self._fixed, **values}
+        for name, process in self._bound:
+            whole[name] = process(whole[name])
+        return whole
+
+
+_KEPT: dict[tuple[int, tuple[str, ...]], _Kept] = {}
+
+
+def _kept(statement: Any, names: tuple[str, ...]) -> _Kept:
+    key = (id(statement), names)
+    found = _KEPT.get(key)
+    if found is None:
+        assert len(_KEPT) < _MOST, "a statement that is made anew each time is not kept"
+        found = _KEPT[key] = _Kept(statement, names)
+    return found
+
+
+def _maker(names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
+    """Makes rows with these names of the driver's."""
+    row: Any = namedtuple("row", names)  # type: ignore[misc]  # noqa: PYI024
+    make: Callable[[Sequence[Any]], Any] = row._make
+    return make
+
+
+def _processors(found: Any) -> list[tuple[Any, _Processor]]:
+    return [(at, process) for at, process in found if process is not None]
+
+
+def _driver(connection: sa.Connection) -> sqlite3.Connection:
+    driver: Any = connection.connection.dbapi_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver

@@ -1,0 +1,173 @@
+"""The whole way on Functions: from an SDK in front of the door, through Microsoft's worker library,
+to Microsoft's clients, the mail service and a customer's receiver."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
+from standardwebhooks.webhooks import Webhook
+
+from notifications.bus.topology import JOBS_TOPIC
+from tests.functions_front import front
+from tests.functions_world import Azure, azure
+from tests.hub_world import bearer, until
+from tests.node_packages import needs_node
+from tests.realtime_clients import node_client, python_client
+from tests.signalr_client import node_client as signalr_client
+from tests.webhook_receivers import Receiver, answer
+
+ROOT = Path(__file__).parent.parent.parent
+INPUT = json.loads((ROOT / "schemas" / "jobs" / "chat.suggest" / "v1.example.json").read_text())
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+WITHIN_S = 30.0
+
+Toasts = Callable[[], list[Any]]
+
+
+@dataclass(kw_only=True)
+class Customer:
+    """A tenant with a user and an endpoint, as the API made them."""
+
+    app: Azure
+    token: str
+    secret: str
+    receiver: Receiver
+
+    def posts(self, event_type: str) -> list[dict[str, Any]]:
+        """The events of a type that arrived, each verified as the receiver would."""
+        seen = [
+            Webhook(self.secret).verify(each.body, each.headers) for each in self.receiver.requests
+        ]
+        return [each for each in seen if each["type"] == event_type]
+
+
+@contextlib.asynccontextmanager
+async def customer(app: Azure) -> AsyncIterator[Customer]:
+    """Ada of acme, who has an address, and acme's receiver."""
+    user = {"tenantId": "acme", "email": "ada@example.com", "locale": "en"}
+    await app.json("PUT", "/v1/users/ada", json=user, headers=app.admin)
+    who = {"tenantId": "acme", "userId": "ada"}
+    token = await app.json("POST", "/v1/user-tokens", json=who, headers=app.admin)
+    async with Receiver([answer(200)]) as receiver:
+        made = await app.json(
+            "POST",
+            "/v1/webhook-endpoints",
+            json={"tenantId": "acme", "url": receiver.url()},
+            headers=app.admin,
+        )
+        yield Customer(app=app, token=token["token"], secret=made["secret"], receiver=receiver)
+
+
+@contextlib.asynccontextmanager
+async def web_pubsub(who: Customer, at: str) -> AsyncIterator[list[Toasts]]:
+    """Both of Microsoft's clients, connected where the hub's negotiate says."""
+
+    async def url() -> str:
+        headers = bearer(who.token)
+        return str((await who.app.json("POST", "/v1/realtime/negotiate", headers=headers))["url"])
+
+    async with python_client(url) as python, node_client(url) as node:
+        await until(_async(lambda: python.heard.connected and node.heard.connected), "clients")
+        yield [lambda: python.heard.data, lambda: node.heard.data]
+
+
+@contextlib.asynccontextmanager
+async def signalr(who: Customer, at: str) -> AsyncIterator[list[Toasts]]:
+    """Microsoft's SignalR client, which negotiates with the hub itself."""
+    async with signalr_client(f"{at}/v1/realtime/signalr", who.token) as client:
+        assert (await client.said())["what"] == "connected"
+        pushed: list[Any] = []
+
+        async def listen() -> None:
+            while True:
+                said = await client.said()
+                if said["what"] == "pushed":
+                    pushed.append(said["data"])
+
+        listening = asyncio.create_task(listen())
+        try:
+            yield [lambda: pushed]
+        finally:
+            listening.cancel()
+
+
+CLIENTS = {"webpubsub": web_pubsub, "signalr": signalr}
+
+
+def _async(condition: Callable[[], object]) -> Callable[[], Awaitable[object]]:
+    async def asked() -> object:
+        return condition()
+
+    return asked
+
+
+async def send_job(app: Azure, job_id: str) -> None:
+    """Ask for a job as a backend does: with Microsoft's SDK, and a trace of its own."""
+    job = {"id": job_id, "jobType": "chat.suggest", "tenantId": "acme", "userId": "ada"}
+    message = ServiceBusMessage(
+        json.dumps({**job, "input": INPUT}),
+        message_id=job_id,
+        content_type="application/json",
+        application_properties={"jobType": "chat.suggest", "Diagnostic-Id": TRACEPARENT},
+    )
+    async with (
+        ServiceBusClient.from_connection_string(app.connection) as client,
+        client.get_topic_sender(JOBS_TOPIC) as sender,
+    ):
+        await sender.send_messages(message)
+
+
+@needs_node
+@pytest.mark.long
+@pytest.mark.parametrize("realtime", list(CLIENTS))
+async def test_a_job_goes_all_the_way(tmp_path: Path, realtime: str) -> None:
+    """A job that a backend put on the bus is done, and its end reaches every client of its user as
+    a toast, her address as a mail and the customer's receiver as a signed webhook; nothing failed
+    on the way, and nothing is left."""
+    async with azure(tmp_path, realtime) as app, front(app) as at, customer(app) as ada:
+        async with CLIENTS[realtime](ada, at) as clients, app.host().at_work() as host:
+            await send_job(app, "job-1")
+            ended = _ended(clients)
+            await until(_async(lambda: all(each() for each in ended)), "toasts", within_s=WITHIN_S)
+            await until(_async(app.mails.mails), "the mail", within_s=WITHIN_S)
+            await until(
+                _async(lambda: ada.posts("job.succeeded")), "the webhook", within_s=WITHIN_S
+            )
+            await until(lambda: all_delivered(app, "job-1.end"), "the ledger", within_s=WITHIN_S)
+
+        job = await app.json("GET", "/v1/jobs/job-1?tenantId=acme", headers=app.admin)
+        dead = await app.json("GET", "/v1/dead-letters", headers=app.admin)
+        (mail,) = [message_from_bytes(each, policy=policy.default) for each in app.mails.mails()]
+        (post,) = ada.posts("job.succeeded")
+
+        assert job["state"] == "succeeded"
+        assert [len(each()) for each in ended] == [1] * len(ended)
+        assert mail["to"] == "ada@example.com"
+        assert post["jobid"] == "job-1"
+        assert host.failures == []
+        assert dead["items"] == []
+
+
+def _ended(clients: list[Toasts]) -> list[Toasts]:
+    """What each client was told of the job's end."""
+
+    def of(toasts: Toasts) -> Toasts:
+        return lambda: [each for each in toasts() if each["item"]["eventId"] == "job-1.end"]
+
+    return [of(each) for each in clients]
+
+
+async def all_delivered(app: Azure, event_id: str) -> bool:
+    """Whether an event reached everybody."""
+    path = f"/v1/deliveries?tenantId=acme&eventId={event_id}"
+    found = await app.json("GET", path, headers=app.admin)
+    states = {each["channel"]: each["state"] for each in found["items"]}
+    return states == dict.fromkeys(("realtime", "email", "webhook"), "delivered")
