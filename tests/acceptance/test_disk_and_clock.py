@@ -125,8 +125,8 @@ def test_on_a_read_only_disk_a_start_says_so(tmp_path: Path) -> None:
 async def test_a_clock_that_jumps_expires_nothing_and_holds_up_nothing(
     tmp_path: Path, hours: int
 ) -> None:
-    """Retries that wait, jobs and what is published afterwards go on as if it had not: each event
-    is delivered once, in seconds, and the audit is clean before and after the jump back."""
+    """Retries that wait and what is published afterwards go on as if it had not: each event is
+    delivered once, and the audit is clean, after a restart by the right clock, too."""
     clock = tmp_path / "clock"
     clock.write_text("+0\n")
     settings = {
