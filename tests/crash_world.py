@@ -35,6 +35,7 @@ SETTINGS = {
     "HUNTAZE_AI_KEY": "sample-key",
     "HUNTAZE_LOG": "error",
 }
+PATIENCE = aiohttp.ClientTimeout(total=20)
 ENDPOINTS = ("steady", "flaky", "paused")
 USER = "u1"
 
@@ -102,13 +103,13 @@ class CrashWorld:
         while True:
             try:
                 async with (
-                    aiohttp.ClientSession(headers=self.headers) as session,
+                    aiohttp.ClientSession(headers=self.headers, timeout=PATIENCE) as session,
                     session.request(method, self.hub.url + path, json=body) as answer,
                 ):
                     found = await answer.json() if answer.status != 204 else None
                     if answer.status < 500:
                         return answer.status, found
-            except aiohttp.ClientError:
+            except (aiohttp.ClientError, TimeoutError):
                 pass  # it is dead, or not up again
             assert time.monotonic() < give_up, f"no answer to {method} {path}"
             await asyncio.sleep(0.02)
@@ -298,6 +299,7 @@ async def reconcile(world: CrashWorld) -> None:
     assert len(mails) == by_channel["email"], "a mail is missing, or there twice"
     shown = [item["eventId"] for item in await world.inbox()]
     assert len(shown) == len(set(shown)), "an inbox shows something twice"
+    assert world.answered <= set(shown), "an inbox lacks something"
     arguments = ["audit", "--data", str(world.hub.data)]
     audit = await asyncio.to_thread(run_huntaze, arguments, world.settings)
     assert audit.returncode == 0, audit.stdout + audit.stderr
