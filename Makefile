@@ -6,7 +6,8 @@
 #   make lint      the checks alone
 #   make fuzz      hold the API against its OpenAPI document for longer; FUZZ_EXAMPLES=500 says how long
 #   make soak      kills, random walks and made-up input for longer, with other seeds each time; SOAK_ROUNDS=20
-#   make bench     measure this machine
+#   make bench     measure this machine: a table, bench/results.json and bench/results.png; takes
+#                  half an hour, QUICK=1 three minutes, BENCH="webhooks growth" chooses
 #   make infra-test  what can be known of a deployment to Azure without one; takes minutes
 #
 # VENV=… puts the environment elsewhere, PYTHON=… makes it with another Python,
@@ -24,7 +25,8 @@ SOAKED := tests/acceptance/test_kill_nine.py tests/acceptance/test_shared_ledger
 	tests/acceptance/test_jobs_kill.py tests/acceptance/test_openapi_fuzz.py \
 	tests/integration/test_ledger_states.py tests/integration/test_bus_races.py \
 	tests/integration/test_inbox_store.py tests/integration/test_replay.py tests/acceptance/test_door_soak.py tests/unit
-BENCHES := latency toasts webhooks backlog isolation door jobs
+QUICK ?=
+BENCH ?=
 
 # The first that runs, is new enough and can make virtual environments; a name alone proves nothing.
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
@@ -65,9 +67,7 @@ soak: $(TEST_STAMP)
 		$(BIN)/pytest -q --hypothesis-profile=search --hypothesis-seed=$$seed $(SOAKED)
 
 bench: $(TEST_STAMP)
-	@failed=; for bench in $(BENCHES); do echo "== $$bench"; \
-		$(BIN)/python bench/$$bench.py || failed="$$failed $$bench"; done; \
-		test -z "$$failed" || { echo "not measured:$$failed" >&2; exit 1; }
+	@$(BIN)/python bench/run.py $(if $(filter 1 yes true,$(QUICK)),--quick) $(BENCH)
 
 # Its own environment, since azure-cli and checkov bring two hundred packages of their own.
 infra-test: $(INFRA_STAMP)

@@ -239,7 +239,5 @@ def open_loop(
         timeout=seconds + 400,
     )
     said = orjson.loads(done.stdout.partition(b"\n")[2])
-    due, seen = (
-        {int(number): at for number, at in said[name].items()} for name in ("due", "seen")
-    )
+    due, seen = ({int(number): at for number, at in said[name].items()} for name in ("due", "seen"))
     return Published(due, seen)

@@ -31,7 +31,10 @@ def run(*, hangs: bool, seconds: float) -> tuple[list[float], Usage]:
     ):
         names = [f"t{number}" for number in range(TENANTS)]
         targets = [
-            {"tenant": name, "endpoint": hub.endpoint(swift.url if name != "t0" else other.url, name)}
+            {
+                "tenant": name,
+                "endpoint": hub.endpoint(swift.url if name != "t0" else other.url, name),
+            }
             for name in names
         ]
         with watching(hub.data) as usage:
@@ -57,7 +60,9 @@ def measured(options: rows.Options) -> Sequence[rows.Row]:
         ratios.append(disturbed / calm)
         more.append(disturbed - calm)
         usages.append(found[True][1])
-        rows.tell(f"isolation {pair}/{pairs}: p99 {calm:.1f} ms, beside one that hangs {disturbed:.1f}")
+        rows.tell(
+            f"isolation {pair}/{pairs}: p99 {calm:.1f} ms, beside one that hangs {disturbed:.1f}"
+        )
     middle = sorted(range(pairs), key=lambda index: ratios[index])[pairs // 2]
     limited_by = usages[middle].limited_by()
     return [

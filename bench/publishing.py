@@ -43,9 +43,7 @@ def measure(
         for _ in range(rounds):
             receiver.wait_for(sent, WITHIN_S)
             with watching(hub.data) as usage:
-                rates.append(
-                    accepted(hub, endpoint, count, size=size, in_flight=in_flight)
-                )
+                rates.append(accepted(hub, endpoint, count, size=size, in_flight=in_flight))
             limits.append(usage.limited_by())
             sent += count
         receiver.wait_for(sent, WITHIN_S)

@@ -217,9 +217,7 @@ def decode_body(body: bytes) -> Any:
     return document
 
 
-def _canonical(
-    document: Mapping[str, Any], tenant_id: str | None, now: datetime
-) -> dict[str, Any]:
+def _canonical(document: Mapping[str, Any], tenant_id: str | None, now: datetime) -> dict[str, Any]:
     """A checked envelope as it is written: what is left out is filled in, in one order."""
     canonical: dict[str, Any] = {
         "specversion": "1.0",
