@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from notifications.database import Transaction
 from notifications.deliveries import Attempt, Delivery
 from notifications.records import Result
-from notifications.stores import codes, tables
+from notifications.stores import codes, many, tables
 
 _Key = tuple[str, int]
 _Stand = tuple[int, int, str]
@@ -45,8 +45,7 @@ def _insert(tx: Transaction, results: Sequence[Result]) -> frozenset[int]:
         row = {**codes.delivery_row(result.after, tx.now), **codes.first_columns(result.attempt)}
         (claims if result.after.claimed else others).append(row)
     dialect = tx.connection.dialect.name
-    if others:
-        tx.connection.execute(_new_deliveries(dialect), others)
+    many.write(tx, _new_deliveries(dialect), others)
     if not claims:
         return frozenset()
     return frozenset(tx.connection.execute(_new_claims(dialect), claims).scalars())
@@ -98,16 +97,13 @@ def _update(tx: Transaction, results: Sequence[Result]) -> None:
         else:
             later.append(_attempt_row(result.after, attempt))
     rewrite(tx, [result.after for result in results])
-    if firsts:
-        tx.connection.execute(_FIRST, firsts)
-    if later:
-        tx.connection.execute(_new_attempts(tx.connection.dialect.name), later)
+    many.write(tx, _FIRST, firsts)
+    many.write(tx, _new_attempts(tx.connection.dialect.name), later)
 
 
 def rewrite(tx: Transaction, deliveries: Sequence[Delivery]) -> None:
     """Write deliveries over their rows, which the caller has locked or compared."""
-    if deliveries:
-        tx.connection.execute(_UPDATE, [_delivery_row(each, tx.now) for each in deliveries])
+    many.write(tx, _UPDATE, [_delivery_row(each, tx.now) for each in deliveries])
 
 
 def _delivery_row(after: Delivery, now: int) -> dict[str, Any]:
