@@ -6,13 +6,9 @@
 #   make lint      the checks alone
 #   make fuzz      hold the API against its OpenAPI document for longer; FUZZ_EXAMPLES=500 says how long
 #   make soak      kills, random walks and made-up input for longer, with other seeds each time; SOAK_ROUNDS=20
-<<<<<<< HEAD
 #   make chaos     everything that goes wrong, 130 kills and more; takes up to half an hour
-#   make bench     measure this machine
-=======
 #   make bench     measure this machine: a table, bench/results.json and bench/results.png; takes
 #                  half an hour, QUICK=1 three minutes, BENCH="webhooks growth" chooses
->>>>>>> w-bench
 #   make infra-test  what can be known of a deployment to Azure without one; takes minutes
 #
 # VENV=… puts the environment elsewhere, PYTHON=… makes it with another Python,
@@ -31,15 +27,10 @@ SOAKED := tests/acceptance/test_kill_nine.py tests/acceptance/test_shared_ledger
 	tests/acceptance/test_scale_out_kill.py tests/acceptance/test_bus_kill.py \
 	tests/acceptance/test_jobs_kill.py tests/acceptance/test_openapi_fuzz.py \
 	tests/integration/test_ledger_states.py tests/integration/test_bus_races.py \
-<<<<<<< HEAD
 	tests/integration/test_inbox_store.py tests/integration/test_replay.py \
 	tests/acceptance/test_door_soak.py tests/acceptance/test_function_app_outage.py tests/unit
-BENCHES := latency toasts webhooks backlog isolation door jobs
-=======
-	tests/integration/test_inbox_store.py tests/integration/test_replay.py tests/acceptance/test_door_soak.py tests/unit
 QUICK ?=
 BENCH ?=
->>>>>>> w-bench
 
 # The first that runs, is new enough and can make virtual environments; a name alone proves nothing.
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))

@@ -48,12 +48,15 @@ _SQLITE = pysqlite.dialect(paramstyle="named", json_serializer=_to_json, json_de
 
 
 def run(connection: sa.Connection, statement: Any, values: Values | Sequence[Values]) -> None:
-    """Run a statement, or run it for each of several: what they name is the same."""
+    """Run a statement, or run it for each of several, or of none: what they name is the same."""
+    several = not isinstance(values, Mapping)
+    if several and not values:
+        return
     if connection.dialect.name != "sqlite":
         connection.execute(statement, values)
     elif isinstance(values, Mapping):
         _kept(statement, tuple(values)).run(connection, values)
-    elif values:
+    else:
         _kept(statement, tuple(values[0])).run_each(connection, values)
 
 

@@ -50,17 +50,8 @@ class SystemClock:
         self._ms += elapsed
         off = self._wall() * 1000 - self._ms
         limit = elapsed * _CATCH_UP
-<<<<<<< HEAD
         # Asked ten times for each event, so without calls: `off`, held between the limits.
         self._ms += limit if off > limit else max(off, -limit)
-=======
-        # `off`, held between the limits; asked ten times for each event, so with few calls.
-        if off > limit:
-            off = limit
-        elif off < -limit:
-            off = -limit
-        self._ms += off
->>>>>>> w-bench
         return int(self._ms)
 
     def wall(self) -> datetime:

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
+from notifications import statements
 from notifications.crashpoints import Point, passing
 from notifications.database import Transaction
 from notifications.events import Event, decode_stored
 from notifications.lanes import Health
 from notifications.records import Claim, Record
-from notifications.stores import codes, many, tables
+from notifications.stores import codes, tables
 
 _LOST_MS = 60_000
 """A drain that should have come so long ago is taken for lost."""
@@ -80,7 +81,7 @@ def claim(tx: Transaction, lane: str, limit: int, until: int) -> Claim:
     """Claim due deliveries, the longest due first; the lane is being drained until `until`."""
     rows = tx.connection.execute(_DUE, {"lane": lane, "now": tx.now, "limit": limit}).all()
     claims = [{"b_tenant": row.tenant_id, "b_id": row.id, "b_until": until} for row in rows]
-    many.write(tx, _CLAIM, claims)
+    statements.run(tx.connection, _CLAIM, claims)
     events = _events(tx, [row.event_key for row in rows])
     _hold(tx, lane, until)
     found = tx.connection.execute(_HEALTH, {"lane": lane}).one()
