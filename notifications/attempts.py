@@ -149,11 +149,24 @@ class Attempts:
         completes: Sequence[Received] = (),
         drained: tuple[str, int] | None = None,
     ) -> None:
-        """Write down what came back, with everything else that belongs to the same commit."""
+        """Write down what came back, with everything else that belongs to the same commit.
+
+        Raises:
+            StoreUnavailable: The database was away for longer than there is patience. What came
+                back is written in the background, for as long as this process lives: a message
+                may be given back, but what was sent must not be sent again.
+        """
+        kept = False
         try:
             await self._record(done, others, completes, drained)
+        except StoreUnavailable:
+            kept = True
+            for one in done:
+                self.go_on(one)
+            raise
         finally:
-            self._in_hand.difference_update(_stand(one.delivery) for one in done)
+            if not kept:
+                self._in_hand.difference_update(_stand(one.delivery) for one in done)
 
     async def _record(
         self,
@@ -259,6 +272,8 @@ class Attempts:
         await asyncio.wait([one.task])
         try:
             await self.record([one])
+        except StoreUnavailable:
+            pass  # it goes on
         except Exception:
             # Its claim runs out and it is tried again: at least once.
             log.exception("delivery.unrecorded", extra=one.event.log_context())

@@ -141,20 +141,7 @@ class FunctionsHub:
             app = (await self._open_once()).app
         except Unavailable:
             app = _without_a_hub(scope["path"])
-        begun = False
-
-        async def noted(message: MutableMapping[str, Any]) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            await app(scope, receive, noted)
-        except Exception:
-            if not begun:
-                raise
-            # The answer says 500 already; raised, the host would put an empty one in its place.
-            log.exception("http.failed", extra={"path": scope["path"]})
+        await app(scope, receive, send)
 
     async def sweep(self) -> None:
         """Move what should have moved.

@@ -13,6 +13,12 @@ from typing import Any
 import pytest
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from standardwebhooks.webhooks import Webhook
 
 from notifications.bus.topology import JOBS_TOPIC
@@ -20,14 +26,17 @@ from tests.functions_front import front
 from tests.functions_world import Azure, azure
 from tests.hub_world import bearer, until
 from tests.node_packages import needs_node
+from tests.otlp_receiver import OtlpReceiver, assert_whole, otlp_receiver, path
 from tests.realtime_clients import node_client, python_client
 from tests.signalr_client import node_client as signalr_client
 from tests.webhook_receivers import Receiver, answer
 
 ROOT = Path(__file__).parent.parent.parent
 INPUT = json.loads((ROOT / "schemas" / "jobs" / "chat.suggest" / "v1.example.json").read_text())
-TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 WITHIN_S = 30.0
+OFTEN = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_BLRP_SCHEDULE_DELAY": "50"}
+LEAVES = ("attempt realtime", "attempt email", "POST")
+"""The spans of the attempts at each channel."""
 
 Toasts = Callable[[], list[Any]]
 
@@ -109,20 +118,32 @@ def _async(condition: Callable[[], object]) -> Callable[[], Awaitable[object]]:
     return asked
 
 
-async def send_job(app: Azure, job_id: str) -> None:
-    """Ask for a job as a backend does: with Microsoft's SDK, and a trace of its own."""
+async def send_job(app: Azure, job_id: str, seen: OtlpReceiver) -> str:
+    """Ask for a job as a backend does that is traced: Microsoft's SDK within a span, which the
+    message names; the trace's id."""
     job = {"id": job_id, "jobType": "chat.suggest", "tenantId": "acme", "userId": "ada"}
-    message = ServiceBusMessage(
-        json.dumps({**job, "input": INPUT}),
-        message_id=job_id,
-        content_type="application/json",
-        application_properties={"jobType": "chat.suggest", "Diagnostic-Id": TRACEPARENT},
-    )
-    async with (
-        ServiceBusClient.from_connection_string(app.connection) as client,
-        client.get_topic_sender(JOBS_TOPIC) as sender,
-    ):
-        await sender.send_messages(message)
+    provider = TracerProvider(resource=Resource({"service.name": "backend"}))
+    provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{seen.url}/v1/traces")))
+    with provider.get_tracer("backend").start_as_current_span("ask", kind=SpanKind.PRODUCER) as ask:
+        carrier: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(carrier)
+        message = ServiceBusMessage(
+            json.dumps({**job, "input": INPUT}),
+            message_id=job_id,
+            content_type="application/json",
+            application_properties={
+                "jobType": "chat.suggest",
+                "Diagnostic-Id": carrier["traceparent"],
+            },
+        )
+        async with (
+            ServiceBusClient.from_connection_string(app.connection) as client,
+            client.get_topic_sender(JOBS_TOPIC) as sender,
+        ):
+            await sender.send_messages(message)
+        trace_id = f"{ask.get_span_context().trace_id:032x}"
+    await asyncio.to_thread(provider.shutdown)
+    return trace_id
 
 
 @needs_node
@@ -131,29 +152,51 @@ async def send_job(app: Azure, job_id: str) -> None:
 async def test_a_job_goes_all_the_way(tmp_path: Path, realtime: str) -> None:
     """A job that a backend put on the bus is done, and its end reaches every client of its user as
     a toast, her address as a mail and the customer's receiver as a signed webhook; nothing failed
-    on the way, and nothing is left."""
-    async with azure(tmp_path, realtime) as app, front(app) as at, customer(app) as ada:
-        async with CLIENTS[realtime](ada, at) as clients, app.host().at_work() as host:
-            await send_job(app, "job-1")
-            ended = _ended(clients)
-            await until(_async(lambda: all(each() for each in ended)), "toasts", within_s=WITHIN_S)
-            await until(_async(app.mails.mails), "the mail", within_s=WITHIN_S)
-            await until(
-                _async(lambda: ada.posts("job.succeeded")), "the webhook", within_s=WITHIN_S
-            )
-            await until(lambda: all_delivered(app, "job-1.end"), "the ledger", within_s=WITHIN_S)
+    on the way, nothing is left, and all of it is one trace that begins with the backend."""
+    with otlp_receiver() as seen:
+        more = {"OTEL_EXPORTER_OTLP_ENDPOINT": seen.url, **OFTEN}
+        async with azure(tmp_path, realtime, **more) as app, front(app) as at, customer(app) as ada:
+            await goes_all_the_way(app, at, ada, seen, realtime)
 
-        job = await app.json("GET", "/v1/jobs/job-1?tenantId=acme", headers=app.admin)
-        dead = await app.json("GET", "/v1/dead-letters", headers=app.admin)
-        (mail,) = [message_from_bytes(each, policy=policy.default) for each in app.mails.mails()]
-        (post,) = ada.posts("job.succeeded")
 
-        assert job["state"] == "succeeded"
-        assert [len(each()) for each in ended] == [1] * len(ended)
-        assert mail["to"] == "ada@example.com"
-        assert post["jobid"] == "job-1"
-        assert host.failures == []
-        assert dead["items"] == []
+async def goes_all_the_way(
+    app: Azure, at: str, ada: Customer, seen: OtlpReceiver, realtime: str
+) -> None:
+    """See the test."""
+    async with CLIENTS[realtime](ada, at) as clients, app.host().at_work() as host:
+        trace_id = await send_job(app, "job-1", seen)
+        ended = _ended(clients)
+        await until(_async(lambda: all(each() for each in ended)), "toasts", within_s=WITHIN_S)
+        await until(_async(app.mails.mails), "the mail", within_s=WITHIN_S)
+        await until(_async(lambda: ada.posts("job.succeeded")), "the webhook", within_s=WITHIN_S)
+        await until(lambda: all_delivered(app, "job-1.end"), "the ledger", within_s=WITHIN_S)
+
+    job = await app.json("GET", "/v1/jobs/job-1?tenantId=acme", headers=app.admin)
+    dead = await app.json("GET", "/v1/dead-letters", headers=app.admin)
+    (mail,) = [message_from_bytes(each, policy=policy.default) for each in app.mails.mails()]
+    (post,) = ada.posts("job.succeeded")
+
+    assert job["state"] == "succeeded"
+    assert [len(each()) for each in ended] == [1] * len(ended)
+    assert mail["to"] == "ada@example.com"
+    assert post["jobid"] == "job-1"
+    assert host.failures == []
+    assert dead["items"] == []
+    await assert_one_trace(app, seen, trace_id)
+
+
+async def assert_one_trace(app: Azure, seen: OtlpReceiver, trace_id: str) -> None:
+    """From the backend's span over bus, run and model to each channel's attempt at the job's end,
+    with no parent missing; the event's timeline names it."""
+    spans = await seen.trace(trace_id, until=("ask", "run chat.suggest", "chat", *LEAVES))
+    root = assert_whole(spans)
+    ends = [each for each in spans if each.attributes.get("huntaze.event.id") == "job-1.end"]
+    event = await app.json("GET", "/v1/events/job-1.end?tenantId=acme", headers=app.admin)
+
+    assert (root.name, root.service) == ("ask", "backend")
+    assert {each.name for each in ends} >= set(LEAVES)
+    assert all(path(spans, each)[0] == "ask" for each in ends)
+    assert event["traceId"] == trace_id
 
 
 def _ended(clients: list[Toasts]) -> list[Toasts]:

@@ -24,6 +24,7 @@ from notifications.retries import DAY, HOUR, MINUTE, NOTIFICATIONS, SECOND, Retr
 from notifications.routing import addressed, drain_message, event_message
 from tests.heart_world import (
     PATIENCE_S,
+    POSTGRESQL,
     STORES,
     UNKNOWN_TYPE,
     HeartWorld,
@@ -846,6 +847,26 @@ async def test_outcomes_in_hand_are_written_again_one_a_second(tmp_path: Path) -
         world.faulty.back()
         await world.live_until(lambda: world.states() == {"delivered": 40})
         assert len(world.webhooks.tries) == 40
+
+
+async def test_what_a_handler_cannot_wait_for_is_not_sent_again(tmp_path: Path) -> None:
+    """As on Functions: a handler gives its message back while the ledger is still away; what came
+    of its attempt is written when it is back, though the claim has run out meanwhile."""
+    async with heart_world(tmp_path, store=POSTGRESQL, grace=10.0, patience=45.0) as world:
+        gate = world.webhooks.hold("ep_1")
+        await world.publish(sample_event())
+        await world.until_tried(1)
+        world.faulty.away("record")
+        gate.set()
+        for _ in range(120):
+            await world.pass_time(SECOND)
+        claims = world.faulty.calls["claim"]
+        await world.sweep.sweep()
+        await world.until(lambda: world.faulty.calls["claim"] > claims)
+        await world.pass_time(SECOND)
+        world.faulty.back()
+        await world.live_until(lambda: world.states() == {"delivered": 1})
+        assert len(world.webhooks.tries) == 1
 
 
 @pytest.mark.parametrize("slow", [False, True], ids=["quick", "slow"])
