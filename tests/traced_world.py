@@ -10,7 +10,7 @@ import orjson
 
 from ai_workers.extension import AiWorkers
 from notifications.api import create_app
-from notifications.bootstrap import LocalHub, open_local_hub
+from notifications.bootstrap import OpenHub, open_local_hub
 from notifications.owner import own
 from notifications.settings import Settings
 from notifications.shipped import SCHEMAS
@@ -33,7 +33,7 @@ class Traced:
         http: Its API, with the admin's key until it is furnished.
     """
 
-    hub: LocalHub
+    hub: OpenHub
     http: httpx.AsyncClient
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.servicebus import ServiceBusMessage
-from azure.servicebus.aio import ServiceBusClient
 from standardwebhooks.webhooks import Webhook
 
 from notifications.bus.topology import JOBS_TOPIC
@@ -20,13 +18,15 @@ from tests.functions_front import front
 from tests.functions_world import Azure, azure
 from tests.hub_world import bearer, until
 from tests.node_packages import needs_node
+from tests.otlp_receiver import assert_whole, otlp_receiver
 from tests.realtime_clients import node_client, python_client
 from tests.signalr_client import node_client as signalr_client
+from tests.traced_producer import send
+from tests.traced_world import CHANNELS
 from tests.webhook_receivers import Receiver, answer
 
 ROOT = Path(__file__).parent.parent.parent
 INPUT = json.loads((ROOT / "schemas" / "jobs" / "chat.suggest" / "v1.example.json").read_text())
-TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 WITHIN_S = 30.0
 
 Toasts = Callable[[], list[Any]]
@@ -109,20 +109,16 @@ def _async(condition: Callable[[], object]) -> Callable[[], Awaitable[object]]:
     return asked
 
 
-async def send_job(app: Azure, job_id: str) -> None:
-    """Ask for a job as a backend does: with Microsoft's SDK, and a trace of its own."""
+async def send_job(app: Azure, job_id: str, collector: str) -> str:
+    """Ask for a job as a backend does: with Microsoft's SDK, traced by it; the trace's id."""
     job = {"id": job_id, "jobType": "chat.suggest", "tenantId": "acme", "userId": "ada"}
-    message = ServiceBusMessage(
-        json.dumps({**job, "input": INPUT}),
-        message_id=job_id,
-        content_type="application/json",
-        application_properties={"jobType": "chat.suggest", "Diagnostic-Id": TRACEPARENT},
-    )
-    async with (
-        ServiceBusClient.from_connection_string(app.connection) as client,
-        client.get_topic_sender(JOBS_TOPIC) as sender,
-    ):
-        await sender.send_messages(message)
+    message = {
+        "topic": JOBS_TOPIC,
+        "body": json.dumps({**job, "input": INPUT}),
+        "properties": {"jobType": "chat.suggest"},
+    }
+    (trace_id,) = await asyncio.to_thread(send, app.connection, collector, message)
+    return trace_id
 
 
 @needs_node
@@ -131,10 +127,15 @@ async def send_job(app: Azure, job_id: str) -> None:
 async def test_a_job_goes_all_the_way(tmp_path: Path, realtime: str) -> None:
     """A job that a backend put on the bus is done, and its end reaches every client of its user as
     a toast, her address as a mail and the customer's receiver as a signed webhook; nothing failed
-    on the way, and nothing is left."""
-    async with azure(tmp_path, realtime) as app, front(app) as at, customer(app) as ada:
+    on the way, and nothing is left. From the SDK's step to each attempt all is one trace."""
+    async with contextlib.AsyncExitStack() as stack:
+        seen = stack.enter_context(otlp_receiver())
+        taken = {"OTEL_EXPORTER_OTLP_ENDPOINT": seen.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
+        app = await stack.enter_async_context(azure(tmp_path, realtime, **taken))
+        at = await stack.enter_async_context(front(app))
+        ada = await stack.enter_async_context(customer(app))
         async with CLIENTS[realtime](ada, at) as clients, app.host().at_work() as host:
-            await send_job(app, "job-1")
+            trace_id = await send_job(app, "job-1", seen.url)
             ended = _ended(clients)
             await until(_async(lambda: all(each() for each in ended)), "toasts", within_s=WITHIN_S)
             await until(_async(app.mails.mails), "the mail", within_s=WITHIN_S)
@@ -143,6 +144,7 @@ async def test_a_job_goes_all_the_way(tmp_path: Path, realtime: str) -> None:
             )
             await until(lambda: all_delivered(app, "job-1.end"), "the ledger", within_s=WITHIN_S)
 
+        spans = await seen.trace(trace_id, until=("ask", "chat", *CHANNELS))
         job = await app.json("GET", "/v1/jobs/job-1?tenantId=acme", headers=app.admin)
         dead = await app.json("GET", "/v1/dead-letters", headers=app.admin)
         (mail,) = [message_from_bytes(each, policy=policy.default) for each in app.mails.mails()]
@@ -154,6 +156,7 @@ async def test_a_job_goes_all_the_way(tmp_path: Path, realtime: str) -> None:
         assert post["jobid"] == "job-1"
         assert host.failures == []
         assert dead["items"] == []
+        assert assert_whole(spans).name == "ask"
 
 
 def _ended(clients: list[Toasts]) -> list[Toasts]:

@@ -10,7 +10,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from notifications.bootstrap import LocalHub
+from notifications.bootstrap import OpenHub
 from notifications.messages import EVENTS_TOPIC, Message
 from notifications.retries import DAY, RetryTable
 from notifications.shipped import SCHEMAS
@@ -42,7 +42,7 @@ class World:
         customer: Where the tenant's webhooks arrive.
     """
 
-    hub: LocalHub
+    hub: OpenHub
     http: httpx.AsyncClient
     seen: OtlpReceiver
     customer: Receiver
