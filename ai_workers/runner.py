@@ -28,9 +28,10 @@ _MOST_SAID = 900
 _RELEASED_WITHIN_S = 2.0
 """How long a process that stops takes to give back a run, at most."""
 
-_AHEAD = 16
+_AHEAD = 2
 """For so many jobs that run, one is begun whose worker waits for its place: beginning a run is a
-commit, in which a place would be empty."""
+commit, in which a place would be empty; and answers come together where questions left together.
+"""
 
 _LOCALE = "fr"
 """The language of results where nobody can be asked for theirs."""
@@ -110,13 +111,13 @@ class Runner:
                 return DeadLetter("conflict", str(error))
             if job is None:
                 return Complete()
-            how, spent = await self._run(job, job_type)
+            job, how, spent = await self._run(job, job_type)
         # The next one runs while this one's end is written down.
         await self._finish(job, how, spent, received)
         return Complete()
 
-    async def _run(self, job: Job, job_type: JobType) -> tuple[End, Sequence[Usage]]:
-        """How a run ended, and what it spent."""
+    async def _run(self, job: Job, job_type: JobType) -> tuple[Job, End, Sequence[Usage]]:
+        """A run, how it ended, and what it spent."""
         run = WorkingRun(
             job,
             job_type,
@@ -138,7 +139,7 @@ class Runner:
             raise
         finally:
             self._running.pop(job.name, None)
-        return how, await run.spent()
+        return run.worked(), how, await run.spent()
 
     async def _finish(self, job: Job, how: End, spent: Sequence[Usage], received: Received) -> None:
         """Write it down, with patience: what was found has been paid for."""
@@ -164,7 +165,7 @@ class Runner:
         job = run.job
         try:
             async with asyncio.timeout(_RELEASED_WITHIN_S):
-                await self._runs.finish(job, Released(), await run.spent())
+                await self._runs.finish(run.worked(), Released(), await run.spent())
         except Exception as error:
             log.warning("job.not_released", exc_info=error, extra=job.log_context())
 
