@@ -42,7 +42,7 @@ export type ClientOut = {
 /** CloudEvents 1.0 in JSON, with the hub's extensions. */
 export type CloudEvent = {
   specversion: "1.0";
-  /** Unique in the tenant: sent again, the event is a duplicate. */
+  /** Unique in the tenant: sent again, the event is a duplicate. Ids of the forms that the hub gives to its own events are refused: `<jobId>.queued`, `.started.<run>`, `.progress.<run>.<n>`, `.retrying.<run>`, `.end`, `<endpointId>.disabled.…`, `budget.<month>.<share>`. */
   id: string;
   source: string;
   type: string;
