@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -114,10 +114,10 @@ class CrashWorld:
             assert time.monotonic() < give_up, f"no answer to {method} {path}"
             await asyncio.sleep(0.02)
 
-    async def arm(self, point: Point, *, time: int = 1) -> None:
-        """From now on it dies there."""
+    async def arm(self, point: Point, *, nth: int = 1) -> None:
+        """From now on it dies there, the nth time."""
         order = self.hub.data / ORDER
-        order.write_text(f"{point.value} {time}")
+        order.write_text(f"{point.value} {nth}")
         self.hub.send(signal.SIGUSR1)
         await until(lambda: not order.exists(), f"{point} to be armed")
 
@@ -263,10 +263,14 @@ def event(name: str) -> dict[str, Any]:
     }
 
 
-async def die_at(world: CrashWorld, points: Sequence[Point]) -> None:
-    """Work, and die at each of the points in turn, while it goes on."""
-    for number, point in enumerate(points):
-        await world.arm(point)
+Death = tuple[Point, int]
+"""A point, and the how manieth time it is passed."""
+
+
+async def die_at(world: CrashWorld, *deaths: Death) -> None:
+    """Work, and die each of these deaths in turn, while it goes on."""
+    for number, (point, nth) in enumerate(deaths):
+        await world.arm(point, nth=nth)
         working = asyncio.create_task(world.work(number))
         try:
             await world.die(working)
