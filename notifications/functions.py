@@ -1,9 +1,9 @@
 """What `function_app.py` calls: from the Functions host's messages, ticks and requests to the hub.
 
 A trigger can only return, which completes the message, or raise, which gives it back at once. The
-guards around each handler therefore raise for nothing that a later copy of the message can mend:
-one is the hub's own; the one here stands in while there is no hub, since a database that is away,
-or a setting that is wrong, keeps it from being opened.
+guard of each subscription therefore raises for nothing that a later copy of the message can mend.
+It stands here, before the hub, and not in it: a database that is away, or a setting that is wrong,
+keeps a hub from being opened.
 
 Nothing of the hub is loaded before something comes: the host waits for the app to be indexed.
 """
@@ -105,6 +105,7 @@ class FunctionsHub:
         self._stack = AsyncExitStack()
         self._opened: _Opened | None = None
         self._opening: asyncio.Task[_Opened] | None = None
+        self._why: str | None = None
         self._spare: ServiceBus | None = None
         self._spare_lock = asyncio.Lock()
         self._clock, self._dice = clock or SystemClock(), SystemDice()
@@ -174,7 +175,7 @@ class FunctionsHub:
         if self._opening is not None:
             await asyncio.gather(self._opening, return_exceptions=True)
         stack, self._stack = self._stack, AsyncExitStack()
-        self._opened = self._opening = self._spare = None
+        self._opened = self._opening = self._spare = self._why = None
         self._spare_lock = asyncio.Lock()
         await stack.aclose()
 
@@ -196,14 +197,20 @@ class FunctionsHub:
         try:
             self._opened = await self._stack.enter_async_context(self._opened_hub())
         except Exception as error:
-            if isinstance(error, HuntazeError):
-                log.error("hub.not_opened", extra={"detail": str(error)})  # noqa: TRY400 - said
-            else:
-                log.exception("hub.not_opened")
+            self._tell(error)
             # Whatever keeps it away is ours to mend, and messages wait for it as for a database.
             raise StoreUnavailable(f"the hub cannot start: {error}") from error
+        self._why = None
         log.info("hub.ready")
         return self._opened
+
+    def _tell(self, error: Exception) -> None:
+        """Write down why there is no hub; not each second anew."""
+        if str(error) == self._why:
+            return
+        self._why = str(error)
+        surprise = None if isinstance(error, HuntazeError) else error
+        log.error("hub.not_opened", exc_info=surprise, extra={"detail": self._why})
 
     @asynccontextmanager
     async def _opened_hub(self) -> AsyncIterator[_Opened]:
@@ -228,7 +235,7 @@ class FunctionsHub:
     # ---------------------------------------------------------------- messages
 
     def _guard(self, subscription: str) -> Guard:
-        """Waits for a hub, then has it handle the message; sends it again where none comes."""
+        """Waits for a hub and has it handle the message; sends it again where that is not done."""
         if subscription not in self._guards:
             consumer = _CONSUMERS.get(subscription, subscription)
             topic = EVENTS_TOPIC if subscription in _CONSUMERS else JOBS_TOPIC
@@ -236,10 +243,11 @@ class FunctionsHub:
             async def handle(messages: Sequence[Received]) -> Sequence[Settlement]:
                 hub = (await self._open_once()).hub
                 async with asyncio.timeout(HANDLED_WITHIN_S):
-                    return await hub.guards[subscription](messages)
+                    return await hub.guards[subscription].handler(messages)
 
             async def publish(messages: Sequence[Message]) -> None:
-                await (await self._spare_bus()).publish(topic, messages)
+                bus = self._opened.hub.bus if self._opened else await self._spare_bus()
+                await bus.publish(topic, messages)
 
             self._guards[subscription] = Guard(
                 consumer, handle, publish, self._clock, self._dice, self._outage

@@ -60,6 +60,11 @@ class Guard:
         self._dice = dice
         self._outage = outage or Outage(clock)
 
+    @property
+    def handler(self) -> Handler:
+        """What it guards, for a host that guards more than that."""
+        return self._handler
+
     async def __call__(self, messages: Sequence[Received]) -> list[Settlement]:
         """One settlement each, in order; never raises but when the process stops."""
         if tracing.active is None:
