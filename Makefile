@@ -7,7 +7,8 @@
 #   make fuzz      hold the API against its OpenAPI document for longer; FUZZ_EXAMPLES=500 says how long
 #   make soak      kills, random walks and made-up input for longer, with other seeds each time; SOAK_ROUNDS=20
 #   make chaos     everything that goes wrong, 130 kills and more; takes up to half an hour
-#   make bench     measure this machine
+#   make bench     measure this machine: a table, bench/results.json and bench/results.png; takes
+#                  half an hour, QUICK=1 three minutes, BENCH="webhooks growth" chooses
 #   make infra-test  what can be known of a deployment to Azure without one; takes minutes
 #
 # VENV=… puts the environment elsewhere, PYTHON=… makes it with another Python,
@@ -28,7 +29,8 @@ SOAKED := tests/acceptance/test_kill_nine.py tests/acceptance/test_shared_ledger
 	tests/integration/test_ledger_states.py tests/integration/test_bus_races.py \
 	tests/integration/test_inbox_store.py tests/integration/test_replay.py \
 	tests/acceptance/test_door_soak.py tests/acceptance/test_function_app_outage.py tests/unit
-BENCHES := latency toasts webhooks backlog isolation door jobs
+QUICK ?=
+BENCH ?=
 
 # The first that runs, is new enough and can make virtual environments; a name alone proves nothing.
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
@@ -75,9 +77,7 @@ chaos: $(TEST_STAMP)
 		-n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 bench: $(TEST_STAMP)
-	@failed=; for bench in $(BENCHES); do echo "== $$bench"; \
-		$(BIN)/python bench/$$bench.py || failed="$$failed $$bench"; done; \
-		test -z "$$failed" || { echo "not measured:$$failed" >&2; exit 1; }
+	@$(BIN)/python bench/run.py $(if $(filter 1 yes true,$(QUICK)),--quick) $(BENCH)
 
 # Its own environment, since azure-cli and checkov bring two hundred packages of their own.
 infra-test: $(INFRA_STAMP)

@@ -86,6 +86,18 @@ def renewed(job: Job, *, now: int, progress: int | None = None) -> Job:
     )
 
 
+def worked(job: Job, since: int) -> Job:
+    """The same run, whose worker had its place from `since` on: before, it waited.
+
+    The job's waiting ends with its first run.
+    """
+    waited = max(since - (job.run_at or since), 0)
+    if not waited:
+        return job
+    queue_ms = (job.queue_ms or 0) + waited if job.run == 1 else job.queue_ms
+    return replace(job, run_at=since, queue_ms=queue_ms)
+
+
 def paid(job: Job, run: int, usage: Sequence[Usage]) -> tuple[Job, Sequence[Usage]]:
     """The job with all that one of its runs has spent so far, in order, and what of it is new.
 

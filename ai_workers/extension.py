@@ -33,9 +33,9 @@ from notifications.shipped import SCHEMAS
 from notifications.stores.tenants import SqlTenants
 from notifications.worker import Appetite, Guard
 
-_AHEAD = 2
-"""A message is in hand for so many jobs that run, beside their own: its job has ended and that is
-being written down, or it is the next."""
+_IN_HAND = 2
+"""Messages in hand for each place: its own job's, and one whose job is begun and waits for a place,
+or has ended and that is being written down."""
 
 ROUTERS = (http.router, http_figures.router)
 """What the API serves of jobs."""
@@ -63,10 +63,10 @@ class AiWorkers:
     def appetites(self, settings: Settings) -> Mapping[str, Appetite]:
         """See `extensions.Extension.appetites`: each message is settled as its own job ends.
 
-        A few more are in hand than run, so that those that begin are there when others end; not
-        many, since another process could do them meanwhile.
+        More are in hand than run, so that those that begin are there when others end; not many
+        more, since another process could do them meanwhile.
         """
-        window = settings.ai_concurrency + max(settings.ai_concurrency // _AHEAD, 1)
+        window = _IN_HAND * settings.ai_concurrency
         names = [JOB_SUBSCRIPTIONS.get(worker.job_type) for worker in self._workers]
         return {name: Appetite(window=window, batch=1) for name in names if name is not None}
 

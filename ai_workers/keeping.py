@@ -75,8 +75,9 @@ class Runs(Protocol):
     ) -> bool:
         """Write down how a run ended, what it spent, and what becomes of the job.
 
-        The message that woke it is completed with that, where the bus shares the commit; whoever
-        received it settles it all the same.
+        `job` is as it was claimed, its `run_at` when its worker had its place. The message that
+        woke it is completed with that, where the bus shares the commit; whoever received it settles
+        it all the same.
 
         False where the run is not its worker's any more: then only what it spent is written.
         """

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ai_workers.job_types import JobType
@@ -77,7 +78,9 @@ class WorkingRun:
         self._percent = 0
         self._untold: str | None = None
         self._number = 0
-        self._next_at = (job.run_at or clock.now()) + (0 if job_type.heavy else FIRST_MS)
+        self._first_ms = 0 if job_type.heavy else FIRST_MS
+        self._next_at = clock.now() + self._first_ms
+        self._since: int | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._cancelling = False
         self._lost = False
@@ -121,6 +124,11 @@ class WorkingRun:
         self._cancelling = True
         self._end()
 
+    def worked(self) -> Job:
+        """The job as it was claimed, whose run began when its worker had its place."""
+        since = self._clock.now() if self._since is None else self._since
+        return replace(self.job, run_at=since)
+
     async def spent(self) -> Sequence[Usage]:
         """All that was spent, once no heartbeat is being written any more."""
         if self._beats:
@@ -158,6 +166,8 @@ class WorkingRun:
     async def _work(self) -> Mapping[str, Any]:
         try:
             async with self._room:
+                self._since = self._clock.now()
+                self._next_at = self._since + self._first_ms
                 return await self._type.worker.run(self)
         finally:
             self._end()  # here and not when the task is done: that is a turn of the loop later
@@ -241,6 +251,8 @@ class WorkingRun:
             self._lost = True
         if beat.cancelling:
             self._cancelling = True
+        if self._lost or self._cancelling:
+            self._end()
 
     def _spend(self, usage: Usage) -> None:
         self._spent.append(usage)

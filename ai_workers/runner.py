@@ -33,9 +33,10 @@ _MOST_SAID = 900
 _RELEASED_WITHIN_S = 2.0
 """How long a process that stops takes to give back a run, at most."""
 
-_AHEAD = 16
+_AHEAD = 2
 """For so many jobs that run, one is begun whose worker waits for its place: beginning a run is a
-commit, in which a place would be empty."""
+commit, in which a place would be empty; and answers come together where questions left together.
+"""
 
 _LOCALE = "fr"
 """The language of results where nobody can be asked for theirs."""
@@ -119,15 +120,15 @@ class Runner:
                 return DeadLetter("conflict", str(error))
             if job is None:
                 return Complete()
-            how, spent = await self._run(job, job_type, parent)
+            job, how, spent = await self._run(job, job_type, parent)
         # The next one runs while this one's end is written down.
         await self._finish(job, how, spent, received)
         return Complete()
 
     async def _run(
         self, job: Job, job_type: JobType, parent: str | None
-    ) -> tuple[End, Sequence[Usage]]:
-        """How a run ended, and what it spent."""
+    ) -> tuple[Job, End, Sequence[Usage]]:
+        """A run, how it ended, and what it spent."""
         run = WorkingRun(
             job,
             job_type,
@@ -152,7 +153,7 @@ class Runner:
             raise
         finally:
             self._running.pop(job.name, None)
-        return how, await run.spent()
+        return run.worked(), how, await run.spent()
 
     async def _finish(self, job: Job, how: End, spent: Sequence[Usage], received: Received) -> None:
         """Write it down, with patience: what was found has been paid for."""
@@ -179,7 +180,7 @@ class Runner:
         job = run.job
         try:
             async with asyncio.timeout(_RELEASED_WITHIN_S):
-                await self._runs.finish(job, Released(), await run.spent())
+                await self._runs.finish(run.worked(), Released(), await run.spent())
         except Exception as error:
             log.warning("job.not_released", exc_info=error, extra=job.log_context())
 

@@ -227,7 +227,8 @@ class SqlJobs:
             paid, new = deciding.paid(there, job.run, usage)
             self._consequences.spent(tx, paid, new)
             if _is_own(there, job):
-                self.apply(tx, deciding.finish(paid, how, now=tx.now, table=table, dice=dice))
+                ended = deciding.worked(paid, job.run_at or tx.now)
+                self.apply(tx, deciding.finish(ended, how, now=tx.now, table=table, dice=dice))
                 passing(Point.JOB_TOLD)
                 return True
             if new:  # its worker's no more, but the money is gone all the same

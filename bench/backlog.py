@@ -1,4 +1,4 @@
-"""What a backlog costs: receiving and completing beside a million waiting messages, and memory.
+"""What a backlog on the bus costs: receiving and completing beside a million waiting messages.
 
 Two embedded buses on files of their own, one with a thousand messages waiting, one with a million.
 Each is kept at its size: what is taken is published again, outside the measured time. Rounds
@@ -6,16 +6,20 @@ alternate between the two; the ratio is that of the medians. Memory is the proce
 before the million was published and after the last round.
 """
 
-import argparse
 import asyncio
 import gc
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import rows
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # these files, not those installed
 
 from notifications.bus.embedded import EmbeddedBus
 from notifications.bus.filters import SqlFilter
@@ -28,6 +32,9 @@ from notifications.timing import SystemClock
 
 TOPIC, READER = "work", "reader"
 SMALL, BIG = 1_000, 1_000_000
+SIZE = 800
+GOAL_RATIO = 1.2
+THRESHOLDS = gc.get_threshold()
 BATCH = 128
 PUBLISHED_AT_ONCE = 1_000
 BODY = b"x" * 700
@@ -110,13 +117,9 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1_000_000
 
 
-async def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--waiting", type=int, default=BIG)
-    parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--size", type=int, default=800)
-    options = parser.parse_args()
+async def compare(options: rows.Options) -> tuple[float, float]:
+    """The ratio of a message's costs, and by how many MB the process grew."""
+    waiting, rounds = options.size(BIG, 50_000), options.size(25, 9)
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)  # as `huntaze up` has it
     with tempfile.TemporaryDirectory(prefix="huntaze-bench-") as folder:
@@ -126,20 +129,36 @@ async def main() -> None:
         ):
             for bus in (small, big):
                 await publish(bus, SMALL)
-            await measure(small, big, 3, options.size)
+            await measure(small, big, 3, SIZE)
             before = resident_mb()
             began = time.monotonic()
-            await publish(big, options.waiting - SMALL)
-            print(f"{options.waiting:,} published in {time.monotonic() - began:.0f} s", flush=True)
+            await publish(big, waiting - SMALL)
+            rows.tell(f"{waiting:,} messages published in {time.monotonic() - began:.0f} s")
             await take(big, 2 * HOT_LIMIT)  # past what publishing has left in memory
             await publish(big, 2 * HOT_LIMIT)
-            few, many = await measure(small, big, options.rounds, options.size)
+            few, many = await measure(small, big, rounds, SIZE)
             grown = resident_mb() - before
-    print(f"{'waiting':>10}  {'µs per message':>14}")
-    print(f"{SMALL:>10,}  {few * 1e6:>14.1f}")
-    print(f"{options.waiting:>10,}  {many * 1e6:>14.1f}")
-    print(f"ratio {many / few:.2f}; memory grew by {grown:.0f} MB")
+    rows.tell(f"beside {SMALL:,}: {few * 1e6:.1f} µs a message, beside more {many * 1e6:.1f}")
+    return many / few, grown
+
+
+def measured(options: rows.Options) -> Sequence[rows.Row]:
+    """Cost and memory."""
+    ratio, grown = asyncio.run(compare(options))
+    gc.unfreeze()
+    gc.set_threshold(*THRESHOLDS)
+    waiting = f"{options.size(BIG, 50_000):,} messages wait on the bus"
+    return [
+        rows.Row(
+            name="growth-bus-cost-ratio",
+            value=ratio,
+            unit=f"times beside {SMALL:,}",
+            at_most=GOAL_RATIO,
+            limited_by=f"the bus's processor time; {waiting}",
+        ),
+        rows.Row(name="growth-bus-memory", value=grown, unit="MB more", limited_by=waiting),
+    ]
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    rows.alone(measured, __doc__)

@@ -2,8 +2,8 @@
 
 Run as a process of its own: `python bench/receiver.py [--after SECONDS]`. Prints its port. `GET /`
 answers the count of POSTs so far, `GET /arrivals` when each event came whose message is `n` and a
-number, `GET /last` when the last POST came, `GET /forget` begins anew. With `--after` it lets every POST wait for so long. It ends when
-its standard input does.
+number, `GET /last` when the last POST came, `GET /forget` begins anew. With `--after` it lets every
+POST wait for so long. It ends when its standard input does.
 """
 
 import asyncio

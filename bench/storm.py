@@ -27,7 +27,7 @@ GOAL = 1.0
 def calm(
     data: Path, stormed: harness.Receiver, others: harness.Receiver, options: rows.Options
 ) -> tuple[list[str], str, float, float]:
-    """The endpoints, the others' endpoint, webhooks a second and the others' p99 without a storm."""
+    """The endpoints, the others' one, webhooks a second and the others' p99 without a storm."""
     with harness.running_hub(data=data) as hub:
         endpoints = [hub.endpoint(stormed.url, STORM) for _ in range(ENDPOINTS)]
         other = hub.endpoint(others.url)

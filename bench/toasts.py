@@ -8,16 +8,17 @@ system's monotonic clock, as `time.monotonic()` does. What lies between the two 
 and after, by the quickest of many round trips; half of that round trip is the error, and is said.
 """
 
-import argparse
 import asyncio
 import shutil
-import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aiohttp
 import harness
+import rows
 from playwright.async_api import Page, async_playwright
+from usage import watching
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu")
@@ -25,6 +26,7 @@ GOAL_MS = 15.0
 """The median is to be under it."""
 
 USER = "u1"
+RATE = 100.0
 ROUND_TRIPS = 200
 
 WATCH = """() => {
@@ -114,8 +116,10 @@ async def inserted(page: Page, count: int) -> dict[str, float]:
     return {name: at / 1000 for name, at in await page.evaluate("window.inserted")}
 
 
-async def measure(hub: harness.RunningHub, chromium: str, count: int, rate: float) -> None:
-    """Measure and print."""
+async def measure(
+    hub: harness.RunningHub, chromium: str, count: int, rate: float
+) -> tuple[list[float], float]:
+    """Milliseconds from due to inserted, and by how many they may be off."""
     token = hub.post("/v1/user-tokens", {"userId": USER}).json()["token"]
     async with (
         async_playwright() as playwright,
@@ -137,31 +141,24 @@ async def measure(hub: harness.RunningHub, chromium: str, count: int, rate: floa
     offset = (before.seconds + after.seconds) / 2
     error = max(before.error, after.error) + abs(before.seconds - after.seconds) / 2
     latencies = [(found[name] + offset - at) * 1000 for name, at in due.items()]
-    shares = [harness.percentile(latencies, share) for share in (0.5, 0.9, 0.99)]
-    print(
-        f"{'events':>8}  {'events/s':>8}  {'p50 ms':>7}  {'p90 ms':>7}  {'p99 ms':>7}  {'± ms':>5}"
-    )
-    print(
-        f"{count:>8}  {rate:>8.0f}  "
-        + "  ".join(f"{share:>7.1f}" for share in shares)
-        + f"  {error * 1000:>5.2f}"
-    )
-    met = shares[0] < GOAL_MS
-    print(f"publish-to-toast  median {shares[0]:.1f} ms: {'met' if met else 'NOT MET'}")
+    return latencies, error * 1000
 
 
-def main() -> None:
-    """Find a browser, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=1000)
-    parser.add_argument("--rate", type=float, default=100)
-    options = parser.parse_args()
+def measured(options: rows.Options) -> Sequence[rows.Row]:
+    """One row, without a value where there is no browser."""
+    name, unit = "toast-in-page-p50-100", "ms"
     chromium = next(filter(None, map(shutil.which, NAMES)), None)
     if chromium is None:
-        sys.exit(f"cannot measure: no browser on this machine (none of {', '.join(NAMES)})")
-    with harness.running_hub() as hub:
-        asyncio.run(measure(hub, chromium, options.events, options.rate))
+        why = f"no browser on this machine (none of {', '.join(NAMES)})"
+        return [rows.Row(name=name, value=None, unit=unit, at_most=GOAL_MS, limited_by=why)]
+    with harness.running_hub() as hub, watching(hub.data) as usage:
+        found, error = asyncio.run(measure(hub, chromium, options.size(1_000, 300), RATE))
+    half, most = (rows.percentile(found, share) for share in (0.5, 0.99))
+    rows.tell(f"toasts in a page: p50 {half:.1f}, p99 {most:.1f} ms, ± {error:.2f}")
+    return [
+        rows.Row(name=name, value=half, unit=unit, at_most=GOAL_MS, limited_by=usage.limited_by())
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    rows.alone(measured, __doc__)

@@ -159,7 +159,7 @@ def _family(pid: int, role: str) -> Iterator[tuple[int, str]]:
 
 def _disk_s(folder: Path) -> float | None:
     """Seconds that the folder's disk had something to do since the start; None for memory."""
-    device = os.stat(folder).st_dev
+    device = folder.stat().st_dev
     wanted = [str(os.major(device)), str(os.minor(device))]
     for line in Path("/proc/diskstats").read_text().splitlines():
         fields = line.split()

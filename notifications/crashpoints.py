@@ -121,10 +121,10 @@ class _Trap:
 _trap: _Trap | None = None
 
 
-def arm(point: Point, *, time: int = 1) -> None:
-    """Have this process killed when it is at `point` for the so manieth time. For tests alone."""
+def arm(point: Point, *, nth: int = 1) -> None:
+    """Have this process killed when it is at `point` for the nth time. For tests alone."""
     global _trap  # one process, one death
-    _trap = _Trap(point, time - 1)
+    _trap = _Trap(point, nth - 1)
 
 
 def passing(point: Point) -> None:

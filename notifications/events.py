@@ -28,6 +28,7 @@ _RFC_3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_NO_TRACE = "0" * 32
 _EXTENSIONS = ("tenantid", "userid", "jobid", "jobtype", "traceparent")
 _KNOWN = frozenset(
     ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data")
@@ -89,8 +90,9 @@ class Event:
 
     @property
     def trace_id(self) -> str | None:
-        """The trace that it is in: 32 hex digits."""
-        return None if self.traceparent is None else self.traceparent[3:35]
+        """The trace that it is in: 32 hex digits, not all zero."""
+        named = None if self.traceparent is None else self.traceparent[3:35]
+        return None if named == _NO_TRACE else named
 
     def fingerprint(self) -> bytes:
         """SHA-256 over what makes two events of one id the same: not the time, not the trace."""

@@ -228,17 +228,21 @@ def posting(tracer: Tracer, url: str) -> str | None:
     span = tracer.current()
     if span is None:
         return None
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    span.note(
-        {
-            "http.request.method": "POST",
-            "url.scheme": parts.scheme,
-            "server.address": parts.hostname or "",
-            "server.port": port,
-        }
-    )
+    span.note({"http.request.method": "POST", **_server(url)})
     return span.traceparent
+
+
+def _server(url: str) -> Attributes:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return {}  # the attempt finds out what is wrong with it
+    return {
+        "url.scheme": parts.scheme,
+        "server.address": parts.hostname or "",
+        "server.port": port,
+    }
 
 
 def _of_event(event: Event) -> Attributes:

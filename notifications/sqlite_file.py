@@ -71,6 +71,7 @@ class SqliteDatabase:
 
     def start(self) -> None:
         """Begin to write."""
+        self._committer.start()
         self._writer = asyncio.create_task(self._write_groups(), name="database-writer")
 
     async def close(self) -> None:
@@ -157,7 +158,7 @@ class SqliteDatabase:
         try:
             answers = run_orders(transaction, orders)
         except Exception as error:
-            raw.rollback()
+            _roll_back(raw)
             raise _UnitFailed(sqlite.translated(error)) from error
         await self._make_durable(raw)
         transaction.committed()
@@ -167,7 +168,7 @@ class SqliteDatabase:
         try:
             await self._committer.commit(raw)
         except sqlite3.Error as failed:
-            raw.rollback()  # where it was busy or broke a rule, SQLite is still in it
+            _roll_back(raw)  # where it was busy or broke a rule, SQLite is still in it
             error = sqlite.wrapped(failed, "COMMIT")
             if sqlite.is_away(error):
                 raise error from failed
@@ -175,6 +176,8 @@ class SqliteDatabase:
 
     async def _begin(self, raw: sqlite3.Connection) -> None:
         """Take the write lock: the hub's own, unless somebody looks at the file with a tool."""
+        if raw.in_transaction:  # which could not be rolled back then
+            _roll_back(raw)
         waited = 0.0
         while True:
             try:
@@ -189,6 +192,13 @@ class SqliteDatabase:
                 return
 
 
+def _roll_back(raw: sqlite3.Connection) -> None:
+    try:
+        raw.rollback()
+    except sqlite3.Error as failed:
+        raise sqlite.wrapped(failed, "ROLLBACK") from failed
+
+
 class _Committer:
     """The thread that waits for the disk.
 
@@ -199,6 +209,10 @@ class _Committer:
         self._waiting: SimpleQueue[tuple[sqlite3.Connection, asyncio.Future[None]] | None] = (
             SimpleQueue()
         )
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Begin to work."""
         self._thread = Thread(target=self._work, name="huntaze-commit", daemon=True)
         self._thread.start()
 
@@ -215,7 +229,8 @@ class _Committer:
     def close(self) -> None:
         """Wait for what is under way."""
         self._waiting.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _work(self) -> None:
         while (order := self._waiting.get()) is not None:

@@ -48,12 +48,15 @@ _SQLITE = pysqlite.dialect(paramstyle="named", json_serializer=_to_json, json_de
 
 
 def run(connection: sa.Connection, statement: Any, values: Values | Sequence[Values]) -> None:
-    """Run a statement, or run it for each of several: what they name is the same."""
+    """Run a statement, or run it for each of several, or of none: what they name is the same."""
+    several = not isinstance(values, Mapping)
+    if several and not values:
+        return
     if connection.dialect.name != "sqlite":
         connection.execute(statement, values)
     elif isinstance(values, Mapping):
         _kept(statement, tuple(values)).run(connection, values)
-    elif values:
+    else:
         _kept(statement, tuple(values[0])).run_each(connection, values)
 
 
@@ -81,10 +84,14 @@ class _Kept:
         compiled = statement.compile(dialect=_SQLITE, column_keys=list(names))
         self.statement = statement  # kept, so that nothing else gets its identity
         self._sql = str(compiled)
-        self._fixed = {name: compiled.params[name] for name in compiled.binds if name not in names}
+        binds = {name: bind for bind, name in compiled.bind_names.items()}
+        own = {name: bind for name, bind in binds.items() if name not in names}
+        missing = [name for name, bind in own.items() if bind.required]
+        assert not missing, f"no value for {', '.join(missing)}"
+        self._fixed = {name: bind.value for name, bind in own.items()}
         self._bound = _processors(
             (name, bind.type.dialect_impl(_SQLITE).bind_processor(_SQLITE))
-            for name, bind in compiled.binds.items()
+            for name, bind in binds.items()
         )
         columns = list(statement.selected_columns) if statement.is_select else []
         self._made = _maker([column.key for column in columns])

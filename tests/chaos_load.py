@@ -95,7 +95,8 @@ class Tenant:
 async def tenant(hub: HubProcess, name: str, *targets: str) -> AsyncIterator[Tenant]:
     """A tenant with these endpoints."""
     headers = await asyncio.to_thread(hub.tenant_headers, name)
-    async with aiohttp.ClientSession(headers=headers) as session:
+    timeout = aiohttp.ClientTimeout(total=WITHIN_S / 2)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
         one = Tenant(hub, session)
         for url in targets:
             status, made = await one.call("POST", "/v1/webhook-endpoints", {"url": url})

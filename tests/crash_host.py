@@ -21,8 +21,8 @@ def _arm(folder: Path) -> None:
 
     order = folder / ORDER
     if order.exists():
-        point, time = order.read_text().split()
-        arm(Point(point), time=int(time))
+        point, nth = order.read_text().split()
+        arm(Point(point), nth=int(nth))
         order.unlink()
 
 

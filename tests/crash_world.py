@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,6 +35,7 @@ SETTINGS = {
     "HUNTAZE_AI_KEY": "sample-key",
     "HUNTAZE_LOG": "error",
 }
+PATIENCE = aiohttp.ClientTimeout(total=20)
 ENDPOINTS = ("steady", "flaky", "paused")
 USER = "u1"
 
@@ -102,21 +103,21 @@ class CrashWorld:
         while True:
             try:
                 async with (
-                    aiohttp.ClientSession(headers=self.headers) as session,
+                    aiohttp.ClientSession(headers=self.headers, timeout=PATIENCE) as session,
                     session.request(method, self.hub.url + path, json=body) as answer,
                 ):
                     found = await answer.json() if answer.status != 204 else None
                     if answer.status < 500:
                         return answer.status, found
-            except aiohttp.ClientError:
+            except (aiohttp.ClientError, TimeoutError):
                 pass  # it is dead, or not up again
             assert time.monotonic() < give_up, f"no answer to {method} {path}"
             await asyncio.sleep(0.02)
 
-    async def arm(self, point: Point, *, time: int = 1) -> None:
-        """From now on it dies there."""
+    async def arm(self, point: Point, *, nth: int = 1) -> None:
+        """From now on it dies there, the nth time."""
         order = self.hub.data / ORDER
-        order.write_text(f"{point.value} {time}")
+        order.write_text(f"{point.value} {nth}")
         self.hub.send(signal.SIGUSR1)
         await until(lambda: not order.exists(), f"{point} to be armed")
 
@@ -262,10 +263,14 @@ def event(name: str) -> dict[str, Any]:
     }
 
 
-async def die_at(world: CrashWorld, points: Sequence[Point]) -> None:
-    """Work, and die at each of the points in turn, while it goes on."""
-    for number, point in enumerate(points):
-        await world.arm(point)
+Death = tuple[Point, int]
+"""A point, and the how manieth time it is passed."""
+
+
+async def die_at(world: CrashWorld, *deaths: Death) -> None:
+    """Work, and die each of these deaths in turn, while it goes on."""
+    for number, (point, nth) in enumerate(deaths):
+        await world.arm(point, nth=nth)
         working = asyncio.create_task(world.work(number))
         try:
             await world.die(working)
@@ -298,6 +303,7 @@ async def reconcile(world: CrashWorld) -> None:
     assert len(mails) == by_channel["email"], "a mail is missing, or there twice"
     shown = [item["eventId"] for item in await world.inbox()]
     assert len(shown) == len(set(shown)), "an inbox shows something twice"
+    assert world.answered <= set(shown), "an inbox lacks something"
     arguments = ["audit", "--data", str(world.hub.data)]
     audit = await asyncio.to_thread(run_huntaze, arguments, world.settings)
     assert audit.returncode == 0, audit.stdout + audit.stderr

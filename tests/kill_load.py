@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import web
@@ -45,8 +46,25 @@ class Receiver:
         return runner, f"http://127.0.0.1:{runner.addresses[0][1]}/"
 
 
+@dataclass(slots=True)
+class Gate:
+    """Lets through events below a number, which may be raised."""
+
+    limit: int
+
+    async def passed(self, number: int) -> None:
+        """Return once the event may be published."""
+        while number >= self.limit:
+            await asyncio.sleep(0.005)
+
+
 async def publish_one_by_one(
-    hubs: Sequence[HubProcess], headers: dict[str, str], answered: set[str], *, count: int
+    hubs: Sequence[HubProcess],
+    headers: dict[str, str],
+    answered: set[str],
+    *,
+    count: int,
+    gate: Gate | None = None,
 ) -> None:
     """Publish so many events, each in a request to the next hub, again until it is answered."""
     numbers = iter(range(count))
@@ -55,6 +73,8 @@ async def publish_one_by_one(
 
         async def publish() -> None:
             for number in numbers:
+                if gate is not None:
+                    await gate.passed(number)
                 event = {
                     "specversion": "1.0",
                     "id": f"event-{number}",

@@ -72,6 +72,8 @@ class Queue:
         return [self._give(self.ready.pop(number), lock=lock) for number in numbers]
 
     async def settle(self, ends: Sequence[tuple[UUID, End]]) -> Sequence[bool]:
+        if self.dead is None and any(isinstance(end, DeadLetter) for _, end in ends):
+            raise InvalidInput([FieldError("", "it is a dead letter already")])
         return [self._settle(token, end) for token, end in ends]
 
     def _settle(self, token: UUID, end: End) -> bool:

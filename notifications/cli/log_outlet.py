@@ -39,7 +39,7 @@ class _Outlet(logging.Handler):
         self._encoding = encoding
         self._room = select.poll()
         self._room.register(descriptor, select.POLLOUT)
-        self._stuck = False
+        self._stuck = self._cut = False
         self._left_out = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -55,15 +55,18 @@ class _Outlet(logging.Handler):
             self._left_out += 1
 
     def _write(self, line: str) -> bool:
-        """Whether it was written: a line whose reader stops in its middle ends there."""
-        data = f"{line}\n".encode(self._encoding, "replace")
-        for begin in range(0, len(data), _PIECE):
+        """Whether it was written; a line that was cut off is ended before the next."""
+        text = f"\n{line}\n" if self._cut else f"{line}\n"
+        left = memoryview(text.encode(self._encoding, "replace"))
+        while left:
             if not self._has_room():
                 return False
             try:
-                os.write(self._descriptor, data[begin : begin + _PIECE])
+                written = os.write(self._descriptor, left[:_PIECE])
             except OSError:
                 return False  # its reader is gone: there is nobody to tell
+            left = left[written:]
+            self._cut = bool(left)
         return True
 
     def _has_room(self) -> bool:

@@ -138,12 +138,14 @@ class Event:
         event: The CloudEvent as it is stored and sent.
         state: `accepted`; `routed` once every channel that carries it has its deliveries.
         accepted_at: When the hub took it.
+        trace_id: The OpenTelemetry trace that it is in; None where it is in none.
         deliveries: What became of it; empty in lists.
     """
 
     event: Mapping[str, Any]
     state: str
     accepted_at: datetime
+    trace_id: str | None = None
     deliveries: tuple[Delivery, ...] = ()
 
     @property

@@ -73,6 +73,11 @@ class Channel:
             or (len(self._lent) >= self.world.limits.unsettled and not self._forget())
         )
 
+    @property
+    def is_full(self) -> bool:
+        """Whether what is handed out now would only wait here."""
+        return bool(self._unsent) or self._window <= 0 or self.client.is_full
+
     def hand_out(self, handle: int, tag: bytes, payload: bytes, lent: Lent | None = None) -> None:
         """Send a message on a link, under lock where there is one, as the window allows."""
         number = self._deliveries

@@ -118,7 +118,7 @@ class Outgoing(Link):
         Where they are handed out for good there is no way back: they are sent all.
         """
         for number, item in enumerate(items):
-            if self._lock and self._channel.client.is_full:
+            if self._lock and self._channel.is_full:
                 self._at_once = max(number, 1)
                 return number
             self._count = (self._count + 1) % NUMBERS

@@ -28,7 +28,7 @@ from notifications.door.links import Link
 from notifications.door.outcomes import echo, end_of, is_transactional
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Ending:
     """What a client makes of a message that it has under lock."""
 
@@ -189,7 +189,8 @@ class Session:
                 fault = Fault(NOT_IMPLEMENTED, "Transactions are not supported.")
                 self._channel.answer(number, say.rejected(fault))
             elif lent is not None:
-                self._end(_Ending(number, lent.token, end or Release(), said), lent.outlet)
+                ending = _Ending(number=number, token=lent.token, end=end or Release(), said=said)
+                self._end(ending, lent.outlet)
             elif not said.settled:
                 self._channel.answer(number, say.rejected(Fault(LOCK_LOST, LOCK_IS_LOST)))
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
+from notifications import statements
 from notifications.crashpoints import Point, passing
 from notifications.database import Transaction
 from notifications.events import Event, decode_stored
@@ -79,9 +80,8 @@ def next_due(tx: Transaction, lane: str) -> int | None:
 def claim(tx: Transaction, lane: str, limit: int, until: int) -> Claim:
     """Claim due deliveries, the longest due first; the lane is being drained until `until`."""
     rows = tx.connection.execute(_DUE, {"lane": lane, "now": tx.now, "limit": limit}).all()
-    if rows:
-        claims = [{"b_tenant": row.tenant_id, "b_id": row.id, "b_until": until} for row in rows]
-        tx.connection.execute(_CLAIM, claims)
+    claims = [{"b_tenant": row.tenant_id, "b_id": row.id, "b_until": until} for row in rows]
+    statements.run(tx.connection, _CLAIM, claims)
     events = _events(tx, [row.event_key for row in rows])
     _hold(tx, lane, until)
     found = tx.connection.execute(_HEALTH, {"lane": lane}).one()
@@ -161,7 +161,7 @@ _DUE = (
 _CLAIM = (
     sa.update(tables.deliveries)
     .where(_d.tenant_id == _b("b_tenant"), _d.id == _b("b_id"))
-    .values(claimed=1, due_at=_b("b_until"))
+    .values(claimed=sa.literal_column("1"), due_at=_b("b_until"))
 )
 _BODIES = sa.select(_e.key, _e.body).where(_e.key.in_(_b("keys", expanding=True)))
 _HEALTH = sa.select(_l.timeouts, _l.probe_at, _l.probe_delay).where(_l.lane == _b("lane"))

@@ -46,8 +46,7 @@ def _insert(tx: Transaction, results: Sequence[Result]) -> frozenset[int]:
         row = {**codes.delivery_row(result.after, tx.now), **codes.first_columns(result.attempt)}
         (claims if result.after.claimed else others).append(row)
     dialect = tx.connection.dialect.name
-    if others:
-        statements.run(tx.connection, _new_deliveries(dialect), others)
+    statements.run(tx.connection, _new_deliveries(dialect), others)
     if not claims:
         return frozenset()
     return frozenset(tx.connection.execute(_new_claims(dialect), claims).scalars())
@@ -99,17 +98,13 @@ def _update(tx: Transaction, results: Sequence[Result]) -> None:
         else:
             later.append(_attempt_row(result.after, attempt))
     rewrite(tx, [result.after for result in results])
-    if firsts:
-        statements.run(tx.connection, _FIRST, firsts)
-    if later:
-        statements.run(tx.connection, _new_attempts(tx.connection.dialect.name), later)
+    statements.run(tx.connection, _FIRST, firsts)
+    statements.run(tx.connection, _new_attempts(tx.connection.dialect.name), later)
 
 
 def rewrite(tx: Transaction, deliveries: Sequence[Delivery]) -> None:
     """Write deliveries over their rows, which the caller has locked or compared."""
-    if deliveries:
-        rows = [_delivery_row(each, tx.now) for each in deliveries]
-        statements.run(tx.connection, _UPDATE, rows)
+    statements.run(tx.connection, _UPDATE, [_delivery_row(each, tx.now) for each in deliveries])
 
 
 def _delivery_row(after: Delivery, now: int) -> dict[str, Any]:

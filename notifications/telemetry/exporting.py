@@ -16,6 +16,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import NoOpTracer
 
 from notifications.errors import ConfigurationError
 from notifications.settings import Settings
@@ -36,6 +37,7 @@ class Exporting:
 
     Attributes:
         tracer: The hub's.
+        disabled: The environment tells OpenTelemetry to do nothing (`OTEL_SDK_DISABLED`).
     """
 
     def __init__(self, settings: Settings, topics: Mapping[str, str]) -> None:
@@ -65,7 +67,9 @@ class Exporting:
         self._level = settings.log_level.upper() if unset else None
         self._figures: Figures = tuple
         self._observed: set[str] = set()
-        self.tracer = OtelTracer(self._traces.get_tracer(_SCOPE), self._meter, topics)
+        tracer = self._traces.get_tracer(_SCOPE)
+        self.disabled = isinstance(tracer, NoOpTracer)
+        self.tracer = OtelTracer(tracer, self._meter, topics)
 
     def take_logs(self) -> None:
         """From now on take the hub's log; what the SDK complains of goes into it, now and then.
@@ -103,7 +107,13 @@ class Exporting:
             provider.shutdown()
 
     def _samples(self, name: str) -> Iterable[Observation]:
-        # From the reader's thread: what it reads are counts, which may grow meanwhile.
+        try:
+            return self._read(name)
+        except RuntimeError:
+            # It is read from a thread: something was counted for the first time meanwhile.
+            return self._read(name)
+
+    def _read(self, name: str) -> Iterable[Observation]:
         return [
             Observation(value, labels)
             for figure in self._figures()

@@ -37,15 +37,17 @@ class Taken(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; its name is the body, its fields are attributes."""
-        error = record.exc_info[1] if record.exc_info else None
-        self._logger.emit(
-            timestamp=int(record.created * 1e9),
-            severity_number=_SEVERITIES.get(record.levelno, SeverityNumber.UNSPECIFIED),
-            severity_text=record.levelname,
-            body=record.getMessage(),
-            attributes=_fields(record),
-            exception=error,
-        )
+        try:
+            self._logger.emit(
+                timestamp=int(record.created * 1e9),
+                severity_number=_SEVERITIES.get(record.levelno, SeverityNumber.UNSPECIFIED),
+                severity_text=record.levelname,
+                body=record.getMessage(),
+                attributes=_fields(record),
+                exception=record.exc_info[1] if record.exc_info else None,
+            )
+        except Exception:  # noqa: BLE001 - whoever wrote a line must not fail with it
+            self.handleError(record)
 
 
 class Seldom(logging.Handler):

@@ -39,6 +39,9 @@ async def open_telemetry(settings: Settings, topics: Mapping[str, str]) -> Async
         yield
         return
     exporting = await asyncio.to_thread(_load, settings, topics)
+    if exporting.disabled:
+        yield
+        return
     exporting.take_logs()
     _begin(exporting)
     try:

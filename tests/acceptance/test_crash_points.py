@@ -11,8 +11,11 @@ from notifications.crashpoints import Point
 from tests.crash_world import crash_world, die_at, event, reconcile
 from tests.postgres_server import new_database
 
-COSTLIEST = (Point.ATTEMPT_ENDS, Point.SCHEDULE_NOTED, Point.JOB_ENDS)
-"""Sent and not known; a retry that nobody wakes; a result that is paid for and not kept."""
+COSTLIEST = ((Point.RECORD_BEGINS, 2), (Point.SCHEDULE_NOTED, 1), (Point.JOB_ENDS, 1))
+"""Sent and not written down; a retry that nobody wakes; a result that is paid for and not kept."""
+
+CHANNELS = 3
+"""A batch of events is first written down so many times, once by each."""
 
 BESIDE_OTHERS = (
     Point.RELAY_BEGINS,
@@ -55,7 +58,7 @@ async def test_killed_between_two_steps_everything_is_done_once(tmp_path: Path) 
     """Killed after a send that nobody noted, before a retry's wake-up, and with a job's result in
     hand: nothing is lost, each effect is there once by its id, and the audit is clean."""
     async with crash_world(tmp_path / "data") as world:
-        await die_at(world, COSTLIEST)
+        await die_at(world, *COSTLIEST)
         await reconcile(world)
     assert world.deaths == len(COSTLIEST)
 
@@ -66,7 +69,20 @@ async def test_killed_between_two_steps_everything_is_done_once(tmp_path: Path) 
 async def test_killed_at_any_point_everything_is_done_once(tmp_path: Path, point: Point) -> None:
     """Nothing is lost, each effect is there once by its id, and the audit is clean."""
     async with crash_world(tmp_path / "data") as world:
-        await die_at(world, [point])
+        await die_at(world, (point, 1))
+        await reconcile(world)
+    assert world.deaths == 1
+
+
+@pytest.mark.chaos
+@pytest.mark.fault(
+    "the hub is killed -9 when a channel's targets have what nobody noted", "ourselves"
+)
+@pytest.mark.parametrize("channel", range(1, CHANNELS + 1))
+async def test_killed_before_what_was_sent_is_written_down(tmp_path: Path, channel: int) -> None:
+    """What is sent once more is the same: one mail, one inbox entry, one webhook by its id."""
+    async with crash_world(tmp_path / "data") as world:
+        await die_at(world, (Point.RECORD_BEGINS, channel))
         await reconcile(world)
     assert world.deaths == 1
 
@@ -78,7 +94,7 @@ async def test_killed_between_database_and_bus(tmp_path: Path, point: Point) -> 
     """What is committed and not sent, or sent and not crossed out, is neither lost nor doubled."""
     settings = {"HUNTAZE_DATABASE_URL": new_database(), "HUNTAZE_WEBHOOK_TIMEOUT": "1s"}
     async with crash_world(tmp_path / "data", settings) as world:
-        await die_at(world, [point])
+        await die_at(world, (point, 1))
         await reconcile(world)
     assert world.deaths == 1
 
@@ -89,7 +105,7 @@ async def test_killed_between_database_and_bus(tmp_path: Path, point: Point) -> 
 async def test_killed_while_a_lock_is_renewed(tmp_path: Path, point: Point) -> None:
     """The job is done by the next process, and ends once."""
     async with crash_world(tmp_path / "data", model_s=22) as world:
-        await die_at(world, [point])
+        await die_at(world, (point, 1))
         await reconcile(world)
     assert world.deaths == 1
 

@@ -11,14 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.servicebus import ServiceBusMessage
-from azure.servicebus.aio import ServiceBusClient
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.trace import SpanKind
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from standardwebhooks.webhooks import Webhook
 
 from notifications.bus.topology import JOBS_TOPIC
@@ -29,15 +21,14 @@ from tests.node_packages import needs_node
 from tests.otlp_receiver import OtlpReceiver, assert_whole, otlp_receiver, path
 from tests.realtime_clients import node_client, python_client
 from tests.signalr_client import node_client as signalr_client
+from tests.traced_producer import send
+from tests.traced_world import CHANNELS
 from tests.webhook_receivers import Receiver, answer
 
 ROOT = Path(__file__).parent.parent.parent
 INPUT = json.loads((ROOT / "schemas" / "jobs" / "chat.suggest" / "v1.example.json").read_text())
 WITHIN_S = 30.0
 OFTEN = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_BLRP_SCHEDULE_DELAY": "50"}
-LEAVES = ("attempt realtime", "attempt email", "POST")
-"""The spans of the attempts at each channel."""
-
 Toasts = Callable[[], list[Any]]
 
 
@@ -118,31 +109,15 @@ def _async(condition: Callable[[], object]) -> Callable[[], Awaitable[object]]:
     return asked
 
 
-async def send_job(app: Azure, job_id: str, seen: OtlpReceiver) -> str:
-    """Ask for a job as a backend does that is traced: Microsoft's SDK within a span, which the
-    message names; the trace's id."""
+async def send_job(app: Azure, job_id: str, collector: str) -> str:
+    """Ask for a job as a backend does: with Microsoft's SDK, traced by it; the trace's id."""
     job = {"id": job_id, "jobType": "chat.suggest", "tenantId": "acme", "userId": "ada"}
-    provider = TracerProvider(resource=Resource({"service.name": "backend"}))
-    provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{seen.url}/v1/traces")))
-    with provider.get_tracer("backend").start_as_current_span("ask", kind=SpanKind.PRODUCER) as ask:
-        carrier: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(carrier)
-        message = ServiceBusMessage(
-            json.dumps({**job, "input": INPUT}),
-            message_id=job_id,
-            content_type="application/json",
-            application_properties={
-                "jobType": "chat.suggest",
-                "Diagnostic-Id": carrier["traceparent"],
-            },
-        )
-        async with (
-            ServiceBusClient.from_connection_string(app.connection) as client,
-            client.get_topic_sender(JOBS_TOPIC) as sender,
-        ):
-            await sender.send_messages(message)
-        trace_id = f"{ask.get_span_context().trace_id:032x}"
-    await asyncio.to_thread(provider.shutdown)
+    message = {
+        "topic": JOBS_TOPIC,
+        "body": json.dumps({**job, "input": INPUT}),
+        "properties": {"jobType": "chat.suggest"},
+    }
+    (trace_id,) = await asyncio.to_thread(send, app.connection, collector, message)
     return trace_id
 
 
@@ -164,7 +139,7 @@ async def goes_all_the_way(
 ) -> None:
     """See the test."""
     async with CLIENTS[realtime](ada, at) as clients, app.host().at_work() as host:
-        trace_id = await send_job(app, "job-1", seen)
+        trace_id = await send_job(app, "job-1", seen.url)
         ended = _ended(clients)
         await until(_async(lambda: all(each() for each in ended)), "toasts", within_s=WITHIN_S)
         await until(_async(app.mails.mails), "the mail", within_s=WITHIN_S)
@@ -188,13 +163,13 @@ async def goes_all_the_way(
 async def assert_one_trace(app: Azure, seen: OtlpReceiver, trace_id: str) -> None:
     """From the backend's span over bus, run and model to each channel's attempt at the job's end,
     with no parent missing; the event's timeline names it."""
-    spans = await seen.trace(trace_id, until=("ask", "run chat.suggest", "chat", *LEAVES))
+    spans = await seen.trace(trace_id, until=("ask", "run chat.suggest", "chat", *CHANNELS))
     root = assert_whole(spans)
     ends = [each for each in spans if each.attributes.get("huntaze.event.id") == "job-1.end"]
     event = await app.json("GET", "/v1/events/job-1.end?tenantId=acme", headers=app.admin)
 
-    assert (root.name, root.service) == ("ask", "backend")
-    assert {each.name for each in ends} >= set(LEAVES)
+    assert (root.name, root.service) == ("ask", "producer")
+    assert {each.name for each in ends} >= set(CHANNELS)
     assert all(path(spans, each)[0] == "ask" for each in ends)
     assert event["traceId"] == trace_id
 

@@ -16,7 +16,7 @@ from tests.kill_load import SETTINGS, Receiver, make_endpoint, publish_one_by_on
 
 EVENTS = int(os.environ.get("KILL_EVENTS", "2000"))
 KILLS = int(os.environ.get("KILLS", "3"))
-WITHIN_S = 60
+WITHIN_S = max(60, EVENTS // 500)
 
 
 @pytest.mark.long

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -25,7 +26,7 @@ from tests.hub_process import (
     huntaze,
     run_huntaze,
 )
-from tests.kill_load import SETTINGS, Receiver, make_endpoint, publish_one_by_one
+from tests.kill_load import SETTINGS, Gate, Receiver, make_endpoint, publish_one_by_one
 from tests.postgres_server import new_database
 from tests.service_bus_world import connection_string
 
@@ -69,37 +70,52 @@ def door_process(folder: Path) -> Iterator[int]:
             process.stdout.close()
 
 
-Killing = Callable[[list[HubProcess], "asyncio.Task[None]", set[str]], Awaitable[None]]
-"""Kills hubs while events are published; the ids of those that are answered come meanwhile."""
-
 MANY = 30
 
 
-async def kill_two(
-    hubs: list[HubProcess], publishing: "asyncio.Task[None]", answered: set[str]
-) -> None:
+@dataclass(slots=True)
+class Load:
+    """Events that are being published.
+
+    Attributes:
+        publishing: Done when all are answered.
+        answered: The ids of those that are.
+        gate: Lets them through.
+    """
+
+    publishing: "asyncio.Task[None]"
+    answered: set[str]
+    gate: Gate
+
+    async def until(self, count: float) -> None:
+        """Wait until so many are answered, and more are on their way."""
+        while len(self.answered) < count and not self.publishing.done():
+            await asyncio.sleep(0.005)
+        assert not self.publishing.done(), "all was published before the last kill"
+
+
+Killing = Callable[[list[HubProcess], Load], Awaitable[None]]
+"""Kills hubs while events are published."""
+
+
+async def kill_two(hubs: list[HubProcess], load: Load) -> None:
     """Kill two under load, one after the other, for good: the third has to do."""
+    load.gate.limit = EVENTS
     for number, hub in enumerate(hubs[:2]):
-        await _when(EVENTS * (number + 1) / 3, publishing, answered)
+        await load.until(EVENTS * (number + 1) / 3)
         await asyncio.to_thread(hub.kill)
 
 
-async def kill_many(
-    hubs: list[HubProcess], publishing: "asyncio.Task[None]", answered: set[str]
-) -> None:
+async def kill_many(hubs: list[HubProcess], load: Load) -> None:
     """Kill one or the other under load, each started again before the next is killed."""
-    dice = random.Random(20261126)
+    dice, some = random.Random(20261126), EVENTS // (MANY + 1)
     for kill in range(MANY):
-        await _when(EVENTS * (kill + dice.random()) / (MANY + 1), publishing, answered)
+        load.gate.limit = some * (kill + 1)
+        await load.until(some * (kill + dice.random() * 0.8))
         hub = dice.choice(hubs)
         await asyncio.to_thread(hub.kill)
         await asyncio.to_thread(hub.start)
-
-
-async def _when(point: float, publishing: "asyncio.Task[None]", answered: set[str]) -> None:
-    while len(answered) < point and not publishing.done():
-        await asyncio.sleep(0.005)
-    assert not publishing.done(), "all was published before the last kill"
+    load.gate.limit = EVENTS
 
 
 def delivered(url: str) -> Counter[str]:
@@ -132,8 +148,11 @@ async def lose_nothing(tmp_path: Path, killing: Killing) -> None:
         hubs = [stack.enter_context(hub_process(tmp_path / name, settings)) for name in "abc"]
         headers = await asyncio.to_thread(hubs[2].tenant_headers, "t1")
         await make_endpoint(hubs[2], headers, target)
-        publishing = asyncio.create_task(publish_one_by_one(hubs, headers, answered, count=EVENTS))
-        await killing(hubs, publishing, answered)
+        gate = Gate(0)
+        publishing = asyncio.create_task(
+            publish_one_by_one(hubs, headers, answered, count=EVENTS, gate=gate)
+        )
+        await killing(hubs, Load(publishing, answered, gate))
         await publishing
         began = time.monotonic()
         # Not when the receiver has all: what was sent and not yet recorded is sent once more.

@@ -214,6 +214,24 @@ class TestReceiving:
         lost = outcome(await client.until(kind.DISPOSITION))
         assert lost == (0, 0, kind.REJECTED, "com.microsoft:message-lock-lost")
 
+    async def test_a_refusal_is_nobody_elses(self, client: Raw, queue: Queue) -> None:
+        """Of what is settled in one turn only that is refused which cannot be done."""
+        await self.fill(client, queue, 2)
+        client.send(flow(2, 1, 2, window=100))
+        for _ in range(2):
+            await client.until(kind.TRANSFER)
+        client.send(disposition(2, 0, 1, REJECTED))
+        dead = f"{ONE}/$DeadLetterQueue"
+        client.send(attach(2, 2, dead, receiver=True), flow(2, 2, 2, window=100))
+        for _ in range(2):
+            await client.until(kind.TRANSFER)
+        client.send(disposition(2, 2, 2, REJECTED), disposition(2, 3, 3, say.ACCEPTED))
+        found = [outcome(await client.until(kind.DISPOSITION)) for _ in range(2)]
+        assert sorted(found) == [
+            (2, 2, kind.REJECTED, "com.microsoft:argument-error"),
+            (3, 3, kind.ACCEPTED, None),
+        ]
+
 
 class TestManagement:
     """Requests."""

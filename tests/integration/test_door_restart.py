@@ -12,6 +12,7 @@ from notifications.timing import SystemClock, SystemDice
 from tests.amqp_client import attach, flow, message, raw, transfer
 from tests.door_worlds import ONE, OpenDoor, durable, open_door, until
 from tests.memory_broker import MemoryBroker, Queue
+from tests.node_packages import FOLDER, install, needs_node
 
 PATIENCE_S = 20
 
@@ -49,6 +50,48 @@ async def test_the_sdk_finds_it_again(tmp_path: Path) -> None:
             assert [str(one) for one in found] == ["before", "after"]
             await asyncio.gather(*[receiver.complete_message(one) for one in found])
         await second.stop()
+
+
+@needs_node
+async def test_the_javascript_client_finds_it_again(tmp_path: Path) -> None:
+    """A sender and a subscriber go on by themselves when the door is back, and nothing is lost."""
+    await asyncio.to_thread(install)
+    async with durable(tmp_path, ["t"]) as alone:
+        first, second = made(alone.broker), made(alone.broker)
+        port = await first.start("127.0.0.1", 0)
+        command = ["node", "service-bus-restart.mjs", OpenDoor(door=first, port=port).connection()]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            "t",
+            ONE,
+            cwd=FOLDER,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdin
+        assert process.stdout
+        lines = process.stdout
+
+        async def heard(*wanted: str) -> None:
+            missing = set(wanted)
+            async with asyncio.timeout(PATIENCE_S):
+                while missing:
+                    line = await lines.readline()
+                    assert line, "the client has ended"
+                    missing.discard(line.decode().strip())
+
+        try:
+            process.stdin.write(b"before\n")
+            await heard("sent before", "received before")
+            await first.stop()
+            await heard("told that it is away")  # it has tried in vain
+            process.stdin.write(b"after\n")
+            await second.start("127.0.0.1", port)
+            await heard("sent after", "received after")
+        finally:
+            process.kill()
+            await process.communicate()
+            await second.stop()
 
 
 async def test_a_client_that_dies() -> None:

@@ -242,6 +242,17 @@ async def test_what_expires_is_kept_where_wanted(world: World, kept: bool) -> No
     assert (found.active, found.dead) == (0, int(kept))
 
 
+async def crashed(folder: Path, world: World) -> World:
+    """What is in a door's files now, opened as if it had died here."""
+    (folder / "dead").mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copyfile(folder / f"door.db{suffix}", folder / "dead" / f"door.db{suffix}")
+    await world.close()
+    found = World(folder / "dead")
+    await found.open()
+    return found
+
+
 async def test_a_crash_says_nothing_of_a_message(tmp_path: Path) -> None:
     """Those who receive are other processes: what one had in hand when the door died comes again
     as it was, however few deliveries it has, and holds nobody else up."""
@@ -251,16 +262,27 @@ async def test_a_crash_says_nothing_of_a_message(tmp_path: Path) -> None:
     await world.subscribe(max_delivery_count=1)
     await world.send("a", "b")
     held = await world.alone.broker.outlet(PARIS).receive(limit=1, wait=False, lock=True)
-    (tmp_path / "dead").mkdir()
-    for suffix in ("", "-wal"):  # what is in the files now: it died here
-        shutil.copyfile(tmp_path / f"door.db{suffix}", tmp_path / "dead" / f"door.db{suffix}")
-    await world.close()
-    world = World(tmp_path / "dead")
-    await world.open()
+    world = await crashed(tmp_path, world)
     again = await world.alone.broker.outlet(PARIS).receive(limit=9, wait=False, lock=True)
 
     assert [one.message.id for one in held] == ["a"]
     assert [(one.message.id, one.delivery_count) for one in again] == [("a", 0), ("b", 0)]
+    await world.close()
+
+
+async def test_numbers_do_not_come_again_after_a_crash(tmp_path: Path) -> None:
+    """A message that came and went leaves nothing behind; its number is not given again."""
+    world = World(tmp_path)
+    await world.open()
+    await world.alone.topology.create(TOPIC)
+    await world.subscribe()
+    await world.send("a", "b")
+    assert await world.drain() == ["a", "b"]
+    world = await crashed(tmp_path, world)
+    await world.send("c")
+    (found,) = await world.alone.broker.outlet(PARIS).receive(limit=1, wait=False, lock=False)
+
+    assert found.sequence_number > 2
     await world.close()
 
 

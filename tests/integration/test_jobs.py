@@ -539,26 +539,33 @@ async def test_no_more_jobs_run_at_once_than_is_set(tmp_path: Path) -> None:
 async def test_a_run_that_waits_for_its_place_is_held_and_can_be_cancelled(
     tmp_path: Path,
 ) -> None:
-    """Of sixteen places one more run is begun; no worker has it, but its owner and its end do."""
-    async with job_world(tmp_path, ai_concurrency=16) as world:
-        acts = [Held() for _ in range(18)]
+    """Of two places one more run is begun; no worker has it, but its owner and its end do. What it
+    waits is no running."""
+    async with job_world(tmp_path, ai_concurrency=2) as world:
+        acts = [Held() for _ in range(5)]
         world.chat.script.extend(acts)
-        names = [f"job-{number}" for number in range(18)]
+        names = [f"job-{number}" for number in range(5)]
         for name in names:
             await world.submit(name)
-        await world.heart.until(lambda: sum(act.began.is_set() for act in acts) == 16)
+        await world.heart.until(lambda: sum(act.began.is_set() for act in acts) == 2)
         running = "SELECT id FROM jobs WHERE state = 'running' ORDER BY number"
-        await world.heart.until(lambda: len(world.heart.rows(running)) == 17)
-        assert len(world.chat.runs) == 16
-        waits = world.heart.rows(running)[16][0]
+        await world.heart.until(lambda: len(world.heart.rows(running)) == 3)
+        assert len(world.chat.runs) == 2
+        waits = world.heart.rows(running)[2][0]
         await world.store.cancel("acme", waits)
         world.services.cancel("acme", waits)
         await world.until_state("cancelled", waits)
-        assert len(world.chat.runs) == 16
+        await world.heart.until(lambda: len(world.heart.rows(running)) == 3)
+        later = world.heart.rows(running)[2][0]
+        await world.heart.pass_time(SECOND)
+        assert len(world.chat.runs) == 2
         for act in acts:
             act.go.set()
         for name in set(names) - {waits}:
             await world.until_state("succeeded", name)
+        took = "SELECT queue_ms, run_ms FROM jobs WHERE id = ?"
+        assert world.heart.rows(took, "job-0") == [(0, SECOND)]
+        assert world.heart.rows(took, later) == [(SECOND, 0)]
 
 
 async def test_jobs_are_forgotten_after_the_retention(tmp_path: Path) -> None:

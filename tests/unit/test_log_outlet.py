@@ -35,7 +35,7 @@ class Pipe:
             try:
                 data += os.read(self.end, 1 << 20)
             except BlockingIOError:
-                return [json.loads(line) for line in data.splitlines() if line.endswith(b"}")]
+                return [json.loads(line) for line in data.splitlines() if line[-1:] == b"}"]
 
 
 @pytest.fixture
@@ -61,6 +61,15 @@ def test_a_reader_that_stands_still_holds_up_nobody_for_long(pipe: Pipe) -> None
     assert (gap["name"], gap["level"]) == ("log.left_out", "warning")
     assert LINES - len(whole) - 1 <= int(str(gap["lines"])) <= LINES - len(whole)
     assert again["name"] == "again"
+
+
+def test_a_line_that_was_cut_off_spoils_no_other(pipe: Pipe) -> None:
+    """The reader stops within a line; the next one it reads begins on a line of its own."""
+    for _ in range(10):
+        pipe.log.warning("long", extra={"text": "x" * 10_000})
+    pipe.read()
+    pipe.log.warning("again")
+    assert [line["name"] for line in pipe.read()] == ["log.left_out", "again"]
 
 
 def test_a_long_line_arrives_whole(pipe: Pipe) -> None:
