@@ -220,7 +220,8 @@ class SweptElsewhere:
 
     async def probe(self) -> None:
         """Raises `StoreUnavailable` where the database does not answer."""
-        self._at = await self._hub.database.read(swept_at) or 0
+        at = await self._hub.database.read(swept_at)
+        self._at = at or 0
         self._asked = self._hub.clock.now()
 
     def at(self) -> int | None:
