@@ -168,19 +168,16 @@ class Runner:
                     raise
             else:
                 self._outage.over(DATABASE)
-                word = type(how).__name__.lower()
-                log.info(
-                    "job.run_ended",
-                    extra={**job.log_context(), "as": word, "held": held, **_cost(spent)},
-                )
+                _tell(job, how, held, spent)
                 return
 
     async def _release(self, run: WorkingRun) -> None:
         """This process stops: another may begin the next run at once."""
-        job = run.job
+        job = run.worked()
         try:
             async with asyncio.timeout(_RELEASED_WITHIN_S):
-                await self._runs.finish(run.worked(), Released(), await run.spent())
+                spent = await run.spent()
+                _tell(job, Released(), await self._runs.finish(job, Released(), spent), spent)
         except Exception as error:
             log.warning("job.not_released", exc_info=error, extra=job.log_context())
 
@@ -210,10 +207,12 @@ def _refusal(job_type: JobType, order: Order) -> Failure | None:
     return None
 
 
-def _cost(spent: Sequence[Usage]) -> dict[str, object]:
-    """What dashboards add up: dollars in billionths, and who was asked last."""
-    return {
+def _tell(job: Job, how: End, held: bool, spent: Sequence[Usage]) -> None:
+    """For dashboards, which add it up: dollars in billionths, and who was asked last."""
+    cost = {
         "model": spent[-1].model if spent else None,
         "costNanoUsd": sum(each.cost_nano_usd for each in spent),
         "estimated": any(each.estimated for each in spent),
     }
+    word = type(how).__name__.lower()
+    log.info("job.run_ended", extra={**job.log_context(), "as": word, "held": held, **cost})

@@ -41,6 +41,9 @@ PATIENCE_S = 5.0
 
 _PAUSE_S = 0.02
 
+_TURNS = 3
+"""Turns of the loop between two groups: so many it takes from an answer to what follows from it."""
+
 T = TypeVar("T")
 
 
@@ -124,7 +127,8 @@ class SqliteDatabase:
                 if orders := self._orders.take():
                     await self._write_group(orders)
                     # Who was answered just now goes on, and what they ask for is in the next group.
-                    await asyncio.sleep(0)
+                    for _ in range(_TURNS):
+                        await asyncio.sleep(0)
             if self._orders.closed:
                 return
 

@@ -30,7 +30,8 @@ _PROBE_MS = 1 * SECOND
 _RENEW_MS = 20 * SECOND
 """Locks last a minute."""
 
-_STOP_GRACE_S = 0.2
+_STOP_GRACE_S = 1.0
+"""How long handlers that are let go of may take to leave their work in order."""
 
 Handler = Callable[[Sequence[Received]], Awaitable[Sequence[Settlement]]]
 Publish = Callable[[Sequence[Message]], Awaitable[None]]
@@ -193,16 +194,21 @@ class Worker:
         ]
 
     async def stop(self, within_s: float) -> None:
-        """Receive no more; give what is in hand so long to end, then let go of it."""
+        """Receive no more; give what is in hand so long to end, then let go of it.
+
+        Whoever is cancelled while it waits lets go of it at once, in good order.
+        """
         for loop in self._loops:
             loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        if self._handling:
-            await asyncio.wait(self._handling, timeout=within_s)
-        for task in self._handling:
-            task.cancel()
-        if self._handling:
-            await asyncio.wait(self._handling, timeout=_STOP_GRACE_S)
+        try:
+            await asyncio.gather(*self._loops, return_exceptions=True)
+            if self._handling:
+                await asyncio.wait(self._handling, timeout=within_s)
+        finally:
+            for task in self._handling:
+                task.cancel()
+            if self._handling:
+                await asyncio.wait(self._handling, timeout=_STOP_GRACE_S)
 
     async def _receive(self) -> None:
         while True:

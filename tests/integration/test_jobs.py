@@ -345,6 +345,26 @@ async def test_a_worker_that_stops_gives_its_run_back(world: JobWorld) -> None:
     assert again.run == 2
 
 
+async def test_a_stop_that_is_cut_short_gives_runs_back(world: JobWorld) -> None:
+    """Where the time for stopping is up before a worker is done, its run does not count, what it
+    spent does, and the next one begins at once."""
+    held = Held()
+    world.chat.script.append(held)
+    await world.submit()
+    await asyncio.wait_for(held.began.wait(), 10)
+    worker = world.workers["chat-suggestions"]
+    stopping = asyncio.create_task(worker.stop(60))
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait({stopping})
+    assert held.stopped
+    given_back = "SELECT state, run, returned, cost_nano_usd FROM jobs"
+    await world.heart.until(lambda: world.heart.rows(given_back) == [("running", 1, 1, COST)])
+    worker.start()
+    await world.until_state("succeeded")
+    assert world.job()["run"] == 2
+
+
 async def test_a_job_that_kills_every_worker_fails(world: JobWorld) -> None:
     """Runs that nobody ends are counted, too."""
     for worker in world.workers.values():
