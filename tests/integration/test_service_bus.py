@@ -19,6 +19,7 @@ from azure.servicebus.exceptions import MessageSizeExceededError
 from notifications.bus.brokering import EmbeddedBroker
 from notifications.bus.registry import Registry
 from notifications.bus.servicebus.bus import ServiceBus, open_service_bus
+from notifications.bus.servicebus.connection import Pace
 from notifications.bus.servicebus.dead_letters import Keeping, ServiceBusDeadLetters
 from notifications.bus.servicebus.look import ServiceBusAudit, ServiceBusLook
 from notifications.bus.servicebus.wire import outgoing
@@ -138,11 +139,11 @@ async def test_what_is_away_or_missing_is_said_so(house: House) -> None:
         connection_string=connection_string(house.port).replace("SAS_KEY_VALUE", "d3Jvbmc="),
         setting="SERVICEBUS_CONNECTION_SEND",
     )
-    clock, brief = SystemClock(), 0.1
+    clock, brief = SystemClock(), Pace(backoff_s=0.1)
     async with (
-        open_service_bus(house.address, SAMPLE, clock, sending=wrong, backoff_s=brief) as refused,
-        open_service_bus(nobody, SAMPLE, clock, backoff_s=brief) as away,
-        open_service_bus(house.address, unmade, clock, backoff_s=brief) as lost,
+        open_service_bus(house.address, SAMPLE, clock, sending=wrong, pace=brief) as refused,
+        open_service_bus(nobody, SAMPLE, clock, pace=brief) as away,
+        open_service_bus(house.address, unmade, clock, pace=brief) as lost,
     ):
         answers = await asyncio.gather(
             away.publish(NEWS, [message()]),

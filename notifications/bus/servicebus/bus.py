@@ -11,9 +11,9 @@ from functools import partial
 
 from azure.servicebus.aio import ServiceBusClient
 
-from notifications.bus.servicebus.connection import BACKOFF_S, READ_S, open_client, unavailable
+from notifications.bus.servicebus.connection import USUAL, Pace, open_client, unavailable
 from notifications.bus.servicebus.peeking import Peeker
-from notifications.bus.servicebus.receiving import PATIENCE_S, Reception
+from notifications.bus.servicebus.receiving import Reception
 from notifications.bus.servicebus.sending import TopicSender
 from notifications.bus.topology import Subscription, Topic
 from notifications.errors import NotFound, Unavailable
@@ -29,8 +29,7 @@ async def open_service_bus(
     clock: Clock,
     *,
     sending: ServiceBusAddress | None = None,
-    patience_s: float = PATIENCE_S,
-    backoff_s: float = BACKOFF_S,
+    pace: Pace = USUAL,
 ) -> AsyncIterator["ServiceBus"]:
     """The bus, until the block ends.
 
@@ -41,24 +40,23 @@ async def open_service_bus(
         topology: What is there; `huntaze topology apply` makes it.
         clock: For locks.
         sending: The same namespace with what may send; None where `address` sends too.
-        patience_s: How often a receiver without messages is looked after.
-        backoff_s: The first pause between two of the SDK's tries.
+        pace: How long the SDK is left to wait.
 
     Raises:
         ConfigurationError: The machine's identity cannot be asked for.
     """
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(open_client(address, backoff_s=backoff_s))
+        client = await stack.enter_async_context(open_client(address, pace=pace))
         sender = client
         if sending is not None:
-            sender = await stack.enter_async_context(open_client(sending, backoff_s=backoff_s))
+            sender = await stack.enter_async_context(open_client(sending, pace=pace))
         bus = ServiceBus(
             client,
             address,
             topology,
             clock,
             sender=(sender, sending or address),
-            patience_s=patience_s,
+            pace=pace,
         )
         bus.start()
         stack.push_async_callback(bus.close)
@@ -76,16 +74,16 @@ class ServiceBus:
         clock: Clock,
         *,
         sender: tuple[ServiceBusClient, ServiceBusAddress],
-        patience_s: float = PATIENCE_S,
+        pace: Pace = USUAL,
     ) -> None:
         self._client = client
         self._address = address
         self._clock = clock
-        self._patience_s = patience_s
+        self._pace = pace
         self._subscriptions = {
             each.name: each for topic in topology for each in topic.subscriptions
         }
-        self._senders = {topic.name: TopicSender(*sender, topic.name) for topic in topology}
+        self._senders = {topic.name: TopicSender(*sender, topic.name, pace) for topic in topology}
         self._receptions: dict[str, Reception] = {}
         self._peekers: dict[tuple[str, bool], Peeker] = {}
         self._open = False
@@ -169,6 +167,7 @@ class ServiceBus:
                 found,
                 partial(unavailable, address=self._address, what=_path(found)),
                 dead=dead,
+                pace=self._pace,
             )
         return self._peekers[key]
 
@@ -176,12 +175,10 @@ class ServiceBus:
         if subscription not in self._receptions:
             found = self._named(subscription)
             receiver = self._client.get_subscription_receiver(
-                found.topic, found.name, socket_timeout=READ_S
+                found.topic, found.name, socket_timeout=self._pace.read_s
             )
             failed = partial(unavailable, address=self._address, what=_path(found))
-            reception = Reception(
-                receiver, found.name, failed, self._clock, patience_s=self._patience_s
-            )
+            reception = Reception(receiver, found.name, failed, self._clock, pace=self._pace)
             reception.start()
             self._receptions[subscription] = reception
         return self._receptions[subscription]

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from azure.core.exceptions import ClientAuthenticationError
@@ -26,32 +27,48 @@ logging.getLogger("azure.identity").setLevel(logging.ERROR)
 ATTEMPT_S = 20.0
 """For opening a link, sending or asking once; the SDK tries again within its own limits."""
 
-BACKOFF_S = 0.8
-"""How long the SDK pauses before it tries again, doubled with each of its three further tries: its
-own default, with which a namespace that does not answer is away after twelve seconds."""
-
-READ_S = 0.05
-"""How long the SDK holds its socket to read before it lets somebody write: its default of 0.2 s
-would be added to the end of each message that is settled while others are waited for."""
-
 BUSY_S = 10.0
 """When to try again what was refused because the namespace is throttled: Azure's own advice."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long the SDK is left to wait for what.
+
+    Attributes:
+        patience_s: For more messages, where none is in hand: then it is looked whether anybody
+            still waits.
+        slice_s: The same, while others are in hand and may be settled.
+        read_s: How long it holds its socket to read before it lets somebody write: its default of
+            0.2 s would be added to the end of each message that is settled while others are waited
+            for.
+        backoff_s: Before it tries again, doubled with each of its three further tries: its own
+            default, with which a namespace that does not answer is away after twelve seconds.
+    """
+
+    patience_s: float = 1.0
+    slice_s: float = 0.05
+    read_s: float = 0.05
+    backoff_s: float = 0.8
+
+
+USUAL = Pace()
+
+
 @asynccontextmanager
 async def open_client(
-    address: ServiceBusAddress, *, backoff_s: float = BACKOFF_S
+    address: ServiceBusAddress, *, pace: Pace = USUAL
 ) -> AsyncIterator[ServiceBusClient]:
     """A client of the namespace; connections are made when they are first needed.
 
     Args:
         address: The namespace.
-        backoff_s: The first pause between two tries.
+        pace: How long it waits.
 
     Raises:
         ConfigurationError: The identity of this machine cannot be asked for.
     """
-    limits: dict[str, Any] = {"try_timeout": ATTEMPT_S, "retry_backoff_factor": backoff_s}
+    limits: dict[str, Any] = {"try_timeout": ATTEMPT_S, "retry_backoff_factor": pace.backoff_s}
     if address.connection_string is not None:
         async with ServiceBusClient.from_connection_string(
             address.connection_string, **limits

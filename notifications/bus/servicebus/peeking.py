@@ -12,7 +12,7 @@ from azure.servicebus import (
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
 from notifications.bus.servicebus import wire
-from notifications.bus.servicebus.connection import READ_S
+from notifications.bus.servicebus.connection import USUAL, Pace
 from notifications.bus.servicebus.receiving import ANSWER_S, let_go
 from notifications.bus.topology import Subscription
 from notifications.errors import Unavailable
@@ -41,11 +41,13 @@ class Peeker:
         failed: Callable[[BaseException], Unavailable],
         *,
         dead: bool,
+        pace: Pace = USUAL,
     ) -> None:
         self._client = client
         self._subscription = subscription
         self._failed = failed
         self._dead = dead
+        self._read_s = pace.read_s
         self._looking = asyncio.Lock()
         self._taking = asyncio.Lock()
         self._looker: ServiceBusReceiver | None = None
@@ -145,7 +147,7 @@ class Peeker:
         found = self._subscription
         queue = ServiceBusSubQueue.DEAD_LETTER if self._dead else None
         return self._client.get_subscription_receiver(
-            found.topic, found.name, sub_queue=queue, socket_timeout=READ_S
+            found.topic, found.name, sub_queue=queue, socket_timeout=self._read_s
         )
 
 

@@ -21,18 +21,13 @@ from azure.servicebus.aio import ServiceBusReceiver
 from azure.servicebus.exceptions import MessageAlreadySettled, MessageLockLostError
 
 from notifications.bus.servicebus import wire
+from notifications.bus.servicebus.connection import USUAL, Pace
 from notifications.errors import Unavailable
 from notifications.messages import Complete, DeadLetter, Received, Settlement
 from notifications.ports import Clock
 from notifications.retries import MINUTE
 
 log = logging.getLogger("huntaze")
-
-SLICE_S = 0.05
-"""How long more messages are waited for while others are in hand and may be settled."""
-
-PATIENCE_S = 1.0
-"""The same, where nothing is in hand: then it is looked whether anybody still waits."""
 
 TOGETHER = 100
 """Locks that are ended at once."""
@@ -73,13 +68,13 @@ class Reception:
         failed: Failed,
         clock: Clock,
         *,
-        patience_s: float = PATIENCE_S,
+        pace: Pace = USUAL,
     ) -> None:
         self._receiver = receiver
         self._subscription = subscription
         self._failed = failed
         self._clock = clock
-        self._patience_s = patience_s
+        self._waits = pace
         self._looked_at = 0
         self._held: dict[int, ServiceBusReceivedMessage] = {}
         self._last_token = 0
@@ -220,9 +215,9 @@ class Reception:
         """
         wanted = sum(want.limit for want in self._wants if not want.got.done())
         if self._greedy:
-            count, wait = min(wanted, self._pace), SLICE_S
+            count, wait = min(wanted, self._pace), self._waits.slice_s
         else:
-            count, wait = 1, SLICE_S if self._held else self._patience_s
+            count, wait = 1, self._waits.slice_s if self._held else self._waits.patience_s
         try:
             await self._receiver.__aenter__()  # opens what is not open; a slice is too short for it
             found = await self._receiver.receive_messages(count, max_wait_time=wait)

@@ -13,7 +13,7 @@ from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 from azure.servicebus.exceptions import MessageSizeExceededError
 
-from notifications.bus.servicebus.connection import READ_S, unavailable
+from notifications.bus.servicebus.connection import USUAL, Pace, unavailable
 from notifications.bus.servicebus.wire import outgoing
 from notifications.errors import FieldError, InvalidInput, Unavailable
 from notifications.messages import Message
@@ -61,10 +61,17 @@ class TopicSender:
     it fits; only what is more than a batch holds is sent in several.
     """
 
-    def __init__(self, client: ServiceBusClient, address: ServiceBusAddress, topic: str) -> None:
+    def __init__(
+        self,
+        client: ServiceBusClient,
+        address: ServiceBusAddress,
+        topic: str,
+        pace: Pace = USUAL,
+    ) -> None:
         self._client = client
         self._address = address
         self._topic = topic
+        self._read_s = pace.read_s
         self._waiting: list[_Parcel] = []
         self._bytes = 0
         self._came = asyncio.Event()
@@ -103,7 +110,7 @@ class TopicSender:
         await sent
 
     async def _run(self) -> None:
-        sender = self._client.get_topic_sender(self._topic, socket_timeout=READ_S)
+        sender = self._client.get_topic_sender(self._topic, socket_timeout=self._read_s)
         batches = _Batches(sender)
         under_way: list[_Parcel] = []
         try:
