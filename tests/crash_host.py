@@ -1,7 +1,7 @@
 """The `huntaze` command, killed where a test says: `python tests/crash_host.py up --data DIR …`.
 
-The file `crash-at` in the data folder names the point, and the how manieth time it is passed. It is
-read at the start and at SIGUSR1, and gone once the point is armed.
+The file `crash-at` in the data folder names the point, and which time of passing it is the last. It
+is read at the start and at SIGUSR1, and gone once the point is armed.
 """
 
 import os

@@ -264,7 +264,7 @@ def event(name: str) -> dict[str, Any]:
 
 
 Death = tuple[Point, int]
-"""A point, and the how manieth time it is passed."""
+"""A point, and which time of passing it is the last."""
 
 
 async def die_at(world: CrashWorld, *deaths: Death) -> None:

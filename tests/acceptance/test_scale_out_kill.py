@@ -176,6 +176,7 @@ async def test_two_of_three_hubs_die_and_nothing_is_lost(tmp_path: Path) -> None
     await lose_nothing(tmp_path, kill_two)
 
 
+@pytest.mark.long
 @pytest.mark.chaos
 @pytest.mark.fault(
     "hubs that share PostgreSQL and Service Bus are killed thirty times", "ourselves"
