@@ -45,4 +45,5 @@ def _said(row: Row) -> str:
     value = "not measured" if row.value is None else f"{number(row.value)} {row.unit}"
     if row.goal is None:
         return value
-    return f"{value}, goal {'≥' if row.at_least is not None else '≤'} {number(row.goal)}"
+    way = "at least" if row.at_least is not None else "at most"  # the font has no signs for it
+    return f"{value}, goal {way} {number(row.goal)}"

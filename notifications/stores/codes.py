@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -160,4 +161,9 @@ def upsert_in(dialect: str, table: sa.Table) -> Any:
 
 def day_of(ms: int) -> str:
     """The UTC day of a time: `YYYY-MM-DD`."""
-    return date.fromordinal(_EPOCH + ms // _DAY_MS).isoformat()
+    return _day(ms // _DAY_MS)
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> str:
+    return date.fromordinal(_EPOCH + number).isoformat()

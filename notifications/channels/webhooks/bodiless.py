@@ -30,7 +30,9 @@ class PatientHandler(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came in."""
-        if len(self._begins) < _LONGEST:
+        if not self._begins:
+            self._begins = data[:_LONGEST]  # all of it, nearly always
+        elif len(self._begins) < _LONGEST:
             self._begins += data[:_LONGEST]
         super().data_received(data)
 
