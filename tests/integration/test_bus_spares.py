@@ -1,4 +1,4 @@
-"""What the embedded bus does not do: hand events to channels that do not carry them, settle twice."""
+"""What the embedded bus spares: events for channels that do not carry them, and settling twice."""
 
 from pathlib import Path
 
