@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.chromium import PATIENCE_MS
+from tests.hub_process import wait_until
 from tests.toast_pages import Stage, Wire, item, stage
 
 expect.set_options(timeout=PATIENCE_MS)
@@ -161,12 +162,14 @@ def test_items_are_read_archived_and_taken_back(world: Stage) -> None:
         row.get_by_role("button", name="Mark as unread").click()
         shown.wait_for_unread(2)
         row.get_by_role("button", name="Archive").click()
-        expect(row).to_have_count(0)
-        assert [found["state"] for found in inbox(world, user)] == ["archived", "unread"]
+        expect(row).to_have_count(0)  # at once: the hub is told meanwhile
+        wait_until(
+            lambda: states(world, user) == ["archived", "unread"], within_s=PATIENCE_MS / 1000
+        )
         shown.panel.get_by_role("button", name="Undo").click()
         expect(shown.row("Annie")).to_have_attribute("data-state", "unread")
         shown.wait_for("it.unread", 2)
-        assert {found["state"] for found in inbox(world, user)} == {"unread"}
+        wait_until(lambda: set(states(world, user)) == {"unread"}, within_s=PATIENCE_MS / 1000)
 
 
 def test_all_are_read_at_once(world: Stage) -> None:
@@ -181,7 +184,7 @@ def test_all_are_read_at_once(world: Stage) -> None:
         expect(shown.badge).to_have_count(0)
         expect(shown.panel.locator(".item[data-state=read]")).to_have_count(3)
         shown.wait_for_unread(0)
-        assert {found["state"] for found in inbox(world, user)} == {"read"}
+        wait_until(lambda: set(states(world, user)) == {"read"}, within_s=PATIENCE_MS / 1000)
 
 
 def test_the_list_shows_what_is_asked_for(world: Stage) -> None:
@@ -475,6 +478,11 @@ def test_the_policy_lets_nothing_inline_run(world: Stage) -> None:
         refused = "(() => { try { document.body.innerHTML = '<b>x</b>'; return false; }"
         assert shown.element(refused + " catch { return true; } })()")
         assert shown.element("window.harmed ?? null") is None
+
+
+def states(world: Stage, user: str) -> list[str]:
+    """Those of the user's inbox."""
+    return [found["state"] for found in inbox(world, user)]
 
 
 def inbox(world: Stage, user: str) -> list[dict]:
