@@ -10,6 +10,7 @@ from tests.hub_process import wait_until
 from tests.toast_pages import Stage, Wire, item, stage
 
 expect.set_options(timeout=PATIENCE_MS)
+PATIENCE_S = PATIENCE_MS / 1000
 
 
 @pytest.fixture(scope="module")
@@ -163,13 +164,11 @@ def test_items_are_read_archived_and_taken_back(world: Stage) -> None:
         shown.wait_for_unread(2)
         row.get_by_role("button", name="Archive").click()
         expect(row).to_have_count(0)  # at once: the hub is told meanwhile
-        wait_until(
-            lambda: states(world, user) == ["archived", "unread"], within_s=PATIENCE_MS / 1000
-        )
+        wait_until(lambda: states(world, user) == ["archived", "unread"], within_s=PATIENCE_S)
         shown.panel.get_by_role("button", name="Undo").click()
         expect(shown.row("Annie")).to_have_attribute("data-state", "unread")
         shown.wait_for("it.unread", 2)
-        wait_until(lambda: set(states(world, user)) == {"unread"}, within_s=PATIENCE_MS / 1000)
+        wait_until(lambda: set(states(world, user)) == {"unread"}, within_s=PATIENCE_S)
 
 
 def test_all_are_read_at_once(world: Stage) -> None:
@@ -184,7 +183,7 @@ def test_all_are_read_at_once(world: Stage) -> None:
         expect(shown.badge).to_have_count(0)
         expect(shown.panel.locator(".item[data-state=read]")).to_have_count(3)
         shown.wait_for_unread(0)
-        wait_until(lambda: set(states(world, user)) == {"read"}, within_s=PATIENCE_MS / 1000)
+        wait_until(lambda: set(states(world, user)) == {"read"}, within_s=PATIENCE_S)
 
 
 def test_the_list_shows_what_is_asked_for(world: Stage) -> None:
