@@ -176,11 +176,13 @@ class AzureModel:
     # ------------------------------------------------------------------ the answer
 
     def _read(self, body: bytes, model: str, question: Question) -> Reply:
-        document = _object(body)
+        document = self._document(body, model, question)
         choices = document.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(first, dict):
-            raise faults.no_completion()
+            counted = document.get("usage")
+            told = isinstance(counted, dict)
+            raise faults.no_completion((self._usage(counted, model, question, ""),) if told else ())
         message = first.get("message")
         message = message if isinstance(message, dict) else {}
         said = _text(message.get("content"))
@@ -193,6 +195,24 @@ class AzureModel:
             raise faults.cut((usage,))
         return Reply(text=text, usage=usage)
 
+    def _document(self, body: bytes, model: str, question: Question) -> dict[str, Any]:
+        """What an answer says.
+
+        Raises:
+            ModelFailed: It is no JSON object. What begins as one was cut on its way, and is paid as
+                where the connection breaks.
+        """
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            begun = body.lstrip().startswith(b"{")
+            raise faults.no_completion(
+                (self._usage(None, model, question, ""),) if begun else ()
+            ) from None
+        if not isinstance(document, dict):
+            raise faults.no_completion()
+        return document
+
     def _usage(self, said: object, model: str, question: Question, reply: str) -> Usage:
         counts = shapes.counts(said, question, reply)
         today = self._clock.wall().date()
@@ -203,16 +223,6 @@ class AzureModel:
             cost_nano_usd=self._prices.cost(model, counts, on=today),
             estimated=not shapes.tells(said),
         )
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise faults.no_completion() from None
-    if not isinstance(document, dict):
-        raise faults.no_completion()
-    return document
 
 
 def _text(content: object) -> str:
