@@ -349,6 +349,21 @@ async def test_a_question_that_nobody_waits_for_any_more_is_paid() -> None:
     assert told == [UNHEARD]
 
 
+async def test_a_question_that_never_left_is_free() -> None:
+    """One that waited for a connection until its time was up has been read by nobody."""
+    async with asked_of(model_server.hang, connections=1) as (server, model, _):
+        first = asyncio.create_task(model.answer(QUESTION, within_s=30))
+        async with asyncio.timeout(10):
+            while not server.asked:
+                await asyncio.sleep(0.005)
+        with pytest.raises(ModelFailed) as failed:
+            await model.answer(QUESTION, within_s=0.2)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert len(server.asked) == 1
+    assert (failed.value.code, failed.value.usage) == ("model-timeout", ())
+
+
 @pytest.mark.parametrize("behaviour", [model_server.hang, model_server.drip])
 async def test_nobody_waits_longer_than_the_time_there_is(behaviour: Behaviour) -> None:
     """Neither silence nor an answer that never comes to its end outlasts the limit."""
