@@ -165,9 +165,11 @@ def buried(job: Job, *, expired: bool, now: int) -> Change | None:
     """What becomes of a job whose message is among the dead letters; None where nothing does.
 
     A message that expired says something of a job only while no worker saw it; and of a job that
-    waits for its next run nothing at all, since that run has a message of its own.
+    waits for its next run nothing at all, since that run has a message of its own, also where the
+    one before it was given back.
     """
-    if job.ended or job.held(now) or job.state is State.RETRYING:
+    given_back = job.state is State.RUNNING and job.run_at is None
+    if job.ended or job.held(now) or job.state is State.RETRYING or given_back:
         return None
     if expired:
         return end(job, Expired(), now=now) if job.state is State.QUEUED else None

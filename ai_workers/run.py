@@ -39,6 +39,9 @@ FIRST_MS = SECOND // 2
 _LETS_GO_S = 5.0
 """How long a worker that is told to stop may take before nobody waits for it any more."""
 
+_STOPS_S = 0.5
+"""The same where the process stops, which has to give back the run within its time, too."""
+
 _WENT_WRONG = Failure(code=INTERNAL, message="The worker failed in a way that nobody foresaw.")
 _WRONG_RESULT = Failure(
     code="invalid-result", message="What the worker found is not what the job type promises."
@@ -143,16 +146,20 @@ class WorkingRun:
         """
         working = asyncio.create_task(self._work(), name=f"job-{self.job.order.id}")
         watching = asyncio.create_task(self._watch(), name="job-heartbeat")
+        patience_s = _LETS_GO_S
         try:
             await self._over
             if working.done() and not working.cancelled():
                 return self._end_of(working)
+        except asyncio.CancelledError:
+            patience_s = _STOPS_S
+            raise
         finally:
             working.cancel()
             watching.cancel()
             if not working.done():
                 # It may be in a thread that nothing stops: nobody waits for that.
-                await asyncio.wait({working}, timeout=_LETS_GO_S)
+                await asyncio.wait({working}, timeout=patience_s)
                 if not working.done():
                     log.warning("job.worker_goes_on", extra=self.job.log_context())
         if self._lost:
@@ -175,6 +182,8 @@ class WorkingRun:
     async def _watch(self) -> None:
         try:
             await self._renew()
+        except Exception:
+            log.exception("job.watch_failed", extra=self.job.log_context())
         finally:
             self._end()
 

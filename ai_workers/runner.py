@@ -129,17 +129,18 @@ class Runner:
         self, job: Job, job_type: JobType, parent: str | None
     ) -> tuple[Job, End, Sequence[Usage]]:
         """A run, how it ended, and what it spent."""
-        run = WorkingRun(
-            job,
-            job_type,
-            locale=await self._locale(job.order),
-            runs=self._runs,
-            asking=self._asking,
-            clock=self._clock,
-            room=self._room,
-        )
-        self._running[job.name] = run
+        run: WorkingRun | None = None
         try:
+            run = WorkingRun(
+                job,
+                job_type,
+                locale=await self._locale(job.order),
+                runs=self._runs,
+                asking=self._asking,
+                clock=self._clock,
+                room=self._room,
+            )
+            self._running[job.name] = run
             ending = run.to_its_end()
             if tracing.active is not None:
                 ending = spans.run(tracing.active, job, parent, ending)
@@ -149,7 +150,7 @@ class Runner:
             how = Released()
             log.warning("job.run_lost", extra=job.log_context())
         except asyncio.CancelledError:
-            await self._release(run)
+            await self._release(job, run)
             raise
         finally:
             self._running.pop(job.name, None)
@@ -171,12 +172,12 @@ class Runner:
                 _tell(job, how, held, spent)
                 return
 
-    async def _release(self, run: WorkingRun) -> None:
+    async def _release(self, job: Job, run: WorkingRun | None) -> None:
         """This process stops: another may begin the next run at once."""
-        job = run.worked()
+        job = job if run is None else run.worked()
         try:
             async with asyncio.timeout(_RELEASED_WITHIN_S):
-                spent = await run.spent()
+                spent = () if run is None else await run.spent()
                 _tell(job, Released(), await self._runs.finish(job, Released(), spent), spent)
         except Exception as error:
             log.warning("job.not_released", exc_info=error, extra=job.log_context())

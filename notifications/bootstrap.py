@@ -6,7 +6,7 @@ Functions. `open_local_hub` also sets them to work: it receives, sweeps and repl
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,7 @@ from notifications.channels.webhooks.sender import sender_of
 from notifications.database import Database
 from notifications.dead_letters import DeadLetters
 from notifications.dispatcher import Policy
+from notifications.draining import Drain
 from notifications.extensions import Extension, Parts, Running
 from notifications.hub import Hub
 from notifications.mails import Mails, open_mails
@@ -64,6 +65,9 @@ from notifications.worker import Appetite, Guard, Worker
 
 log = logging.getLogger("huntaze")
 
+_LET_GO_S = 0.1
+"""How long attempts have to be found over, where no time is left, before they are ended."""
+
 APPETITES: Mapping[str, Appetite] = {
     NOTIFY_SIGNALR: Appetite(window=256, batch=64),
     NOTIFY_EMAIL: Appetite(window=128),
@@ -81,6 +85,7 @@ class OpenHub:
         over: Whether a message is settled already, by a commit that the bus shares.
         runner: Works replays off.
         beside: What else it runs; its guards are among those above.
+        drain: How long what is in hand may take once it stops.
     """
 
     hub: Hub
@@ -109,6 +114,7 @@ class OpenHub:
     clock: Clock
     dice: Dice
     beside: Running
+    drain: Drain
 
 
 @asynccontextmanager
@@ -226,7 +232,8 @@ async def open_hub(
             numbers=numbers,
         )
         runner = ReplayRunner(replays, clock)
-        stack.push_async_callback(_finish, pipeline, sweep, settings.drain_seconds)
+        drain = Drain(settings.drain_seconds)
+        stack.push_async_callback(_finish, pipeline, sweep, drain)
         yield OpenHub(
             hub=Hub(tally, catalogue, clock),
             settings=settings,
@@ -264,6 +271,7 @@ async def open_hub(
             clock=clock,
             dice=dice,
             beside=beside,
+            drain=drain,
         )
 
 
@@ -301,12 +309,25 @@ async def _at_work(hub: OpenHub, appetites: Mapping[str, Appetite]) -> AsyncIter
         worker.start()
     sweeping = asyncio.create_task(hub.sweep.run(), name="sweep")
     try:
-        yield
+        try:
+            yield
+        finally:  # whoever loses patience with it still has the workers stopped
+            sweeping.cancel()
+            await asyncio.gather(sweeping, return_exceptions=True)
+    except asyncio.CancelledError:
+        hub.drain.cut()
+        raise
     finally:
-        sweeping.cancel()
-        await asyncio.gather(sweeping, return_exceptions=True)
-        within = hub.settings.drain_seconds
-        await asyncio.gather(*(worker.stop(within) for worker in workers))
+        await _stop(workers, hub.drain)
+
+
+async def _stop(workers: Sequence[Worker], drain: Drain) -> None:
+    try:
+        within_s = drain.left_s()
+        await asyncio.gather(*(worker.stop(within_s) for worker in workers))
+    except asyncio.CancelledError:
+        drain.cut()
+        raise
 
 
 @asynccontextmanager
@@ -320,10 +341,11 @@ async def _replaying(runner: ReplayRunner) -> AsyncIterator[None]:
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def _finish(pipeline: Pipeline, sweep: Sweep, within_s: float) -> None:
+async def _finish(pipeline: Pipeline, sweep: Sweep, drain: Drain) -> None:
     """Let attempts that go on without their message end, and note when that was."""
     try:
-        await asyncio.wait_for(pipeline.close(), within_s)
+        await asyncio.wait_for(pipeline.close(), max(drain.left_s(), _LET_GO_S))
     except TimeoutError:
-        log.warning("hub.attempts_left", extra={"afterSeconds": within_s})
-    await sweep.close()
+        log.warning("hub.attempts_left", extra={"afterSeconds": drain.within_s})
+    finally:
+        await sweep.close()

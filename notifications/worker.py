@@ -30,7 +30,7 @@ _PROBE_MS = 1 * SECOND
 _RENEW_MS = 20 * SECOND
 """Locks last a minute."""
 
-_STOP_GRACE_S = 1.0
+_STOP_GRACE_S = 2.5
 """How long handlers that are let go of may take to leave their work in order."""
 
 Handler = Callable[[Sequence[Received]], Awaitable[Sequence[Settlement]]]

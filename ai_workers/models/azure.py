@@ -7,7 +7,7 @@ both are remembered.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx2
@@ -19,7 +19,7 @@ from ai_workers.models.client import Client
 from ai_workers.models.endpoint import Endpoint
 from ai_workers.models.prices import PriceTable
 from ai_workers.models.shapes import Shape
-from ai_workers.models.transport import ReplyTooLarge, http_client
+from ai_workers.models.transport import ReplyTooLarge, Sending, http_client, sending
 from ai_workers.ports import ModelFailed, Question, Reply, Usage
 from ai_workers.reading import LONGEST, without_thoughts
 from notifications.ports import Clock
@@ -105,13 +105,16 @@ class AzureModel:
         for _ in range(_MOST_SHAPES):
             shape = self._shapes[model]
             entry = await self._entry()
+            question_sent = Sending()
+            sending.set(question_sent)
             try:
                 body = await self._send(shapes.request(model, shape, question), entry, within_s)
             except asyncio.CancelledError:
-                unheard.append(self._usage(None, model, question, ""))
+                unheard += self._unheard(model, question, question_sent)
                 raise
             except openai.APIConnectionError as error:  # timeouts among them
-                raise self._broken(model, question, error) from None
+                paid = self._unheard(model, question, question_sent)
+                raise _broken(error, paid) from None
             except openai.APIStatusError as error:
                 better = shapes.learnt(shape, question, error.status_code, error.body)
                 if better is not None:
@@ -136,21 +139,9 @@ class AzureModel:
         timeout = httpx2.Timeout(within_s, connect=min(within_s, _CONNECT_S))
         return await self._client.complete(orjson.dumps(request), entry, timeout)
 
-    def _broken(
-        self, model: str, question: Question, error: openai.APIConnectionError
-    ) -> ModelFailed:
-        """What it means that there is no answer; whoever was reached has read the question."""
-        cause = error.__cause__
-        if isinstance(cause, httpx2.ConnectTimeout):
-            return faults.timed_out()
-        if isinstance(cause, httpx2.ConnectError):
-            return faults.unreachable()
-        unheard = (self._usage(None, model, question, ""),)
-        if isinstance(error, openai.APITimeoutError):
-            return faults.timed_out(unheard)
-        if isinstance(cause, ReplyTooLarge):
-            return faults.too_large(unheard)
-        return faults.unreachable(unheard)
+    def _unheard(self, model: str, question: Question, sent: Sending) -> Sequence[Usage]:
+        """What a question is reckoned to cost whose answer nobody saw; nothing if it never left."""
+        return (self._usage(None, model, question, ""),) if sent.left else ()
 
     def _refused(self, model: str, error: openai.APIStatusError) -> ModelFailed:
         failed = faults.refused(
@@ -176,11 +167,13 @@ class AzureModel:
     # ------------------------------------------------------------------ the answer
 
     def _read(self, body: bytes, model: str, question: Question) -> Reply:
-        document = _object(body)
+        document = self._document(body, model, question)
         choices = document.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(first, dict):
-            raise faults.no_completion()
+            counted = document.get("usage")
+            told = isinstance(counted, dict)
+            raise faults.no_completion((self._usage(counted, model, question, ""),) if told else ())
         message = first.get("message")
         message = message if isinstance(message, dict) else {}
         said = _text(message.get("content"))
@@ -192,6 +185,24 @@ class AzureModel:
         if not text and finish == "length":
             raise faults.cut((usage,))
         return Reply(text=text, usage=usage)
+
+    def _document(self, body: bytes, model: str, question: Question) -> dict[str, Any]:
+        """What an answer says.
+
+        Raises:
+            ModelFailed: It is no JSON object. What begins as one was cut on its way, and is paid as
+                where the connection breaks.
+        """
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            begun = body.lstrip().startswith(b"{")
+            raise faults.no_completion(
+                (self._usage(None, model, question, ""),) if begun else ()
+            ) from None
+        if not isinstance(document, dict):
+            raise faults.no_completion()
+        return document
 
     def _usage(self, said: object, model: str, question: Question, reply: str) -> Usage:
         counts = shapes.counts(said, question, reply)
@@ -205,14 +216,13 @@ class AzureModel:
         )
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise faults.no_completion() from None
-    if not isinstance(document, dict):
-        raise faults.no_completion()
-    return document
+def _broken(error: openai.APIConnectionError, unheard: Sequence[Usage]) -> ModelFailed:
+    """What it means that there is no answer."""
+    if isinstance(error, openai.APITimeoutError):
+        return faults.timed_out(unheard)
+    if isinstance(error.__cause__, ReplyTooLarge):
+        return faults.too_large(unheard)
+    return faults.unreachable(unheard)
 
 
 def _text(content: object) -> str:

@@ -43,12 +43,13 @@ def unreachable(usage: Sequence[Usage] = ()) -> ModelFailed:
     )
 
 
-def no_completion() -> ModelFailed:
-    """It answered 200 with something else, as gateways in between do."""
+def no_completion(usage: Sequence[Usage] = ()) -> ModelFailed:
+    """It answered 200 with something else, as gateways in between do, or with half of it."""
     return ModelFailed(
         "model-unavailable",
         "The AI endpoint answered with something that is no model's reply.",
         retryable=True,
+        usage=usage,
     )
 
 

@@ -6,6 +6,9 @@ do: the pool of `httpx2` looks at every idle connection for each question.
 """
 
 import io
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import aiohttp
 import httpx2
@@ -22,6 +25,21 @@ _SENT = frozenset(
 )
 """What an endpoint gets to see, beside the length; not what runs here, nor what an environment
 variable adds."""
+
+
+@dataclass(slots=True)
+class Sending:
+    """A question on its way.
+
+    Attributes:
+        left: Its headers were handed to a connection: from then on somebody may have read it.
+    """
+
+    left: bool = False
+
+
+sending: ContextVar[Sending] = ContextVar("sending")
+"""The question that this task sends; set by whoever wants to know how far it came."""
 
 
 class ReplyTooLarge(httpx2.ReadError):
@@ -43,6 +61,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
+            trace_configs=[_watching()],
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -57,6 +76,7 @@ class _Transport(httpx2.AsyncBaseTransport):
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=limits["connect"], sock_read=limits["read"]
                 ),
+                trace_request_ctx=sending.get(None),
             ) as answer:
                 return httpx2.Response(
                     answer.status, headers=answer.raw_headers, content=await _body(answer)
@@ -73,6 +93,22 @@ class _Transport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Let go of the connections."""
         await self._session.close()
+
+
+def _watching() -> aiohttp.TraceConfig:
+    """Notes what has left in the request's `Sending`."""
+
+    async def left(
+        _: aiohttp.ClientSession,
+        context: SimpleNamespace,
+        __: aiohttp.TraceRequestHeadersSentParams,
+    ) -> None:
+        if context.trace_request_ctx is not None:
+            context.trace_request_ctx.left = True
+
+    config = aiohttp.TraceConfig()
+    config.on_request_headers_sent.append(left)
+    return config
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:

@@ -310,6 +310,7 @@ UNHEARD = Usage(
         (model_server.endless_body, "model-reply-invalid", False),
         (model_server.endless_error, "model-reply-invalid", False),
         (model_server.packed(b"[" + b"0," * 5_000_000 + b"0]"), "model-unavailable", True),
+        (model_server.body(b'{"choices": [{"mess'), "model-unavailable", True),
     ],
 )
 async def test_a_question_that_was_read_is_paid_without_an_answer(
@@ -319,6 +320,14 @@ async def test_a_question_that_was_read_is_paid_without_an_answer(
     failed = await failure(behaviour)
     assert (failed.code, failed.retryable) == (code, retryable)
     assert failed.usage == (UNHEARD,)
+
+
+async def test_an_answer_without_a_reply_is_paid_as_it_says() -> None:
+    """What the endpoint counted is the question's cost, though it gave nothing for it."""
+    counted = b'{"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 50}}'
+    failed = await failure(model_server.body(counted))
+    assert (failed.code, failed.retryable) == ("model-unavailable", True)
+    assert [each.cost_nano_usd for each in failed.usage] == [1_000 * 75 + 50 * 300]
 
 
 async def test_a_question_that_nobody_waits_for_any_more_is_paid() -> None:
@@ -338,6 +347,21 @@ async def test_a_question_that_nobody_waits_for_any_more_is_paid() -> None:
         with pytest.raises(asyncio.CancelledError):
             await asking
     assert told == [UNHEARD]
+
+
+async def test_a_question_that_never_left_is_free() -> None:
+    """One that waited for a connection until its time was up has been read by nobody."""
+    async with asked_of(model_server.hang, connections=1) as (server, model, _):
+        first = asyncio.create_task(model.answer(QUESTION, within_s=30))
+        async with asyncio.timeout(10):
+            while not server.asked:
+                await asyncio.sleep(0.005)
+        with pytest.raises(ModelFailed) as failed:
+            await model.answer(QUESTION, within_s=0.2)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert len(server.asked) == 1
+    assert (failed.value.code, failed.value.usage) == ("model-timeout", ())
 
 
 @pytest.mark.parametrize("behaviour", [model_server.hang, model_server.drip])

@@ -13,13 +13,14 @@ from ai_workers.ports import JobFailed, ModelFailed, Run, Usage
 from ai_workers.runner import Runner
 from ai_workers.store import SqlJobs
 from ai_workers.upkeep import SqlJobUpkeep
+from notifications.database import Database
 from notifications.directory import Locale
 from notifications.errors import Conflict, StoreUnavailable
 from notifications.messages import Complete, Received
 from notifications.retries import DAY, MINUTE, SECOND
 from notifications.stores.directory import SqlDirectory
 from notifications.stores.tenants import SqlTenants
-from notifications.tenants import Tenant
+from notifications.tenants import Tenant, Tenants
 from notifications.vault import Vault
 from tests.heart_world import STORES
 from tests.job_workers import COST, VIDEO, Counting, question, usage
@@ -727,7 +728,34 @@ class Outages:
         return held
 
 
-async def lone_runner(world: JobWorld, runs: Runs) -> Runner:
+class Broken(Outages):
+    """A store whose heartbeats break in a way that no rule knows."""
+
+    async def beat(
+        self, job: Job, usage: Sequence[Usage], progress: Progress | None = None
+    ) -> Beat:
+        """See `keeping.Runs`."""
+        raise RuntimeError("no rule knows this")
+
+
+class Silent(SqlTenants):
+    """Tenants that nobody finds, however long they look.
+
+    Attributes:
+        asked: Somebody looks.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.asked = asyncio.Event()
+
+    async def find(self, tenant_id: str) -> Tenant | None:
+        """See `tenants.Tenants`."""
+        self.asked.set()
+        return await asyncio.Future()
+
+
+async def lone_runner(world: JobWorld, runs: Runs, tenants: Tenants | None = None) -> Runner:
     """Does one job at a time; the world's own workers do none any more."""
     for worker in world.workers.values():
         await worker.stop(0)
@@ -737,10 +765,45 @@ async def lone_runner(world: JobWorld, runs: Runs) -> Runner:
         runs,
         Counting(),
         SqlDirectory(world.heart.database, vault, world.heart.clock),
-        SqlTenants(world.heart.database),
+        tenants or SqlTenants(world.heart.database),
         clock=world.heart.clock,
         concurrency=1,
     )
+
+
+async def test_a_run_is_given_back_before_its_worker_began(tmp_path: Path) -> None:
+    """A process that stops while it looks for a job's language has claimed it already."""
+    async with job_world(tmp_path, working=False) as world:
+        silent = Silent(world.heart.database)
+        runner = await lone_runner(world, world.store, silent)
+        await world.submit()
+        (received,) = await world.heart.bus.receive("chat-suggestions", limit=1)
+        handling = asyncio.create_task(runner.handle([received]))
+        await asyncio.wait_for(silent.asked.wait(), 10)
+        handling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await handling
+        assert world.heart.rows("SELECT state, run, returned FROM jobs") == [("running", 1, 1)]
+
+
+async def test_a_heartbeat_that_breaks_is_told_with_its_job(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run has failed, and the log says which it was and why."""
+    async with job_world(tmp_path, working=False) as world:
+        held = Held()
+        world.chat.script.append(held)
+        runner = await lone_runner(world, Broken(world.store))
+        await world.submit()
+        (received,) = await world.heart.bus.receive("chat-suggestions", limit=1)
+        handling = asyncio.create_task(runner.handle([received]))
+        await asyncio.wait_for(held.began.wait(), 10)
+        await world.heart.live_until(handling.done, step=SECOND)
+        assert world.state() == "retrying"
+    [told] = [each for each in caplog.records if each.msg == "job.watch_failed"]
+    assert vars(told)["jobId"] == "job-1"
+    assert told.exc_info is not None
+    assert "no rule knows this" in str(told.exc_info[1])
 
 
 async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> None:

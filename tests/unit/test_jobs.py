@@ -270,10 +270,11 @@ def test_a_job_that_nothing_happens_to_is_woken_now_and_then() -> None:
 
 
 def test_a_dead_letter_says_nothing_of_a_job_that_waits_for_its_retry() -> None:
-    """That run has a message of its own."""
-    job = deciding.finish(running(), RETRYABLE, now=START_MS, table=LIGHT, dice=0.5).job
-    assert deciding.buried(job, expired=True, now=START_MS) is None
-    assert deciding.buried(job, expired=False, now=START_MS) is None
+    """That run has a message of its own, and so has the one after a run that was given back."""
+    for how in (RETRYABLE, Released()):
+        job = deciding.finish(running(), how, now=START_MS, table=LIGHT, dice=0.5).job
+        assert deciding.buried(job, expired=True, now=START_MS) is None
+        assert deciding.buried(job, expired=False, now=START_MS) is None
 
 
 def test_a_job_whose_message_died_ends() -> None:
