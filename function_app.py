@@ -9,14 +9,14 @@ import os
 
 import azure.functions as func
 
-from ai_workers.loading import load_ai_workers
+from ai_workers.loading import load_for_functions
 from notifications.bus import topology as bus
 from notifications.functions import FunctionsHub
 from notifications.functions_settings import parts
 
 BUS, EVENTS, JOBS = "SERVICEBUS_CONNECTION", bus.EVENTS_TOPIC, bus.JOBS_TOPIC
 
-hub = FunctionsHub(os.environ, load_ai_workers)
+hub = FunctionsHub(os.environ, load_for_functions)
 web = func.AsgiMiddleware(hub.answer)
 app = func.FunctionApp(func.AuthLevel.ANONYMOUS)  # the hub has keys of its own
 channels, workers = func.Blueprint(), func.Blueprint()

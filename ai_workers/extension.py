@@ -48,6 +48,8 @@ class AiWorkers:
         workers: Who does the jobs; those of this release by default.
         schemas: The folder of the job types' schemas.
         asking: Opens whom the workers ask; what is configured by default.
+        place_within_s: How long a job's message may wait for a place, in seconds; as long as it
+            takes by default.
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class AiWorkers:
         workers: Sequence[JobWorker] | None = None,
         schemas: Path = SCHEMAS / "jobs",
         asking: OpenAsking = open_asking,
+        place_within_s: float | None = None,
     ) -> None:
         self._workers = shipped_workers() if workers is None else tuple(workers)
         self._schemas = schemas
         self._asking = asking
+        self._place_within_s = place_within_s
 
     def appetites(self, settings: Settings) -> Mapping[str, Appetite]:
         """See `extensions.Extension.appetites`: each message is settled as its own job ends.
@@ -103,6 +107,7 @@ class AiWorkers:
                 clock=parts.clock,
                 concurrency=settings.ai_concurrency,
                 outage=outage,
+                place_within_s=self._place_within_s,
             )
             publish = partial(parts.bus.publish, JOBS_TOPIC)
             guards = {

@@ -56,6 +56,7 @@ class Runner:
         clock: Clock,
         concurrency: int,
         outage: Outage | None = None,
+        place_within_s: float | None = None,
     ) -> None:
         """Put it together.
 
@@ -68,6 +69,8 @@ class Runner:
             clock: The ledger's time.
             concurrency: Jobs that run at once.
             outage: The one that is shared by all who wait for the database.
+            place_within_s: How long a message may wait for a place, in seconds; None where its
+                host lets it wait.
         """
         self._types = types
         self._runs = runs
@@ -80,6 +83,7 @@ class Runner:
         # Videos that are slow to come hold up no text: they never have more than half the places.
         self._heavy = asyncio.Semaphore(max(concurrency // 2, 1))
         self._outage = outage or Outage(clock)
+        self._place_within_s = place_within_s
         self._running: dict[tuple[str, str], WorkingRun] = {}
 
     def cancel(self, tenant_id: str, job_id: str) -> None:
@@ -92,7 +96,8 @@ class Runner:
         """One settlement each, in order.
 
         Raises:
-            Unavailable: What is needed is away; the same messages may be handed in again.
+            Unavailable: What is needed is away, or no place came free; the same messages may be
+                handed in again.
         """
         if len(messages) == 1:
             return [await self._handle(messages[0])]
@@ -110,9 +115,7 @@ class Runner:
         # Where it is heard of for the first time, its trace goes on from here; else its row says.
         order = order if parent is None else replace(order, traceparent=parent)
         async with AsyncExitStack() as places:
-            if job_type.heavy:
-                await places.enter_async_context(self._heavy)
-            await places.enter_async_context(self._begun)
+            await self._take_place(places, job_type)
             try:
                 taking = self._runs.take(order, _refusal(job_type, order))
                 job = await between(Point.JOB_TAKES, taking, Point.JOB_TAKEN)
@@ -125,22 +128,40 @@ class Runner:
         await self._finish(job, how, spent, received)
         return Complete()
 
+    async def _take_place(self, places: AsyncExitStack, job_type: JobType) -> None:
+        """Wait until one may begin.
+
+        Raises:
+            Unavailable: None came free in time.
+        """
+        try:
+            async with asyncio.timeout(self._place_within_s):
+                if job_type.heavy:
+                    await places.enter_async_context(self._heavy)
+                await places.enter_async_context(self._begun)
+        except TimeoutError as error:
+            raise Unavailable("all places are taken") from error
+
     async def _run(
         self, job: Job, job_type: JobType, parent: str | None
     ) -> tuple[Job, End, Sequence[Usage]]:
         """A run, how it ended, and what it spent."""
-        run: WorkingRun | None = None
         try:
-            run = WorkingRun(
-                job,
-                job_type,
-                locale=await self._locale(job.order),
-                runs=self._runs,
-                asking=self._asking,
-                clock=self._clock,
-                room=self._room,
-            )
-            self._running[job.name] = run
+            locale = await self._locale(job.order)
+        except asyncio.CancelledError:
+            await self._release(job, None)
+            raise
+        run = WorkingRun(
+            job,
+            job_type,
+            locale=locale,
+            runs=self._runs,
+            asking=self._asking,
+            clock=self._clock,
+            room=self._room,
+        )
+        self._running[job.name] = run
+        try:
             ending = run.to_its_end()
             if tracing.active is not None:
                 ending = spans.run(tracing.active, job, parent, ending)

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from notifications import tracing
 from notifications.bus.topology import CONSUMERS, EVENTS_TOPIC, JOBS_TOPIC, TOPOLOGY
 from notifications.errors import HuntazeError, StoreUnavailable, Unavailable
 from notifications.messages import (
@@ -31,8 +32,9 @@ from notifications.messages import (
 from notifications.outage import Outage
 from notifications.ports import Clock
 from notifications.retries import SECOND
+from notifications.spans import key_of, under_way
 from notifications.timing import SystemClock, SystemDice
-from notifications.worker import Guard
+from notifications.worker import Guard, in_spans
 
 if TYPE_CHECKING:
     from notifications.bootstrap import OpenHub
@@ -46,6 +48,8 @@ HANDLED_WITHIN_S = 25 * 60
 
 REPLAYED_WITHIN_MS = 50 * SECOND
 """How long one turn of the replays may take; they come every minute."""
+
+_ALIVE = "/healthz"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -110,7 +114,6 @@ class FunctionsHub:
         self._spare_lock = asyncio.Lock()
         self._clock, self._dice = clock or SystemClock(), SystemDice()
         self._outage = Outage(self._clock)
-        self._guards: dict[str, Guard] = {}
 
     # ---------------------------------------------------------------- what the functions call
 
@@ -121,7 +124,8 @@ class FunctionsHub:
             NotCompletedError: The host must give the message back.
         """
         received = received_from(message, subscription)
-        (settlement,) = await self._guard(subscription)([received])
+        let_go_at = asyncio.get_running_loop().time() + HANDLED_WITHIN_S
+        (settlement,) = await self._guard(subscription, let_go_at)([received])
         if isinstance(settlement, Complete):
             return
         if isinstance(settlement, DeadLetter):
@@ -137,11 +141,20 @@ class FunctionsHub:
         raise NotCompletedError("something of ours is away; the message must come again")
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, as an ASGI application; 503 while there is no hub."""
-        try:
-            app = (await self._open_once()).app
-        except Unavailable:
-            app = _without_a_hub(scope["path"])
+        """Answer a request, as an ASGI application; 503 while there is no hub.
+
+        Whether the process lives is answered at once: whoever asks would else end one that waits
+        for its database.
+        """
+        path = scope["path"]
+        if self._opened is None and path == _ALIVE:
+            self._begin()
+            app = _without_a_hub(path)
+        else:
+            try:
+                app = (await self._open_once()).app
+            except Unavailable:
+                app = _without_a_hub(path)
         await app(scope, receive, send)
 
     async def sweep(self) -> None:
@@ -189,9 +202,14 @@ class FunctionsHub:
         """
         if self._opened is not None:
             return self._opened
+        return await asyncio.shield(self._begin())
+
+    def _begin(self) -> "asyncio.Task[_Opened]":
+        """The attempt that is under way, or else a new one."""
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._open(), name="open-hub")
-        return await asyncio.shield(self._opening)
+            self._opening.add_done_callback(_told)
+        return self._opening
 
     async def _open(self) -> _Opened:
         try:
@@ -234,25 +252,30 @@ class FunctionsHub:
 
     # ---------------------------------------------------------------- messages
 
-    def _guard(self, subscription: str) -> Guard:
-        """Waits for a hub and has it handle the message; sends it again where that is not done."""
-        if subscription not in self._guards:
-            consumer = _CONSUMERS.get(subscription, subscription)
-            topic = EVENTS_TOPIC if subscription in _CONSUMERS else JOBS_TOPIC
+    def _guard(self, subscription: str, let_go_at: float) -> Guard:
+        """Waits for a hub and has it handle a message; sends it again where that is not done.
 
-            async def handle(messages: Sequence[Received]) -> Sequence[Settlement]:
+        Args:
+            subscription: Where the message is from.
+            let_go_at: By the loop's clock: until then it may be handled, however often.
+        """
+        consumer = _CONSUMERS.get(subscription, subscription)
+        topic = EVENTS_TOPIC if subscription in _CONSUMERS else JOBS_TOPIC
+
+        async def handle(messages: Sequence[Received]) -> Sequence[Settlement]:
+            async with asyncio.timeout_at(let_go_at):
                 hub = (await self._open_once()).hub
-                async with asyncio.timeout(HANDLED_WITHIN_S):
-                    return await hub.guards[subscription].handler(messages)
+                handler = hub.guards[subscription].handler
+                if tracing.active is None or under_way(key_of(messages[0].message)) is not None:
+                    return await handler(messages)
+                # There was no telemetry when the guard began: it is opened with the hub.
+                return await in_spans(handler, messages)
 
-            async def publish(messages: Sequence[Message]) -> None:
-                bus = self._opened.hub.bus if self._opened else await self._spare_bus()
-                await bus.publish(topic, messages)
+        async def publish(messages: Sequence[Message]) -> None:
+            bus = self._opened.hub.bus if self._opened else await self._spare_bus()
+            await bus.publish(topic, messages)
 
-            self._guards[subscription] = Guard(
-                consumer, handle, publish, self._clock, self._dice, self._outage
-            )
-        return self._guards[subscription]
+        return Guard(consumer, handle, publish, self._clock, self._dice, self._outage)
 
     async def _spare_bus(self) -> "ServiceBus":
         """A bus without a hub: connected when there is something to send again."""
@@ -270,13 +293,19 @@ class FunctionsHub:
             return self._spare
 
 
+def _told(opening: "asyncio.Task[_Opened]") -> None:
+    """It may be that nobody waits for this end; why it failed is in the log."""
+    if not opening.cancelled():
+        opening.exception()
+
+
 def _without_a_hub(path: str) -> Asgi:
     """What answers while there is none: the process lives, and that is all."""
     from starlette.responses import JSONResponse
 
     from notifications.http.problems import Problem
 
-    if path == "/healthz":
+    if path == _ALIVE:
         return JSONResponse({"status": "ok"})  # nothing would be mended by another process
     # Whoever asks may be anybody; why is in the log.
     detail = "The hub cannot start at present; its log says why."

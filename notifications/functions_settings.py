@@ -72,16 +72,23 @@ def read_service_bus(
 ) -> tuple[ServiceBusAddress | None, ServiceBusAddress | None]:
     """The bus alone, whatever else is wrong: as `Settings` has it, and what it is sent with.
 
+    Where what it is sent with is wrong, too, that is None: the other policy may be allowed to send.
+
     Raises:
-        ConfigurationError: One of these variables is wrong.
+        ConfigurationError: One of the others' variables is wrong.
     """
-    names = {
-        name
-        for own in (service_bus.CONNECTION, service_bus.CONNECTION_SEND)
-        for name, _ in service_bus.variables(own)
-    }
-    settings = Settings.read({name: variables[name] for name in names if name in variables})
+    own = _named(service_bus.CONNECTION, variables)
+    try:
+        settings = Settings.read(own | _named(service_bus.CONNECTION_SEND, variables))
+    except ConfigurationError:
+        settings = Settings.read(own)
     return settings.service_bus, settings.service_bus_send
+
+
+def _named(connection: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """What is set of a connection's variables."""
+    names = (name for name, _ in service_bus.variables(connection))
+    return {name: variables[name] for name in names if name in variables}
 
 
 def lacking(variables: Mapping[str, str]) -> Iterator[str]:

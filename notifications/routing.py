@@ -29,6 +29,8 @@ _OF_ITS_FIRST_LIFE = frozenset((_NOTE, "hubTries", "hubNotAfter"))
 RESEND_FIRST = 30 * SECOND
 RESEND_LAST = 10 * MINUTE
 RESEND_TRIES = 10
+_LONGEST_FROM = 6
+"""The try from which on the pause is RESEND_LAST."""
 
 
 def event_message(event: Event, *, decoded: Known | None = None) -> Message:
@@ -160,16 +162,26 @@ def addressed(event: Event, consumer: str, *, message_id: str, due_at: int | Non
 
 
 def resend(
-    received: Received, consumer: str, *, message_id: str, now: int, lifetime: int
+    received: Received,
+    consumer: str,
+    *,
+    message_id: str,
+    now: int,
+    lifetime: int,
+    away: bool = False,
 ) -> Message | None:
     """The same message again for its own consumer, later; None when it came back too often.
 
     For a fault of ours: abandoning would bring it back at once and burn its ten deliveries in a
-    second. 30 s doubling to 10 min, within `lifetime` of its first coming.
+    second. 30 s doubling to 10 min, within `lifetime` of its first coming. Where something of ours
+    is `away`, that is all that ends it; a fault that nobody knows is also given up the eleventh
+    time.
     """
     properties = {n: v for n, v in received.message.properties.items() if n != _NOTE}
     tries = max(_number(properties.get("hubTries"), 0), 0) + 1
-    if tries > RESEND_TRIES:
+    if away:
+        tries = min(tries, _LONGEST_FROM)
+    elif tries > RESEND_TRIES:
         return None
     not_after = _number(properties.get("hubNotAfter"), received.enqueued_at + lifetime)
     due_at = now + min(RESEND_FIRST * 2 ** (tries - 1), RESEND_LAST)

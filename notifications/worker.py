@@ -68,12 +68,7 @@ class Guard:
 
     async def __call__(self, messages: Sequence[Received]) -> list[Settlement]:
         """One settlement each, in order; never raises but when the process stops."""
-        if tracing.active is None:
-            return await self._handle(messages)
-        with processing(tracing.active, messages) as ended:
-            settlements = await self._handle(messages)
-            ended(settlements)
-        return settlements
+        return list(await in_spans(self._handle, messages))
 
     async def _handle(self, messages: Sequence[Received]) -> list[Settlement]:
         try:
@@ -114,6 +109,7 @@ class Guard:
             message_id=f"again-{self._dice.token(16).hex()}",
             now=self._clock.now(),
             lifetime=DAY,
+            away=isinstance(error, Unavailable),
         )
         if again is None:
             return DeadLetter("handler-failed", f"{type(error).__name__}: {error}")
@@ -123,6 +119,16 @@ class Guard:
             log.warning("message.not_resent", exc_info=fault)
             return Abandon()
         return Complete()
+
+
+async def in_spans(handler: Handler, messages: Sequence[Received]) -> Sequence[Settlement]:
+    """Have messages handled, each in its process span where there is telemetry."""
+    if tracing.active is None:
+        return await handler(messages)
+    with processing(tracing.active, messages) as ended:
+        settlements = await handler(messages)
+        ended(settlements)
+    return settlements
 
 
 def _plain(received: Received) -> Received:

@@ -1,12 +1,13 @@
 """A real browser for tests that look at pages: Chromium, driven through Playwright."""
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests.needs import must_be_here, needs
 
 PATIENCE_MS = 20_000
 """How long something may take to show; the machine may be busy."""
@@ -15,10 +16,9 @@ NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chro
 """The best first: a shell without a window of its own does the same with two thirds of the work."""
 
 EXECUTABLE = next((found for name in NAMES if (found := shutil.which(name))), None)
-MUST_BE_HERE = os.environ.get("CI", "").lower() in ("1", "true")
 WHY_NOT = f"none of {', '.join(NAMES)} is on this machine (Debian: apt install {NAMES[0]})"
 
-needed = pytest.mark.skipif(EXECUTABLE is None and not MUST_BE_HERE, reason=WHY_NOT)
+needed = needs(EXECUTABLE, WHY_NOT)
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -33,7 +33,7 @@ parts of the browser's own window, which nobody sees here and which take a third
 def require() -> None:
     """Skip where Chromium is missing, or fail where `CI` is set."""
     if EXECUTABLE is None:
-        pytest.fail(WHY_NOT) if MUST_BE_HERE else pytest.skip(WHY_NOT)
+        pytest.fail(WHY_NOT) if must_be_here() else pytest.skip(WHY_NOT)
 
 
 @contextmanager

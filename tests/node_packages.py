@@ -5,13 +5,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.needs import needs
 
 FOLDER = Path(__file__).parent / "node"
 TYPESCRIPT = Path(__file__).parent / "typescript"
 PRISMA = Path(__file__).parent / "prisma"
 
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
+needs_node = needs(shutil.which("node"), "node is not on this machine")
 
 
 def install(folder: Path = FOLDER) -> None:

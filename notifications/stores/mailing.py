@@ -109,10 +109,10 @@ class SqlMailReports:
             if row is None:
                 age = tx.now - Numbers.time_of(report.number)
                 return age > RECORDED_WITHIN, None
+            if not _is_news(row, report):
+                return True, None
             if report.fate.suppresses:
                 _suppress(tx, row.tenant_id, report)
-            if row.round != report.round:
-                return True, row.tenant_id
             if row.state == State.PENDING:  # the attempt may be under way still
                 return tx.now - report.at > RECORDED_WITHIN, row.tenant_id
             if row.state == State.DELIVERED:
@@ -123,6 +123,15 @@ class SqlMailReports:
         if tenant_id is not None:
             self._suppressions.forget(tenant_id, spelled(report.recipient))
         return taken
+
+
+def _is_news(row: Any, report: MailReport) -> bool:
+    """Whether it was not taken in before: the tenant may have undone since what came of it.
+
+    A former round is over, most often because of this very report; the new mail has its own.
+    """
+    ended = row.state == State.EXHAUSTED and row.reason == report.fate.value
+    return row.round == report.round and not ended
 
 
 def _suppress(tx: Transaction, tenant_id: str, report: MailReport) -> None:
@@ -206,7 +215,7 @@ _FIND = sa.select(tables.suppressions).where(
     _s.tenant_id == _b("tenant"), _s.address == _b("address")
 )
 _MAILED = (
-    sa.select(_d.tenant_id, _d.id, _d.round, _d.state)
+    sa.select(_d.tenant_id, _d.id, _d.round, _d.state, _d.reason)
     # Written out, so that the planner sees the partial index.
     .where(_d.id == _b("number"), _d.channel == sa.literal_column("'email'"))
     .with_for_update()

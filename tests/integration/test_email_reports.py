@@ -119,6 +119,8 @@ async def test_a_bounce_ends_the_delivery_and_suppresses_the_address(world: Worl
 
     gone = await world.http.delete(f"/v1/suppressions/{ADDRESS}", headers=headers)
     assert gone.status_code == 204
+    # What was known already undoes nothing of that.
+    assert (await tell(world, bounce)).status_code == 200
     assert (await mailed(world, "third", headers))["state"] == "delivered"
     again = await world.http.post(f"/v1/deliveries/{first['id']}/retry", headers=headers)
     assert again.status_code == 202
@@ -130,6 +132,8 @@ async def test_a_bounce_ends_the_delivery_and_suppresses_the_address(world: Worl
     # The bounce of the round before comes once more: it is not about this one.
     assert (await tell(world, bounce)).status_code == 200
     assert await state_of(world, "first", headers) == ("delivered", None)
+    listed = (await world.http.get("/v1/suppressions", headers=headers)).json()["items"]
+    assert listed == []
 
 
 MEANINGS = (

@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import function_app
 from ai_workers.loading import load_ai_workers
 from notifications import functions
 from notifications.bus.topology import CONSUMERS, EVENTS_TOPIC, JOB_SUBSCRIPTIONS, JOBS_TOPIC
+from notifications.errors import ConfigurationError
 from notifications.functions import FunctionsHub
 from notifications.messages import Complete, DeadLetter, Message, Received
 from notifications.retries import HOUR, SECOND
@@ -344,20 +346,24 @@ async def test_a_cold_start_waits_for_the_database(app: Azure) -> None:
     assert (await deliveries(app, "cold"))["realtime"] == "delivered"
 
 
-@pytest.mark.parametrize("lacking", ["database", "time"])
+@pytest.mark.parametrize("lacking", ["database", "time", "both"])
 async def test_what_cannot_be_handled_in_time_loses_no_message(
     app: Azure, monkeypatch: pytest.MonkeyPatch, lacking: str
 ) -> None:
     """Before the lock of a message, or the time of a function, runs out, the message goes back on
     the bus for its own consumer, later, and the host may complete it."""
-    began = SystemClock().now() - HOUR
-    clock = Hasty(began)
+    late = SystemClock(wall=lambda: time.time() - HOUR / SECOND)  # what it sends is due at once
+    clock = late if lacking == "both" else Hasty(late.now())
+    began = clock.now()
     variables = dict(app.variables)
-    if lacking == "database":
+    hub = FunctionsHub(variables, load_ai_workers, clock)
+    if lacking != "time":
         variables["HUNTAZE_DATABASE_URL"] = "postgresql://hub@127.0.0.1:9/hub"
     else:
-        monkeypatch.setattr(functions, "HANDLED_WITHIN_S", 0)
-    hub = FunctionsHub(variables, load_ai_workers, clock)
+        await hub.replay()
+    if lacking != "database":
+        # For both it runs out while the guard waits: it is the time of all tries together.
+        monkeypatch.setattr(functions, "HANDLED_WITHIN_S", 0 if lacking == "time" else 0.5)
     body = of_event(f"without-{lacking}")
     try:
         await hub.handle("notify-email", HostsMessage(body, "acme:later"))
@@ -369,6 +375,31 @@ async def test_what_cannot_be_handled_in_time_loses_no_message(
     assert again.message.properties["hubTries"] == 1
     waited = 45 * SECOND if lacking == "database" else 0
     assert waited <= clock.now() - began < waited + 15 * SECOND
+
+
+async def test_who_asks_whether_it_lives_does_not_wait_for_the_hub(app: Azure) -> None:
+    """A cold process answers /healthz at once, and begins to open its hub."""
+    begun = asyncio.Event()
+
+    def extension() -> None:
+        begun.set()
+        raise ConfigurationError("this one is never open")
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append((message, begun.is_set()))
+
+    hub = FunctionsHub(app.variables, extension)
+    scope = {"type": "http", "method": "GET", "path": "/healthz", "headers": []}
+    await hub.answer(scope, receive, send)
+    assert (sent[0][0]["status"], sent[-1][1]) == (200, False)
+    async with asyncio.timeout(20):
+        await begun.wait()
+    await hub.close()
 
 
 class Hasty(ManualClock):

@@ -15,7 +15,7 @@ from ai_workers.store import SqlJobs
 from ai_workers.upkeep import SqlJobUpkeep
 from notifications.database import Database
 from notifications.directory import Locale
-from notifications.errors import Conflict, StoreUnavailable
+from notifications.errors import Conflict, StoreUnavailable, Unavailable
 from notifications.messages import Complete, Received
 from notifications.retries import DAY, MINUTE, SECOND
 from notifications.stores.directory import SqlDirectory
@@ -755,7 +755,9 @@ class Silent(SqlTenants):
         return await asyncio.Future()
 
 
-async def lone_runner(world: JobWorld, runs: Runs, tenants: Tenants | None = None) -> Runner:
+async def lone_runner(
+    world: JobWorld, runs: Runs, tenants: Tenants | None = None, **more: Any
+) -> Runner:
     """Does one job at a time; the world's own workers do none any more."""
     for worker in world.workers.values():
         await worker.stop(0)
@@ -768,6 +770,7 @@ async def lone_runner(world: JobWorld, runs: Runs, tenants: Tenants | None = Non
         tenants or SqlTenants(world.heart.database),
         clock=world.heart.clock,
         concurrency=1,
+        **more,
     )
 
 
@@ -855,6 +858,35 @@ async def test_the_next_run_does_not_wait_until_the_last_ones_end_is_written(
     runs.finishes_away = 0
     await world.heart.live_until(handling.done, step=SECOND)
     assert [world.state("job-1"), world.state("job-2")] == ["succeeded", "succeeded"]
+
+
+async def test_a_message_waits_for_its_place_no_longer_than_it_may(tmp_path: Path) -> None:
+    """Where the host ends what is in hand for long, it is given back to come again; the place is
+    free for the next one then, and its job has not begun."""
+    busy = asyncio.Event()
+
+    async def hold(run: Run) -> Mapping[str, Any]:
+        await busy.wait()
+        return await run.ask(question(run))
+
+    async with job_world(tmp_path, working=False) as world:
+        runner = await lone_runner(world, world.store, place_within_s=0.05)
+        world.video.script.append(hold)
+        for name in ("job-1", "job-2"):
+            await world.submit(name, job_type=VIDEO)
+        first, second = [
+            message
+            for _ in range(2)
+            for message in await world.heart.bus.receive("video-analysis", limit=1)
+        ]
+        handling = asyncio.create_task(runner.handle([first]))
+        await world.heart.until(lambda: len(world.video.runs) == 1)
+        with pytest.raises(Unavailable, match="all places are taken"):
+            await runner.handle([second])
+        assert world.state("job-2") == "queued"
+        busy.set()
+        assert [await handling, await runner.handle([second])] == [[Complete()], [Complete()]]
+        assert [world.state("job-1"), world.state("job-2")] == ["succeeded", "succeeded"]
 
 
 async def test_a_letter_that_asks_for_something_else_ends_no_job(tmp_path: Path) -> None:

@@ -43,6 +43,17 @@ def test_what_a_function_app_needs_is_enough():
     assert functions_settings.read_service_bus({**ALL, "HUNTAZE_BUS": "kafka"})[0] is not None
 
 
+@pytest.mark.parametrize("wrong", [UNREAD, "nonsense"])
+def test_messages_are_saved_where_what_the_bus_is_sent_with_is_wrong(wrong: str):
+    """The bus is sent with what it is received with; where that is wrong itself, it is said."""
+    own, sending = functions_settings.read_service_bus({**ALL, "SERVICEBUS_CONNECTION_SEND": wrong})
+    assert own is not None
+    assert own.host == "name.servicebus.windows.net"
+    assert sending is None
+    with pytest.raises(ConfigurationError, match=r"^SERVICEBUS_CONNECTION: "):
+        functions_settings.read_service_bus({"SERVICEBUS_CONNECTION": wrong})
+
+
 def test_everything_that_is_missing_is_said_at_once():
     """With nothing set, each is named once."""
     nothing = dict.fromkeys(ALL)

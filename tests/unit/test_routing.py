@@ -63,7 +63,9 @@ def received(message: Message, *, enqueued_at: int = NOON) -> Received:
     )
 
 
-def again(message: Message, *, now: int = NOON, enqueued_at: int = NOON) -> Message | None:
+def again(
+    message: Message, *, now: int = NOON, enqueued_at: int = NOON, away: bool = False
+) -> Message | None:
     """The message sent again to the webhook consumer."""
     return resend(
         received(message, enqueued_at=enqueued_at),
@@ -71,6 +73,7 @@ def again(message: Message, *, now: int = NOON, enqueued_at: int = NOON) -> Mess
         message_id="again-1",
         now=now,
         lifetime=DAY,
+        away=away,
     )
 
 
@@ -175,6 +178,18 @@ def test_sending_again_doubles_from_half_a_minute_to_ten_and_ends_after_ten() ->
             waits.append((message.due_at - now) // SECOND)
             now = message.due_at
     assert waits == [30, 60, 120, 240, 480, 600, 600, 600, 600, 600]
+
+
+def test_while_something_is_away_it_is_sent_again_for_a_day() -> None:
+    """However long it was away, ten faults that nobody knows are not made up by it."""
+    message, now, waits = again(event_message(event()), away=True), NOON, []
+    while message is not None:
+        assert message.due_at is not None
+        waits.append((message.due_at - now) // SECOND)
+        now, last = message.due_at, message
+        message = again(last, now=now, away=True)
+    assert waits == [30, 60, 120, 240, 480] + [600] * ((DAY // SECOND - 930) // 600)
+    assert again(last, now=NOON + DAY // 2) is not None
 
 
 def test_nothing_is_sent_again_past_a_day_of_its_first_coming() -> None:
