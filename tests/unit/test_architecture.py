@@ -76,6 +76,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.attempts",
         "notifications.dispatcher",
         "notifications.worker",
+        "notifications.draining",
         "notifications.metrics",
         "notifications.sweep",
         "notifications.hub",
