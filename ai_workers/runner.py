@@ -141,14 +141,7 @@ class Runner:
                 room=self._room,
             )
             self._running[job.name] = run
-            ending = run.to_its_end()
-            if tracing.active is not None:
-                ending = spans.run(tracing.active, job, parent, ending)
-            how = await ending
-        except LostRun:
-            # Its next run is another's, or there is none; the money is spent all the same.
-            how = Released()
-            log.warning("job.run_lost", extra=job.log_context())
+            how = await _to_its_end(run, parent)
         except asyncio.CancelledError:
             await self._release(job, run)
             raise
@@ -197,6 +190,18 @@ class Runner:
         except Unavailable:
             return _LOCALE
         return _LOCALE if tenant is None else tenant.locale.value
+
+
+async def _to_its_end(run: WorkingRun, parent: str | None) -> End:
+    ending = run.to_its_end()
+    if tracing.active is not None:
+        ending = spans.run(tracing.active, run.job, parent, ending)
+    try:
+        return await ending
+    except LostRun:
+        # Its next run is another's, or there is none; the money is spent all the same.
+        log.warning("job.run_lost", extra=run.job.log_context())
+        return Released()
 
 
 def _refusal(job_type: JobType, order: Order) -> Failure | None:
