@@ -193,6 +193,7 @@ class Runner:
 
 
 async def _to_its_end(run: WorkingRun, parent: str | None) -> End:
+    """How a run ended; in a span of its own where somebody traces."""
     ending = run.to_its_end()
     if tracing.active is not None:
         ending = spans.run(tracing.active, run.job, parent, ending)
