@@ -147,6 +147,7 @@ class Runner:
     ) -> tuple[Job, End, Sequence[Usage]]:
         """A run, how it ended, and what it spent."""
         try:
+<<<<<<< HEAD
             locale = await self._locale(job.order)
         except asyncio.CancelledError:
             await self._release(job, None)
@@ -170,6 +171,19 @@ class Runner:
             # Its next run is another's, or there is none; the money is spent all the same.
             how = Released()
             log.warning("job.run_lost", extra=job.log_context())
+=======
+            run = WorkingRun(
+                job,
+                job_type,
+                locale=await self._locale(job.order),
+                runs=self._runs,
+                asking=self._asking,
+                clock=self._clock,
+                room=self._room,
+            )
+            self._running[job.name] = run
+            how = await _to_its_end(run, parent)
+>>>>>>> w-fix5
         except asyncio.CancelledError:
             await self._release(job, run)
             raise
@@ -218,6 +232,19 @@ class Runner:
         except Unavailable:
             return _LOCALE
         return _LOCALE if tenant is None else tenant.locale.value
+
+
+async def _to_its_end(run: WorkingRun, parent: str | None) -> End:
+    """How a run ended; in a span of its own where somebody traces."""
+    ending = run.to_its_end()
+    if tracing.active is not None:
+        ending = spans.run(tracing.active, run.job, parent, ending)
+    try:
+        return await ending
+    except LostRun:
+        # Its next run is another's, or there is none; the money is spent all the same.
+        log.warning("job.run_lost", extra=run.job.log_context())
+        return Released()
 
 
 def _refusal(job_type: JobType, order: Order) -> Failure | None:

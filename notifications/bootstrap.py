@@ -27,7 +27,6 @@ from notifications.channels.webhooks.sender import sender_of
 from notifications.database import Database
 from notifications.dead_letters import DeadLetters
 from notifications.dispatcher import Policy
-from notifications.draining import Drain
 from notifications.extensions import Extension, Parts, Running
 from notifications.hub import Hub
 from notifications.mails import Mails, open_mails
@@ -46,6 +45,7 @@ from notifications.replaying import Replaying, ReplayRunner
 from notifications.retries import SECOND
 from notifications.settings import Secrets, Settings
 from notifications.shipped import load_catalogue
+from notifications.stopping import StopTime
 from notifications.storage import Storage, open_storage
 from notifications.stores.browsing import SqlBrowsing
 from notifications.stores.directory import SqlDirectory, SqlKeys
@@ -85,7 +85,7 @@ class OpenHub:
         over: Whether a message is settled already, by a commit that the bus shares.
         runner: Works replays off.
         beside: What else it runs; its guards are among those above.
-        drain: How long what is in hand may take once it stops.
+        stop_time: How long what is in hand may take once it stops.
     """
 
     hub: Hub
@@ -114,7 +114,7 @@ class OpenHub:
     clock: Clock
     dice: Dice
     beside: Running
-    drain: Drain
+    stop_time: StopTime
 
 
 @asynccontextmanager
@@ -232,8 +232,8 @@ async def open_hub(
             numbers=numbers,
         )
         runner = ReplayRunner(replays, clock)
-        drain = Drain(settings.drain_seconds)
-        stack.push_async_callback(_finish, pipeline, sweep, drain)
+        stop_time = StopTime(settings.drain_seconds)
+        stack.push_async_callback(_finish, pipeline, sweep, stop_time)
         yield OpenHub(
             hub=Hub(tally, catalogue, clock),
             settings=settings,
@@ -271,7 +271,7 @@ async def open_hub(
             clock=clock,
             dice=dice,
             beside=beside,
-            drain=drain,
+            stop_time=stop_time,
         )
 
 
@@ -315,18 +315,18 @@ async def _at_work(hub: OpenHub, appetites: Mapping[str, Appetite]) -> AsyncIter
             sweeping.cancel()
             await asyncio.gather(sweeping, return_exceptions=True)
     except asyncio.CancelledError:
-        hub.drain.cut()
+        hub.stop_time.cut()
         raise
     finally:
-        await _stop(workers, hub.drain)
+        await _stop(workers, hub.stop_time)
 
 
-async def _stop(workers: Sequence[Worker], drain: Drain) -> None:
+async def _stop(workers: Sequence[Worker], stop_time: StopTime) -> None:
     try:
-        within_s = drain.left_s()
+        within_s = stop_time.left_s()
         await asyncio.gather(*(worker.stop(within_s) for worker in workers))
     except asyncio.CancelledError:
-        drain.cut()
+        stop_time.cut()
         raise
 
 
@@ -341,11 +341,11 @@ async def _replaying(runner: ReplayRunner) -> AsyncIterator[None]:
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def _finish(pipeline: Pipeline, sweep: Sweep, drain: Drain) -> None:
+async def _finish(pipeline: Pipeline, sweep: Sweep, stop_time: StopTime) -> None:
     """Let attempts that go on without their message end, and note when that was."""
     try:
-        await asyncio.wait_for(pipeline.close(), max(drain.left_s(), _LET_GO_S))
+        await asyncio.wait_for(pipeline.close(), max(stop_time.left_s(), _LET_GO_S))
     except TimeoutError:
-        log.warning("hub.attempts_left", extra={"afterSeconds": drain.within_s})
+        log.warning("hub.attempts_left", extra={"afterSeconds": stop_time.within_s})
     finally:
         await sweep.close()

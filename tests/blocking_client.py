@@ -39,11 +39,13 @@ def main() -> None:
         say(ask="url")
         return urls.get()
 
-    # A try that fails before it is waited for wakes nobody: the client then sits out this time, by
-    # default as long as a session is kept for it, and then its pauses, each twice the one before.
+    # What comes before it is waited for wakes nobody, be it the end of a try to connect or an ack:
+    # the client then sits out these times, by default as long as a session is kept for it, and its
+    # pauses, each twice the one before.
     client = WebPubSubClient(
         WebPubSubClientCredential(url),
         start_timeout=2.0,
+        ack_timeout=2.0,
         reconnect_retry_backoff_factor=0.05,
         message_retry_backoff_factor=0.05,
     )

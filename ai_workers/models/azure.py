@@ -105,15 +105,15 @@ class AzureModel:
         for _ in range(_MOST_SHAPES):
             shape = self._shapes[model]
             entry = await self._entry()
-            question_sent = Sending()
-            sending.set(question_sent)
+            on_its_way = Sending()
+            sending.set(on_its_way)
             try:
                 body = await self._send(shapes.request(model, shape, question), entry, within_s)
             except asyncio.CancelledError:
-                unheard += self._unheard(model, question, question_sent)
+                unheard += self._unheard(model, question, on_its_way)
                 raise
             except openai.APIConnectionError as error:  # timeouts among them
-                paid = self._unheard(model, question, question_sent)
+                paid = self._unheard(model, question, on_its_way)
                 raise _broken(error, paid) from None
             except openai.APIStatusError as error:
                 better = shapes.learnt(shape, question, error.status_code, error.body)

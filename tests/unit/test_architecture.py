@@ -48,6 +48,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     # What the adapters share: the clock, the file, the vault, the templates, the settings.
     "ground": (
         "notifications.timing",
+        "notifications.stopping",
         "notifications.testing",
         "notifications.connections",
         "notifications.database",

@@ -2,23 +2,23 @@
 
 import asyncio
 
-from notifications.draining import Drain
+from notifications.stopping import StopTime
 
 
 async def test_the_limit_is_one_for_all_parts():
     """It runs from the first look on: what one part took, the next has no more."""
-    drain = Drain(0.05)
-    assert drain.left_s() > 0
+    stop_time = StopTime(0.05)
+    assert stop_time.left_s() > 0
     async with asyncio.timeout(10):
-        while drain.left_s():
+        while stop_time.left_s():
             await asyncio.sleep(0.005)
-    assert drain.left_s() == 0
+    assert stop_time.left_s() == 0
 
 
 async def test_who_is_cut_short_has_nothing_left():
     """Whether or not somebody looked before."""
-    fresh, begun = Drain(60), Drain(60)
+    fresh, begun = StopTime(60), StopTime(60)
     assert begun.left_s() > 0
-    for drain in (fresh, begun):
-        drain.cut()
-        assert drain.left_s() == 0
+    for stop_time in (fresh, begun):
+        stop_time.cut()
+        assert stop_time.left_s() == 0

@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Drain:
+class StopTime:
     """One limit for all of them: what one part took of it, the next has no more."""
 
     def __init__(self, within_s: float) -> None:
