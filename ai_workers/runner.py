@@ -147,7 +147,6 @@ class Runner:
     ) -> tuple[Job, End, Sequence[Usage]]:
         """A run, how it ended, and what it spent."""
         try:
-<<<<<<< HEAD
             locale = await self._locale(job.order)
         except asyncio.CancelledError:
             await self._release(job, None)
@@ -163,27 +162,7 @@ class Runner:
         )
         self._running[job.name] = run
         try:
-            ending = run.to_its_end()
-            if tracing.active is not None:
-                ending = spans.run(tracing.active, job, parent, ending)
-            how = await ending
-        except LostRun:
-            # Its next run is another's, or there is none; the money is spent all the same.
-            how = Released()
-            log.warning("job.run_lost", extra=job.log_context())
-=======
-            run = WorkingRun(
-                job,
-                job_type,
-                locale=await self._locale(job.order),
-                runs=self._runs,
-                asking=self._asking,
-                clock=self._clock,
-                room=self._room,
-            )
-            self._running[job.name] = run
             how = await _to_its_end(run, parent)
->>>>>>> w-fix5
         except asyncio.CancelledError:
             await self._release(job, run)
             raise
