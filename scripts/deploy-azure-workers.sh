@@ -265,6 +265,8 @@ if [ -n "$roll_back" ]; then
 	ask "finding the app" az functionapp list --resource-group "$group" --query "[0].name" --output tsv
 	need APP "there is no app in $group: nothing to roll back"
 	app=$answer
+	# What a deployment left there that did not end is no release to go back to.
+	wait_ready "https://$app-staging.azurewebsites.net"
 	swap
 	wait_ready "https://$app.azurewebsites.net"
 	say "the release before is back"
