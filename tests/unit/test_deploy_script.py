@@ -155,6 +155,15 @@ def test_a_roll_back_is_a_swap(tmp_path: Path):
     assert not run.called("deployment")
 
 
+def test_a_release_that_is_not_ready_does_not_come_back(tmp_path: Path):
+    """Staging may hold what a deployment left there that failed: production keeps what it has."""
+    curl = 'case "$*" in *staging*) echo "503 starting" >&2; exit 22 ;; *) echo ready ;; esac'
+    run = deploy(tmp_path, DEPLOYED, ["--roll-back"], tools={"curl": curl})
+    assert run.code == 1
+    assert "-staging.azurewebsites.net/readyz is not ready" in run.err
+    assert not run.called("functionapp", "deployment", "slot", "swap")
+
+
 def test_there_is_nothing_to_roll_back_in_an_empty_group(tmp_path: Path):
     """It says so, and swaps nothing."""
     run = deploy(tmp_path, FRESH, ["--roll-back"])
