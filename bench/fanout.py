@@ -6,13 +6,11 @@ of a tenant, whom an event without a user is for.
 
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import harness
-import orjson
 import rows
 from usage import watching
 
@@ -32,21 +30,8 @@ def connected(hub: harness.RunningHub, owners: int) -> Iterator["subprocess.Pope
         for _ in range(SOCKETS_EACH):
             answer = hub.post(f"/v1/realtime/negotiate?userId=o{number}", None)
             urls.append(answer.raise_for_status().json()["url"])
-    with subprocess.Popen(
-        [sys.executable, harness.HERE / "sockets.py"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(orjson.dumps({"urls": urls}).decode() + "\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "go\n", "the clients could not connect"
-        try:
-            yield process
-        finally:
-            process.stdin.close()
+    with harness.clients(urls) as process:
+        yield process
 
 
 def sockets(options: rows.Options) -> rows.Row:

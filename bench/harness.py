@@ -204,6 +204,27 @@ class Published:
     seen: Mapping[int, float]
 
 
+@contextmanager
+def clients(urls: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
+    """The process of `sockets.py`, with a client connected to each of these."""
+    with subprocess.Popen(
+        [sys.executable, HERE / "sockets.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(orjson.dumps({"urls": urls}).decode() + "\n")
+        process.stdin.flush()
+        try:
+            if process.stdout.readline() != "go\n":
+                raise SystemExit("the clients could not connect")
+            yield process
+        finally:
+            process.stdin.close()
+
+
 def open_loop(
     hub: RunningHub,
     kind: str,

@@ -3,14 +3,11 @@
 It has a tenant with an endpoint, and a client is connected, which gets nothing.
 """
 
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import harness
-import orjson
 import rows
 
 GOAL = 0.5
@@ -33,22 +30,11 @@ def measured(options: rows.Options) -> Sequence[rows.Row]:
     with harness.receiver() as receiver, harness.running_hub() as hub:
         hub.endpoint(receiver.url)
         url = hub.post("/v1/realtime/negotiate?userId=u1", None).raise_for_status().json()["url"]
-        with subprocess.Popen(
-            [sys.executable, harness.HERE / "sockets.py"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as client:
-            assert client.stdin
-            assert client.stdout
-            client.stdin.write(orjson.dumps({"urls": [url]}).decode() + "\n")
-            client.stdin.flush()
-            client.stdout.readline()
+        with harness.clients([url]):
             time.sleep(SETTLE_S)
             used, woken = hub.cpu_s(), wakes(hub.pid)
             time.sleep(seconds)
             used, woken = hub.cpu_s() - used, wakes(hub.pid) - woken
-            client.stdin.close()
     share, often = used / seconds * 100, woken / seconds
     rows.tell(f"idle: {share:.2f} % of a core, {often:.1f} wake-ups/s")
     each = used / max(woken, 1) * 1e6

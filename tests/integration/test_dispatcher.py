@@ -849,6 +849,15 @@ async def test_outcomes_in_hand_are_written_again_one_a_second(tmp_path: Path) -
         assert len(world.webhooks.tries) == 40
 
 
+async def sweep_in_vain(world: HeartWorld) -> None:
+    """A sweep finds a claim that has run out, whose outcome is in hand; then the ledger is back."""
+    claims = world.faulty.calls["claim"]
+    await world.sweep.sweep()
+    await world.until(lambda: world.faulty.calls["claim"] > claims)
+    await world.pass_time(SECOND)
+    world.faulty.back()
+
+
 async def test_what_a_handler_cannot_wait_for_is_not_sent_again(tmp_path: Path) -> None:
     """As on Functions: a handler gives its message back while the ledger is still away; what came
     of its attempt is written when it is back, though the claim has run out meanwhile."""
@@ -860,11 +869,7 @@ async def test_what_a_handler_cannot_wait_for_is_not_sent_again(tmp_path: Path) 
         gate.set()
         for _ in range(120):
             await world.pass_time(SECOND)
-        claims = world.faulty.calls["claim"]
-        await world.sweep.sweep()
-        await world.until(lambda: world.faulty.calls["claim"] > claims)
-        await world.pass_time(SECOND)
-        world.faulty.back()
+        await sweep_in_vain(world)
         await world.live_until(lambda: world.states() == {"delivered": 1})
         assert len(world.webhooks.tries) == 1
 
@@ -890,11 +895,7 @@ async def test_what_is_in_hand_when_its_claim_runs_out_is_not_sent_again(
         gate.set()
     for _ in range(60):
         await world.pass_time(SECOND)
-    claims = world.faulty.calls["claim"]
-    await world.sweep.sweep()
-    await world.until(lambda: world.faulty.calls["claim"] > claims)
-    await world.pass_time(SECOND)
-    world.faulty.back()
+    await sweep_in_vain(world)
     await world.live_until(lambda: world.states() == {"delivered": 1})
     await world.live_until(lambda: world.one("SELECT count(*) FROM bus_messages") == 0)
     assert [each.number for each in world.webhooks.tries] == [1, 2]

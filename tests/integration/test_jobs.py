@@ -809,16 +809,21 @@ async def test_a_heartbeat_that_breaks_is_told_with_its_job(
     assert "no rule knows this" in str(told.exc_info[1])
 
 
-async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> None:
-    """What was found is written once the database is back, with what it cost; nothing is redone."""
-    runs = Outages(world.store)
-    runs.finishes_away = 3
+async def do_a_job(world: JobWorld, runs: Runs) -> None:
+    """One job from its message to its end, however long its store takes."""
     runner = await lone_runner(world, runs)
     await world.submit()
     (received,) = await world.heart.bus.receive("chat-suggestions", limit=1)
     handling = asyncio.create_task(runner.handle([received]))
     await world.heart.live_until(handling.done, step=SECOND)
     assert handling.result() == [Complete()]
+
+
+async def test_a_result_outlasts_an_outage_of_the_database(world: JobWorld) -> None:
+    """What was found is written once the database is back, with what it cost; nothing is redone."""
+    runs = Outages(world.store)
+    runs.finishes_away = 3
+    await do_a_job(world, runs)
     assert world.state() == "succeeded"
     assert world.job()["cost_nano_usd"] == COST
     assert len(world.chat.runs) == 1
@@ -828,12 +833,7 @@ async def test_a_commit_whose_answer_was_lost_counts_once(world: JobWorld) -> No
     """Whoever does not know whether an end was written writes it again: the money is the same."""
     runs = Outages(world.store)
     runs.answers_lost = 2
-    runner = await lone_runner(world, runs)
-    await world.submit()
-    (received,) = await world.heart.bus.receive("chat-suggestions", limit=1)
-    handling = asyncio.create_task(runner.handle([received]))
-    await world.heart.live_until(handling.done, step=SECOND)
-    assert handling.result() == [Complete()]
+    await do_a_job(world, runs)
     assert world.job() | {"state": "succeeded", "cost_nano_usd": COST} == world.job()
     assert world.heart.rows("SELECT cost_nano_usd FROM job_metrics") == [(COST,)]
     assert world.heart.rows("SELECT cost_nano_usd FROM job_spending") == [(COST,)]
