@@ -66,7 +66,7 @@ class Publisher:
     async def _open(self, request: bytes) -> None:
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(
-            lambda: _Connection(self._answered), self._host, self._port
+            lambda: _Connection(self._answered, self._closed), self._host, self._port
         )
         if request:
             connection.send(request)
@@ -74,19 +74,34 @@ class Publisher:
             self._idle.append(connection)
 
     def _answered(self, connection: "_Connection", status: int, body: bytes) -> None:
+        self._finished(status, body)
+        self._idle.append(connection)
+
+    def _closed(self, connection: "_Connection") -> None:
+        """A server closes what was idle for a while; an answer that it cut off will not come."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+        else:
+            self._finished(0, b"closed without an answer")
+
+    def _finished(self, status: int, body: bytes) -> None:
         self._under_way -= 1
         if status != 202:
             self.refused.append(f"{status} {body[:300].decode(errors='replace')}")
         if not self._under_way:
             self._empty.set()
-        self._idle.append(connection)
 
 
 class _Connection(asyncio.Protocol):
     """One request at a time."""
 
-    def __init__(self, answered: Callable[["_Connection", int, bytes], None]) -> None:
+    def __init__(
+        self,
+        answered: Callable[["_Connection", int, bytes], None],
+        closed: Callable[["_Connection"], None],
+    ) -> None:
         self._answered = answered
+        self._closed = closed
         self._parser = httptools.HttpResponseParser(self)
         self._body = b""
 
@@ -96,6 +111,9 @@ class _Connection(asyncio.Protocol):
     def send(self, request: bytes) -> None:
         self._body = b""
         self._transport.write(request)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed(self)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
