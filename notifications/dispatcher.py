@@ -14,6 +14,7 @@ from notifications import deliveries as rules
 from notifications.attempts import Attempts, Policy, Running
 from notifications.crashpoints import Point, between
 from notifications.deliveries import Delivery, Postponed, State
+from notifications.drain_turns import TOGETHER, DrainTurns
 from notifications.errors import RejectedMessage
 from notifications.events import Channel, Event, Known
 from notifications.intake import Intake
@@ -65,6 +66,7 @@ class Dispatcher:
             dice=dice,
             outage=outage,
         )
+        self._turns = DrainTurns()
         self._first: set[int] = set()  # events whose first attempts are under way: their claim
 
     async def handle(self, messages: Sequence[Received]) -> list[Settlement]:
@@ -214,6 +216,20 @@ class Dispatcher:
             lane = lane_of(received.message, self.channel)
         except RejectedMessage as error:
             return [DeadLetter(error.reason, error.description)]
+        async with self._turns.claiming:
+            until, running, others = await self._claim(lane)
+        done, slow = await self._attempts.within_grace(running)
+        try:
+            await self._attempts.record(
+                done, others=others, completes=[received], drained=(lane, until)
+            )
+        finally:
+            for one in slow:
+                self._attempts.go_on(one)
+        return [Complete()]
+
+    async def _claim(self, lane: str) -> tuple[int, list[Running], list[Result]]:
+        """Claim a page and begin it: until when, what is under way, and what goes on waiting."""
         rate = await between(Point.DRAIN_BEGINS, self._adapter.rate(lane), Point.DRAIN_PACED)
         self._lanes.pace(lane, rate)
         now = self._clock.now()
@@ -227,9 +243,33 @@ class Dispatcher:
         self._lanes.learn(claim.health)
         if len(claim.deliveries) == room:
             self._lanes.want(lane)
+        return until, *await self._begin_in_turn(lane, claim.deliveries)
+
+    async def _begin_in_turn(
+        self, lane: str, claimed: Sequence[tuple[Delivery, Event]]
+    ) -> tuple[list[Running], list[Result]]:
+        """Begin attempts a few at a time; what is under way, and what goes on waiting."""
         running: list[Running] = []
         others: list[Result] = []
-        for delivery, event in claim.deliveries:
+        try:
+            for first in range(0, len(claimed), TOGETHER):
+                async with self._turns:
+                    begun = self._begin(lane, claimed[first : first + TOGETHER], others)
+                    running += begun
+                    await self._turns.begun(one.task for one in begun)
+        except asyncio.CancelledError:  # the process stops: what is out is still written down
+            for one in running:
+                self._attempts.go_on(one)
+            raise
+        return running, others
+
+    def _begin(
+        self, lane: str, claimed: Sequence[tuple[Delivery, Event]], others: list[Result]
+    ) -> list[Running]:
+        """Begin those that there is room for; `others` gets those that go on waiting."""
+        now = self._clock.now()
+        running = []
+        for delivery, event in claimed:
             if self._attempts.in_hand(delivery):
                 continue  # its outcome is still to be written; it stays claimed until then
             if self._lanes.enter(lane, self.channel, now=now, probe=True):
@@ -237,12 +277,4 @@ class Dispatcher:
             else:
                 waits = rules.waiting(delivery, due_at=now)
                 others.append(Result(before=delivery, after=waits))
-        done, slow = await self._attempts.within_grace(running)
-        try:
-            await self._attempts.record(
-                done, others=others, completes=[received], drained=(lane, until)
-            )
-        finally:
-            for one in slow:
-                self._attempts.go_on(one)
-        return [Complete()]
+        return running

@@ -8,7 +8,8 @@ its ten deliveries within a second.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 
 from notifications import tracing
@@ -18,7 +19,7 @@ from notifications.messages import Abandon, Complete, DeadLetter, Message, Recei
 from notifications.outage import Outage, what_is_away
 from notifications.ports import Bus, Clock, Dice
 from notifications.retries import DAY, SECOND
-from notifications.routing import resend
+from notifications.routing import is_drain, resend
 from notifications.spans import processing
 
 log = logging.getLogger("huntaze")
@@ -29,6 +30,10 @@ OUTAGE_PATIENCE_MS = 45 * SECOND
 _PROBE_MS = 1 * SECOND
 _RENEW_MS = 20 * SECOND
 """Locks last a minute."""
+
+_DRAINS_AT_ONCE = 64
+_DRAINS_IN_HAND = 2_048
+"""Drains that wait here for theirs to begin, so that events behind them on the bus do not."""
 
 _STOP_GRACE_S = 2.5
 """How long handlers that are let go of may take to leave their work in order."""
@@ -141,7 +146,7 @@ class Appetite:
     """How much a worker takes on.
 
     Attributes:
-        window: Messages in hand at once.
+        window: Messages in hand at once, but for drains, which have bounds of their own.
         batch: Messages handled together. Small ones overlap: while the outcomes of one are being
             written, the next is attempted.
         linger_ms: How long to gather messages before handling them together.
@@ -157,7 +162,11 @@ def _never(_: Received) -> bool:
 
 
 class Worker:
-    """Receives a subscription's messages and has them handled, many at a time."""
+    """Receives a subscription's messages and has them handled, many at a time.
+
+    Drains are handled apart: however many lanes have something due, and however long they take,
+    what else is on the bus is received and handled as if there were none.
+    """
 
     def __init__(
         self,
@@ -187,6 +196,9 @@ class Worker:
         self._clock = clock
         self._appetite = appetite
         self._in_hand: dict[int, Received] = {}
+        self._drains_in_hand = 0
+        self._waiting: deque[Received] = deque()
+        self._draining = 0
         self._room = asyncio.Event()
         self._handling: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -206,6 +218,7 @@ class Worker:
         """
         for loop in self._loops:
             loop.cancel()
+        self._waiting.clear()  # what no drain has begun is begun by whoever has it next
         try:
             await asyncio.gather(*self._loops, return_exceptions=True)
             if self._handling:
@@ -218,7 +231,7 @@ class Worker:
 
     async def _receive(self) -> None:
         while True:
-            while (room := self._appetite.window - len(self._in_hand)) <= 0:
+            while (room := self._free()) <= 0:
                 self._room.clear()
                 await self._room.wait()
             try:
@@ -236,11 +249,42 @@ class Worker:
             if self._appetite.linger_ms:
                 await self._clock.sleep_until(self._clock.now() + self._appetite.linger_ms)
 
+    def _free(self) -> int:
+        """How many messages it could take on now."""
+        if self._drains_in_hand >= _DRAINS_IN_HAND:
+            return 0
+        return self._appetite.window - (len(self._in_hand) - self._drains_in_hand)
+
     def _take(self, messages: Sequence[Received]) -> None:
         self._in_hand.update((message.sequence_number, message) for message in messages)
-        task = asyncio.create_task(self._handle(messages))
+        drains: list[Received] = []
+        events: list[Received] = []
+        for message in messages:
+            (drains if is_drain(message.message) else events).append(message)
+        if events:
+            self._go(self._handle(events))
+        self._drains_in_hand += len(drains)
+        self._waiting.extend(drains)
+        for _ in range(min(len(drains), _DRAINS_AT_ONCE - self._draining)):
+            self._draining += 1
+            self._go(self._drain())
+
+    def _go(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
         self._handling.add(task)
         task.add_done_callback(self._handling.discard)
+
+    async def _drain(self) -> None:
+        """Handle drains, one after the other, until none waits."""
+        try:
+            while self._waiting:
+                drain = self._waiting.popleft()
+                try:
+                    await self._handle([drain])
+                finally:
+                    self._drains_in_hand -= 1
+        finally:
+            self._draining -= 1
 
     async def _handle(self, messages: Sequence[Received]) -> None:
         try:

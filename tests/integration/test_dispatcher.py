@@ -286,6 +286,24 @@ async def test_a_burst_for_one_endpoint_takes_as_long_as_its_bound_allows(
     assert world.webhooks.most_at_once <= bound
 
 
+async def test_drains_that_take_long_keep_no_event_from_its_attempt(tmp_path: Path) -> None:
+    """Beside drains of more lanes than a worker takes messages on, a new event is tried at once."""
+    many = tuple(f"ep_{number}" for number in range(150))
+    async with heart_world(tmp_path, grace=10 * PATIENCE_S) as world:
+        world.webhooks.targets = lambda event: Route(
+            targets=many if event.id == "storm" else ("ep_new",)
+        )
+        world.webhooks.answer = REFUSED
+        await world.publish(sample_event("storm"))
+        await world.until_waiting(len(many))
+        for endpoint in many:
+            world.webhooks.hold(endpoint)
+        await world.pass_time(MINUTE)
+        await world.until_tried(len(many) + 64)
+        await world.publish(sample_event("new"))
+        await world.until(lambda: world.webhooks.tries_at("ep_new"))
+
+
 async def test_a_full_lane_is_looked_at_twice_a_second_not_more(world: HeartWorld) -> None:
     """While a lane stays full, one drain is on its way, whatever else arrives for it."""
     world.webhooks.hold("ep_1")
