@@ -38,6 +38,7 @@ class Row:
         at_least: The goal, where more is better.
         at_most: The goal, where less is better.
         limited_by: What kept it from being better, by measurement; or why there is no value.
+        tried: What was done to meet the goal, and where it is told.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Row:
     limited_by: str
     at_least: float | None = None
     at_most: float | None = None
+    tried: str = ""
 
     @property
     def goal(self) -> float | None:
@@ -68,6 +70,15 @@ class Row:
             return self.value / self.at_least
         return self.goal / self.value if self.value > 0 else float("inf")
 
+    @property
+    def explained(self) -> str:
+        """What limited it, and where it misses its goal how far off it is and what was tried."""
+        if self.met is not False or self.score is None:
+            return self.limited_by
+        tried = f", tried: {self.tried}" if self.tried else ""
+        far = f"{self.score:.0%} of" if self.at_least is not None else f"{1 / self.score:.2f} times"
+        return f"{far} the goal{tried}; {self.limited_by}"
+
     def document(self) -> dict[str, Any]:
         """As it is in `results.json`."""
         return {
@@ -76,7 +87,7 @@ class Row:
             "unit": self.unit,
             "goal": self.goal,
             "met": self.met,
-            "limitedBy": self.limited_by,
+            "limitedBy": self.explained,
         }
 
 
@@ -92,7 +103,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     goal = "" if row.goal is None else f"{sign} {number(row.goal)}"
     met = {None: "", True: "met", False: "NOT MET"}[row.met]
     value = "-" if row.value is None else number(row.value)
-    return (row.name, value, row.unit, goal, met, row.limited_by)
+    return (row.name, value, row.unit, goal, met, row.explained)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -19,6 +19,7 @@ import rows
 from usage import watching
 
 GOAL = 0.5
+TRIED = "fewer messages, rows at the driver, cheaper values, no collector (bench/RESULTS.md)"
 USER = "u1"
 WITHIN_S = 300
 
@@ -84,6 +85,7 @@ def measure(kind: str, name: str, options: rows.Options, *, goal: float | None) 
         unit="of the bare loop",
         at_least=goal,
         limited_by=limited + more,
+        tried=TRIED,
     )
 
 
