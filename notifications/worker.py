@@ -103,10 +103,11 @@ class Guard:
         return [settlement for (settlement,) in alone]
 
     async def _resend(self, message: Received, error: Exception) -> Settlement:
-        log.error(
+        _tell(
             "message.handler_failed",
-            exc_info=error,
-            extra={"messageId": message.message.id, "consumer": self._consumer},
+            error,
+            messageId=message.message.id,
+            consumer=self._consumer,
         )
         again = resend(
             message,
@@ -319,9 +320,9 @@ class Worker:
             )
 
 
-def _tell(name: str, error: Exception) -> None:
-    """A bus that is away is a sentence; where it failed is of use for anything else."""
+def _tell(name: str, error: Exception, **about: str) -> None:
+    """What is away is a sentence; where it failed is of use for anything else."""
     if isinstance(error, Unavailable):
-        log.warning(name, extra={"detail": str(error)})
+        log.warning(name, extra={**about, "detail": str(error)})
     else:
-        log.warning(name, exc_info=error)
+        log.error(name, exc_info=error, extra=about)
