@@ -6,6 +6,10 @@ NETWORK = (
     "HTTPSConnectionPool(host='management.azure.com', port=443): Max retries exceeded with url"
 )
 CREATE = "deployment group create"
+RECOVERABLE = (
+    "Secret email-reports-key is currently in a deleted but recoverable state, and its name cannot"
+    " be reused; in this state, the secret can only be recovered or purged."
+)
 
 FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
     "not logged in": (
@@ -81,11 +85,20 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
                 "(StorageAccountAlreadyTaken) The storage account named hz is already taken.",
             )
         },
-        ("name is taken", "another prefix"),
+        ("name is taken", "another prefix or another --group"),
     ),
     "name of a deleted vault": (
         {CREATE: (1, "A vault with the same name already exists in deleted state, soft-deleted")},
         ("was deleted and is kept", "az keyvault recover"),
+    ),
+    "name of a deleted secret": (
+        {
+            CREATE: (
+                1,
+                f"(ObjectIsDeletedButRecoverable) {RECOVERABLE}",
+            )
+        },
+        ("az keyvault secret recover --vault-name VAULT --name email-reports-key", "90 days"),
     ),
     "group in another region": (
         {"group create": (1, "(InvalidResourceGroupLocation) Invalid resource group location")},
@@ -103,6 +116,36 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
     "another deployment is running": (
         {CREATE: (1, "(DeploymentActive) The deployment with resource id is active")},
         ("another deployment", "wait for it"),
+    ),
+    "another directory": (
+        {
+            "group create": (
+                1,
+                "(InvalidAuthenticationTokenTenant) The token is from the wrong issuer",
+            )
+        },
+        ("another directory", "az login --tenant"),
+    ),
+    "forbidden by a policy": (
+        {CREATE: (1, "(RequestDisallowedByPolicy) Resource 'hz-kv' was disallowed by policy.")},
+        ("policy", "exception"),
+    ),
+    "no room": (
+        {CREATE: (1, '{"code": "ServiceAllocationFailed", "message": "Allocation failed."}')},
+        ("no room", "another --location"),
+    ),
+    "no compiler": (
+        {CREATE: (1, "Error while attempting to download Bicep CLI: <urlopen error>")},
+        ("az bicep install",),
+    ),
+    "a proxy's certificate": (
+        {
+            "group create": (
+                1,
+                "SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]",
+            )
+        },
+        ("REQUESTS_CA_BUNDLE",),
     ),
     "network cut while deploying": ({CREATE: (1, NETWORK)}, ("network was cut", "goes on from")),
     "network cut at the start": ({"version": (1, NETWORK)}, ("network was cut", "run this again")),
@@ -133,6 +176,15 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
     "a deployment that says nothing": (
         {"deployment group show": ""},
         ("says less than it should", "run this again"),
+    ),
+    "errors within errors": (
+        {
+            CREATE: (
+                1,
+                '{"error": {"message": "One failed", "details": [{"message": "A \\"B\\"."}]}}',
+            )
+        },
+        (': A \\"B\\".;', "run this again"),
     ),
     "something new": (
         {CREATE: (1, "\nERROR: (Odd) The moon is in the wrong place.\n")},

@@ -1,6 +1,7 @@
 """`scripts/deploy-azure-workers.sh` under a fake `az`: what it does, and what it says."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import pytest
 
 from scripts.azure_package import PYTHON, copy_code, pack, wanted
 from tests.deploy_faults import FAULTS
-from tests.fake_azure import DEPLOYED, FRESH, MODELS, OUTPUTS, ROOT, SEND, Run, deploy
+from tests.fake_azure import DEPLOYED, FRESH, MODELS, OUTPUTS, ROOT, SEND, Answers, Run, deploy
 
 SCRIPTS = ("deploy-azure-workers.sh", "test-workers.sh", "checks.sh")
+REFRESH = "/config/configreferences/appsettings/refresh?"
 SECRETS = ("databasePassword", "adminKey", "encryptionKeys", "userTokenSecret", "emailReportsKey")
 
 
@@ -58,6 +60,7 @@ def test_one_command_leads_from_nothing_to_a_running_hub(fresh: Run):
     ]
     places = [fresh.calls.index(fresh.called(*step)[0]) for step in steps]
     assert places == sorted(places)
+    assert "subscription Huntaze for all (s-1), signed in as ada@example.com" in fresh.out
     assert f"SERVICEBUS_CONNECTION_SEND={SEND}" in fresh.out
     assert "HUNTAZE_URL=https://hz-hub.azurewebsites.net" in fresh.out
     assert "scripts/test-workers.sh --insights /subscriptions/s-1/insights/i" in fresh.out
@@ -94,8 +97,8 @@ def test_running_it_again_keeps_what_is_there(again: Run):
         "old-token",
         "old-reports",
     ]
-    assert kept["packageUrl"] == "https://hzstore/packages/now.zip"
-    assert kept["stagingPackageUrl"] == "https://hzstore/packages/before.zip"
+    assert kept["packageUrl"] == "https://hzstore/packages/hub-20260401120000.zip"
+    assert kept["stagingPackageUrl"] == "https://hzstore/packages/hub-20260301120000.zip"
     assert kept["budgetStart"] == "2026-03-01"
 
 
@@ -139,18 +142,108 @@ def test_a_release_that_does_not_get_ready_is_not_swapped_in(tmp_path: Path):
     assert not run.called("functionapp", "deployment", "slot", "swap")
 
 
-def test_a_dry_run_does_nothing(tmp_path: Path):
-    """It prints every command that a real run would give, and gives none."""
-    run = deploy(tmp_path, FRESH, ["--dry-run"])
-    assert (run.code, run.calls, run.migrated) == (0, [], "")
-    for words in ("az group create", "az deployment group create", "slot swap", "migrate"):
-        assert words in run.out
+def shape(call: list[str]) -> tuple[str, ...]:
+    """A command without the values of its options."""
+    first = next((place for place, word in enumerate(call) if word.startswith("--")), len(call))
+    return (*call[:first], *sorted(word for word in call[first:] if word.startswith("--")))
+
+
+def test_a_dry_run_prints_every_command_and_gives_none(tmp_path: Path, again: Run):
+    """All that a real run gives, in the same order; only who is logged in is asked."""
+    run = deploy(tmp_path, DEPLOYED, ["--dry-run"], filled=False)
+    assert (run.code, run.err, run.migrated) == (0, "", "")
+    assert [call[:2] for call in run.calls] == [["account", "show"]]
+    assert "subscription Huntaze for all (s-1), signed in as ada@example.com" in run.out
+    assert "before a real run put yours in for these samples" in run.out
+    printed = [shlex.split(line[2:]) for line in run.out.splitlines() if line.startswith("+ ")]
+    assert ["migrate"] in [words[1:] for words in printed]
+    shapes = iter([shape(words[1:]) for words in printed if words[0] == "az"])
+    missing = [call for call in again.calls if shape(call) not in shapes]
+    assert missing == []
+
+
+def test_a_dry_run_needs_no_login(tmp_path: Path):
+    """It says that a real run would, and goes on with names in place of what it does not know."""
+    run = deploy(tmp_path, {"account show": (1, "Please run 'az login'")}, ["--dry-run"])
+    assert (run.code, run.err) == (0, "")
+    assert "az is not here or not logged in: a real run stops here" in run.out
+    assert "az group create" in run.out
+
+
+def test_samples_are_not_deployed(tmp_path: Path):
+    """Addresses that are nobody's are named, all of them, before Azure is asked anything."""
+    run = deploy(tmp_path, FRESH, ["--environment", "production"], filled=False)
+    assert (run.code, run.calls, run.err.count("\n")) == (1, [], 1)
+    for name in ("alertEmail (ops@huntaze.example)", "appUrl", "allowedOrigins", "mailDomain"):
+        assert name in run.err
+
+
+def test_a_new_group_has_the_secrets_of_an_old_vault(tmp_path: Path):
+    """After a disaster: its data is sealed with them. Nothing of them is shown."""
+    theirs = {"encryption-keys": "old-keys", "database-password": "old-pw", "admin-key": "old-ad"}
+    shown: Answers = {
+        f"keyvault secret show --vault-name old-kv --name {name}": text
+        for name, text in theirs.items()
+    }
+    run = deploy(tmp_path, {**FRESH, **shown}, ["--group", "west", "--secrets-from", "old-kv"])
+    assert (run.code, run.err) == (0, "")
+    made = values(run)
+    assert [made[name] for name in SECRETS[:3]] == ["old-pw", "old-ad", "old-keys"]
+    assert "secrets that are new: user-token-secret email-reports-key" in run.out
+    assert "old-" not in run.out.replace("old-kv", "")
+    assert "huntaze:old-pw@hz-db" in run.migrated
+
+
+def test_secrets_come_from_a_folder_too(tmp_path: Path):
+    """A copy outside Azure serves where the vault is gone."""
+    copy = tmp_path / "a copy"
+    copy.mkdir()
+    (copy / "encryption-keys").write_text("old-keys\n")
+    run = deploy(tmp_path, FRESH, ["--secrets-from", f"{copy}/"])
+    assert (run.code, values(run)["encryptionKeys"]) == (0, "old-keys")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("", "has no encryption-keys"),
+        ((1, "(Forbidden) Caller is not authorized. Vault: old-kv"), "Key Vault Secrets User"),
+        ((1, "Failed to resolve 'old-kv.vault.azure.net'"), "no vault is named old-kv"),
+    ],
+)
+def test_secrets_that_cannot_be_had_stop_it(
+    said: str | tuple[int, str], words: str, tmp_path: Path
+):
+    """New ones in their place would lock the hub out of its data."""
+    answers = {**FRESH, "keyvault secret show --vault-name old-kv": said}
+    run = deploy(tmp_path, answers, ["--secrets-from", "old-kv"])
+    assert (run.code, run.err.count("\n")) == (1, 1)
+    assert words in run.err
+    assert not run.called("deployment")
+
+
+@pytest.mark.parametrize(
+    ("before", "times"),
+    [
+        ("postgresql://huntaze:old-password@hz-db.postgres.database.azure.com:5432/huntaze", 0),
+        ("postgresql://huntaze:older@hz-db.postgres.database.azure.com:5432/huntaze", 1),
+        ("postgresql://huntaze:old-password@lost.postgres.database.azure.com:5432/huntaze", 1),
+    ],
+)
+def test_a_new_database_or_password_is_told_to_what_runs(before: str, times: int, tmp_path: Path):
+    """At once: it would go on with the old one until the swap. Nothing is started anew else."""
+    url = "keyvault secret show --vault-name hz-kv --name database-url"
+    run = deploy(tmp_path, {**DEPLOYED, url: before})
+    assert run.code == 0
+    asked = [call for call in run.called("rest") if REFRESH in call[call.index("--url") + 1]]
+    assert len(asked) == times
 
 
 def test_a_roll_back_is_a_swap(tmp_path: Path):
     """The release before comes back; nothing else is touched."""
-    run = deploy(tmp_path, DEPLOYED, ["--roll-back"])
+    run = deploy(tmp_path, DEPLOYED, ["--roll-back"], filled=False)
     assert (run.code, run.err) == (0, "")
+    assert "production runs hub-20260401120000.zip, the staging slot holds hub-2026030" in run.out
     assert len(run.called("functionapp", "deployment", "slot", "swap")) == 1
     assert not run.called("deployment")
 
@@ -161,6 +254,22 @@ def test_a_release_that_is_not_ready_does_not_come_back(tmp_path: Path):
     run = deploy(tmp_path, DEPLOYED, ["--roll-back"], tools={"curl": curl})
     assert run.code == 1
     assert "-staging.azurewebsites.net/readyz is not ready" in run.err
+    assert not run.called("functionapp", "deployment", "slot", "swap")
+
+
+@pytest.mark.parametrize(
+    ("staging", "words"),
+    [
+        ("https://hzstore/packages/hub-20260501120000.zip", "holds the newer release"),
+        ("", "holds no release"),
+    ],
+)
+def test_a_roll_back_never_brings_a_newer_release_in(staging: str, words: str, tmp_path: Path):
+    """A deployment that did not end leaves it in the slot, and it may have got ready since."""
+    slot = "functionapp config appsettings list --resource-group huntaze-beta --name hz-hub --slot"
+    run = deploy(tmp_path, {**DEPLOYED, slot: staging}, ["--roll-back"])
+    assert (run.code, run.err.count("\n")) == (1, 1)
+    assert words in run.err
     assert not run.called("functionapp", "deployment", "slot", "swap")
 
 
@@ -189,7 +298,8 @@ def test_a_path_with_spaces_is_a_path(tmp_path: Path):
     """The whole project may be in a folder whose name has spaces."""
     there = tmp_path / "my own hub"
     (there / "scripts").mkdir(parents=True)
-    shutil.copy(ROOT / "scripts" / "deploy-azure-workers.sh", there / "scripts")
+    for name in ("deploy-azure-workers.sh", "azure_parameters.py"):
+        shutil.copy(ROOT / "scripts" / name, there / "scripts")
     shutil.copytree(ROOT / "infra", there / "infra", ignore=shutil.ignore_patterns("tests"))
     run = deploy(tmp_path / "b c", FRESH, script=there / "scripts" / "deploy-azure-workers.sh")
     assert (run.code, run.err) == (0, "")
@@ -220,6 +330,7 @@ def test_a_pipeline_that_may_not_look_itself_up_says_who_it_is(tmp_path: Path):
         (["--group"], "--group needs a value", 2),
         (["--environment", "gamma"], "--environment takes beta or production", 1),
         (["--parameters", "none.json"], "there is no parameter file none.json", 1),
+        (["--secrets-from", "no/where"], "there is no file no/where/encryption-keys", 1),
     ],
 )
 def test_a_wrong_argument_is_told(arguments: list[str], words: str, code: int, tmp_path: Path):
