@@ -14,7 +14,7 @@ usage: scripts/deploy-azure-workers.sh [OPTION]...
   --parameters FILE    a parameter file of yours in place of infra/NAME.parameters.json
   --group NAME         the resource group; huntaze-NAME if not said
   --location NAME      the region; eastus2 if not said
-  --subscription ID    the subscription; the one of az if not said
+  --subscription ID    the subscription, which az keeps then; the one of az if not said
   --package FILE       a package made before (python3 scripts/azure_package.py FILE)
   --client-ip ADDRESS  this machine's public address, for the database's firewall
   --deployer-id ID     your object id, where az may not look it up (pipelines)
@@ -117,6 +117,11 @@ clean_up() {
 }
 trap clean_up EXIT
 
+# Of errors within errors the last message, the innermost: it says what it is about.
+innermost() {
+	grep -Eo '"message": ?"([^"\\]|\\.)+"' | tail -n 1 | sed 's/^"message": *"//; s/"$//' || true
+}
+
 # Turns what az said into one line and ends. The whole of it is kept beside, without secrets: none
 # is ever on a command line.
 explain() {
@@ -142,6 +147,12 @@ explain() {
 		stop "the vault of $group does not let you read its secrets, and new ones would lock the hub out of its data: run az role assignment create --role 'Key Vault Secrets Officer' --assignee-object-id $deployer --assignee-principal-type $deployer_type --scope /subscriptions/$subscription/resourceGroups/$group, wait five minutes, then run this again"
 	elif has "Insufficient privileges|Authorization_RequestDenied"; then
 		stop "$doing: this login may not look itself up: give its object id with --deployer-id (portal: Enterprise applications)"
+	elif has "AuthorizationFailed" && has "/register/action"; then
+		stop "$doing: that takes a right on the whole subscription: have somebody who has it do it once (az provider register --namespace NAME), then run this again"
+	elif has "AuthorizationFailed" && has "resourcegroups/write"; then
+		stop "$doing: you lack the right to do it: have somebody make it who may (az group create --name $group --location $location) and give you Owner on it, then run this again"
+	elif has "AuthorizationPermissionMismatch|do not have the required permissions"; then
+		stop "$doing: the right to do it comes with the deployment and is not everywhere yet: wait ten minutes, then run this again"
 	elif has "AuthorizationFailed|LinkedAuthorizationFailed|does not have authorization"; then
 		stop "$doing: you lack the right to do it: ask for Owner (or Contributor and User Access Administrator) on resource group $group, then run this again"
 	elif has "ResourceGroupBeingDeleted|being deleted|deprovisioning"; then
@@ -180,9 +191,11 @@ explain() {
 	elif has "Connection aborted|establish a new connection|Max retries exceeded|Name or service not known|name resolution|timed out|Connection (reset|refused)|Failed to resolve|getaddrinfo|ProxyError|Network is unreachable|EOF occurred|Remote end closed|ServiceUnavailable|GatewayTimeout|BadGateway"; then
 		stop "$doing: the network was cut: what is done is done, run this again and it goes on from there"
 	fi
-	# Of errors within errors the innermost, which comes last, says what it is about.
-	reason=$(grep -Eo '"message": ?"([^"\\]|\\.)+"' "$said" | tail -n 1 | sed 's/^"message": *"//; s/"$//' || true)
+	reason=$(innermost <"$said")
+	# Some services put a whole answer of another into their message, as text.
+	[[ $reason != *'\"message\"'* ]] || reason=$(innermost <<<"${reason//\\\"/\"}")
 	reason=${reason:-$(grep -v '^[[:space:]]*$' "$said" | tail -n 1 || true)}
+	reason=${reason:-it ended without a word}
 	stop "$doing: ${reason:0:300}; all of it in $kept; mend that, then run this again"
 }
 
@@ -261,7 +274,7 @@ nobody="az did not say who is logged in: az logout, az login, then run this agai
 # Asked in a dry run, too: it reads a file of az, and says what a real run would deploy to.
 if [ -n "$dry" ] && ! answer=$("${account[@]}" 2>/dev/null); then
 	say "az is not here or not logged in: a real run stops here"
-	answer=$'SUBSCRIPTION\nuser\nYOU\nNAME'
+	answer=$'SUBSCRIPTION\nuser\nYOU\nof nobody'
 fi
 { read -r subscription && read -r login_type && read -r login_name; } <<<"$answer" || stop "$nobody"
 say "subscription $(sed -n 4p <<<"$answer") ($subscription), signed in as $login_name"
@@ -355,7 +368,7 @@ else
 fi
 offered=$(tr '[:upper:]' '[:lower:]' <<<"$answer" | tr -d ' ')
 if [ -z "$dry" ] && ! grep -qx "$here" <<<"$offered"; then
-	stop "region $location does not offer the plan ($hosting): take another --location, such as $(printf '%s\n' "$answer" | head -n 3 | paste -sd , -)"
+	stop "region $location does not offer the plan ($hosting): take another --location, such as $(head -n 3 <<<"$offered" | paste -sd ' ' -)"
 fi
 ask "asking for the models of $ai_location" az cognitiveservices model list --location "$ai_location" --query "[].model.name" --output tsv
 if [ -z "$dry" ]; then
@@ -465,7 +478,9 @@ if [ -n "$migrate" ]; then
 	say "database"
 	if [ "$private_network" = false ]; then
 		if [ -z "$client_ip" ]; then
-			ask "asking for this machine's public address" curl --fail --silent --show-error --max-time 20 https://checkip.amazonaws.com
+			address=(curl --fail --silent --max-time 20 https://checkip.amazonaws.com)
+			if [ -n "$dry" ]; then quoted "${address[@]}"; else answer=$("${address[@]}" || true); fi
+			[[ $answer =~ ^[0-9.]+$ ]] || answer=
 			need ADDRESS "this machine's public address is not to be found: give it with --client-ip"
 			client_ip=$answer
 		fi

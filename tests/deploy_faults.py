@@ -6,6 +6,7 @@ NETWORK = (
     "HTTPSConnectionPool(host='management.azure.com', port=443): Max retries exceeded with url"
 )
 CREATE = "deployment group create"
+GROUPS = "Microsoft.Resources/subscriptions/resourcegroups"
 RECOVERABLE = (
     "Secret email-reports-key is currently in a deleted but recoverable state, and its name cannot"
     " be reused; in this state, the secret can only be recovered or purged."
@@ -34,8 +35,16 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("switched off", "--subscription"),
     ),
     "may not make the group": (
-        {"group create": (1, "(AuthorizationFailed) The client 'ada' does not have authorization")},
+        {"group create": (1, f"(AuthorizationFailed) The client 'ada' may not {GROUPS}/write")},
+        ("lack the right", "az group create --name huntaze-beta", "give you Owner on it"),
+    ),
+    "may not deploy": (
+        {CREATE: (1, "(AuthorizationFailed) The client 'ada' does not have authorization")},
         ("lack the right", "Owner", "huntaze-beta"),
+    ),
+    "may not register a provider": (
+        {"provider register": (1, "(AuthorizationFailed) action 'Microsoft.Web/register/action'")},
+        ("right on the whole subscription", "az provider register"),
     ),
     "may not give roles": (
         {"role assignment list": "Contributor"},
@@ -47,7 +56,7 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
     ),
     "region without the plan": (
         {REGIONS: "West Europe\nNorth Europe"},
-        ("eastus2 does not offer the plan", "--location", "West Europe"),
+        ("eastus2 does not offer the plan", "--location, such as westeurope northeurope"),
     ),
     "region without a model": (
         {"cognitiveservices model list": "Phi-4-mini-instruct"},
@@ -186,6 +195,11 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         },
         (': A \\"B\\".;', "run this again"),
     ),
+    "an answer within an error": (
+        {CREATE: (1, r'{"message": "{\r\n \"error\": {\"message\": \"No such SKU.\"}}"}')},
+        (": No such SKU.;",),
+    ),
+    "not a word": ({"group create": (1, "")}, ("making the group: it ended without a word",)),
     "something new": (
         {CREATE: (1, "\nERROR: (Odd) The moon is in the wrong place.\n")},
         ("The moon is in the wrong place.", "run this again"),

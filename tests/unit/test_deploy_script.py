@@ -132,6 +132,14 @@ def test_a_database_that_refuses_leaves_no_door_open(tmp_path: Path):
     assert not run.called("storage", "blob", "upload")
 
 
+def test_an_address_that_is_not_to_be_found_is_asked_for(tmp_path: Path):
+    """A proxy's page in place of the address does not reach the firewall."""
+    run = deploy(tmp_path, FRESH, tools={"curl": "echo '<html>Sign in</html>'"})
+    assert (run.code, run.err.count("\n")) == (1, 1)
+    assert "give it with --client-ip" in run.err
+    assert not run.called("postgres")
+
+
 def test_a_release_that_does_not_get_ready_is_not_swapped_in(tmp_path: Path):
     """Production stays as it is."""
     curl = 'case "$*" in *checkip*) echo 192.0.2.7 ;; *) echo "503 starting" >&2; exit 22 ;; esac'
