@@ -125,10 +125,12 @@ innermost() {
 # Turns what az said into one line and ends. The whole of it is kept beside, without secrets: none
 # is ever on a command line.
 explain() {
-	local doing=$1 said=$work/said kept reason secret
+	local doing=$1 said kept reason secret
+	said=$(<"$work/said")
 	kept=$(mktemp "${TMPDIR:-/tmp}/$me.XXXXXX")
-	cp "$said" "$kept"
-	has() { grep -Eiq "$1" "$said"; }
+	cp "$work/said" "$kept"
+	shopt -s nocasematch
+	has() { [[ $said =~ $1 ]]; }
 	if has "InvalidAuthenticationTokenTenant|wrong issuer"; then
 		stop "this login is for another directory than the subscription's: az login --tenant TENANT, then run this again"
 	elif has "az login|AADSTS|refresh token|InteractionRequired|CredentialUnavailable"; then
@@ -164,7 +166,7 @@ explain() {
 	elif has "InsufficientQuota|QuotaExceeded|OverQuota|exceed.*quota|quota.*exceed|Current Limit|SkuNotAvailable"; then
 		stop "$doing: the subscription's quota in $location is used up: ask for more (portal: Quotas), choose smaller sizes in $parameters, or another --location with a new --group; details in $kept"
 	elif has "ObjectIsDeletedButRecoverable|deleted but recoverable"; then
-		secret=$(grep -Eo "Secret [A-Za-z0-9-]+ is (currently )?in a deleted" "$said" | head -n 1 | cut -d ' ' -f 2 || true)
+		secret=$(grep -Eo "Secret [A-Za-z0-9-]+ is (currently )?in a deleted" "$kept" | head -n 1 | cut -d ' ' -f 2 || true)
 		stop "$doing: the secret ${secret:-NAME} was deleted and its name is kept for 90 days: az keyvault secret recover --vault-name ${vault:-VAULT} --name ${secret:-NAME}, then run this again; to change a secret, set a new value and delete nothing"
 	elif has "FlagMustBeSetForRestore|soft.deleted|DeletedVault|existing in deleted state"; then
 		stop "$doing: something of the same name was deleted and is kept for a while: az keyvault recover --name NAME, or az cognitiveservices account purge --name NAME --resource-group $group --location $location, then run this again; details in $kept"
@@ -191,10 +193,10 @@ explain() {
 	elif has "Connection aborted|establish a new connection|Max retries exceeded|Name or service not known|name resolution|timed out|Connection (reset|refused)|Failed to resolve|getaddrinfo|ProxyError|Network is unreachable|EOF occurred|Remote end closed|ServiceUnavailable|GatewayTimeout|BadGateway"; then
 		stop "$doing: the network was cut: what is done is done, run this again and it goes on from there"
 	fi
-	reason=$(innermost <"$said")
+	reason=$(innermost <"$kept")
 	# Some services put a whole answer of another into their message, as text.
 	[[ $reason != *'\"message\"'* ]] || reason=$(innermost <<<"${reason//\\\"/\"}")
-	reason=${reason:-$(grep -v '^[[:space:]]*$' "$said" | tail -n 1 || true)}
+	reason=${reason:-$(grep -v '^[[:space:]]*$' "$kept" | tail -n 1 || true)}
 	reason=${reason:-it ended without a word}
 	stop "$doing: ${reason:0:300}; all of it in $kept; mend that, then run this again"
 }

@@ -6,6 +6,9 @@ NETWORK = (
     "HTTPSConnectionPool(host='management.azure.com', port=443): Max retries exceeded with url"
 )
 CREATE = "deployment group create"
+ANY = "version"
+"""The first thing that is asked, for what may be said of anything: the rest need not run."""
+
 GROUPS = "Microsoft.Resources/subscriptions/resourcegroups"
 RECOVERABLE = (
     "Secret email-reports-key is currently in a deleted but recoverable state, and its name cannot"
@@ -31,7 +34,7 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("cannot find that subscription", "az account list"),
     ),
     "subscription switched off": (
-        {"group create": (1, "(ReadOnlyDisabledSubscription) The subscription is disabled")},
+        {ANY: (1, "(ReadOnlyDisabledSubscription) The subscription is disabled")},
         ("switched off", "--subscription"),
     ),
     "may not make the group": (
@@ -63,12 +66,12 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("does not offer the model Phi-4-multimodal-instruct", "aiLocation"),
     ),
     "model refused": (
-        {CREATE: (1, "InvalidResourceProperties: The specified model 'X' is not supported")},
+        {ANY: (1, "InvalidResourceProperties: The specified model 'X' is not supported")},
         ("model", "az cognitiveservices model list"),
     ),
     "region refused": (
         {
-            CREATE: (
+            ANY: (
                 1,
                 "(LocationNotAvailableForResourceType) The provided location is not available",
             )
@@ -76,7 +79,7 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("does not offer it", "--location"),
     ),
     "database not in the region": (
-        {CREATE: (1, "LocationIsOfferRestricted: Subscriptions are restricted from provisioning")},
+        {ANY: (1, "LocationIsOfferRestricted: Subscriptions are restricted from provisioning")},
         ("does not offer it", "--location"),
     ),
     "quota": (
@@ -84,7 +87,7 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("quota", "Quotas", "smaller sizes"),
     ),
     "quota of the plan": (
-        {CREATE: (1, "SubscriptionIsOverQuotaForSku: Current Limit (Premium VMs): 0")},
+        {ANY: (1, "SubscriptionIsOverQuotaForSku: Current Limit (Premium VMs): 0")},
         ("quota", "Quotas"),
     ),
     "name taken": (
@@ -115,7 +118,7 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
     ),
     "group being deleted": (
         {
-            "group create": (
+            ANY: (
                 1,
                 "(ResourceGroupBeingDeleted) The resource group is in deprovisioning",
             )
@@ -123,12 +126,12 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("still being deleted", "az group wait"),
     ),
     "another deployment is running": (
-        {CREATE: (1, "(DeploymentActive) The deployment with resource id is active")},
+        {ANY: (1, "(DeploymentActive) The deployment with resource id is active")},
         ("another deployment", "wait for it"),
     ),
     "another directory": (
         {
-            "group create": (
+            ANY: (
                 1,
                 "(InvalidAuthenticationTokenTenant) The token is from the wrong issuer",
             )
@@ -136,20 +139,20 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("another directory", "az login --tenant"),
     ),
     "forbidden by a policy": (
-        {CREATE: (1, "(RequestDisallowedByPolicy) Resource 'hz-kv' was disallowed by policy.")},
+        {ANY: (1, "(RequestDisallowedByPolicy) Resource 'hz-kv' was disallowed by policy.")},
         ("policy", "exception"),
     ),
     "no room": (
-        {CREATE: (1, '{"code": "ServiceAllocationFailed", "message": "Allocation failed."}')},
+        {ANY: (1, '{"code": "ServiceAllocationFailed", "message": "Allocation failed."}')},
         ("no room", "another --location"),
     ),
     "no compiler": (
-        {CREATE: (1, "Error while attempting to download Bicep CLI: <urlopen error>")},
+        {ANY: (1, "Error while attempting to download Bicep CLI: <urlopen error>")},
         ("az bicep install",),
     ),
     "a proxy's certificate": (
         {
-            "group create": (
+            ANY: (
                 1,
                 "SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]",
             )
@@ -175,7 +178,7 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("lock the hub out", "Key Vault Secrets Officer"),
     ),
     "provider not registered yet": (
-        {CREATE: (1, "MissingSubscriptionRegistration: not registered to use namespace")},
+        {ANY: (1, "MissingSubscriptionRegistration: not registered to use namespace")},
         ("still being registered", "five minutes"),
     ),
     "nobody of that name": (
@@ -188,7 +191,7 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
     ),
     "errors within errors": (
         {
-            CREATE: (
+            ANY: (
                 1,
                 '{"error": {"message": "One failed", "details": [{"message": "A \\"B\\"."}]}}',
             )
@@ -196,7 +199,7 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         (': A \\"B\\".;', "run this again"),
     ),
     "an answer within an error": (
-        {CREATE: (1, r'{"message": "{\r\n \"error\": {\"message\": \"No such SKU.\"}}"}')},
+        {ANY: (1, r'{"message": "{\r\n \"error\": {\"message\": \"No such SKU.\"}}"}')},
         (": No such SKU.;",),
     ),
     "not a word": ({"group create": (1, "")}, ("making the group: it ended without a word",)),

@@ -150,7 +150,7 @@ class _Month:
         if (a_second := self._peak() * self._assumed["operationsPerEvent"]) > _MOST_OPERATIONS:
             beyond = (
                 f"{_short(Decimal(a_second))} operations a second at the peak, and Standard takes"
-                f" {_MOST_OPERATIONS:,}; Premium is about 680 a unit"
+                f" {_MOST_OPERATIONS:,}; Premium takes more"
             )
         return _row("Service Bus", f"Standard, {_short(operations)} operations", usd, beyond)
 
