@@ -12,15 +12,16 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # wherever it is called from
+
+from scripts.hub_answers import LAST_S, Hub, Refused, one_line
 
 JOBS = Path(__file__).resolve().parents[1] / "schemas" / "jobs"
 WORKERS = (
@@ -39,96 +40,14 @@ TRACES = (
 )
 LOGS = "https://api.loganalytics.azure.com"
 OVER = ("succeeded", "failed", "cancelled", "expired")
-WHOLE = ("/readyz", "/v1/dead-letters", "/v1/event-types")
-"""What belongs to no tenant."""
-
-CALL_S = 30
 PAUSE_S = 0.25
 LOOK_S = 15
 """After `--within`, for a last look at what has not landed, and to take the user and the endpoint
 away again."""
 
-MOST_BYTES = 16 * 1024 * 1024
-
-
-class Refused(Exception):
-    """The hub said no, or nothing, or what no hub says."""
-
 
 class Late(Exception):
     """All of the time is over."""
-
-
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Goes nowhere else: the key is for the hub alone."""
-
-    def redirect_request(self, *_: object) -> None:
-        """None: the answer stays what it was."""
-
-
-class Hub:
-    """The hub's API, with one key, until all of the time is over."""
-
-    def __init__(self, url: str, key: str, tenant: str, until: float) -> None:
-        self.url = url.rstrip("/")
-        self.tenant = tenant
-        self._key = key
-        self._until = until
-        self._opener = urllib.request.build_opener(NoRedirect)
-
-    def ask(self, method: str, path: str, body: Any = None, **query: str) -> Any:
-        """The answer to a request; queries of the admin name the tenant.
-
-        Raises:
-            Refused: There is none, or none of a hub's; one line.
-        """
-        if method in ("GET", "DELETE") and not path.startswith(WHOLE):
-            query["tenantId"] = self.tenant
-        target = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
-        data = None if body is None else json.dumps(body).encode()
-        left = max(self._until - time.monotonic(), LOOK_S / 3)
-        try:
-            request = urllib.request.Request(target, data, headers, method=method)  # noqa: S310
-            with self._opener.open(request, timeout=min(CALL_S, left)) as answer:
-                text = answer.read(MOST_BYTES)
-        except urllib.error.HTTPError as error:
-            raise Refused(f"{method} {path}: {self._no(error)}") from None
-        except (OSError, ValueError, HTTPException) as error:
-            why = one_line(str(error)) or type(error).__name__
-            raise Refused(
-                f"{self.url} does not answer as a hub does ({method} {path}: {why})"
-            ) from None
-        try:
-            return json.loads(text) if text.strip() else None
-        except (ValueError, RecursionError):
-            raise Refused(f"{method} {path}: {self._strange(text)}") from None
-
-    def take(self, name: str, method: str, path: str, body: Any = None, **query: str) -> Any:
-        """One field of the answer to a request."""
-        answer = self.ask(method, path, body, **query)
-        if not isinstance(answer, dict) or name not in answer:
-            raise Refused(f"{method} {path}: {self._strange(json.dumps(answer).encode())}")
-        return answer[name]
-
-    def _no(self, error: urllib.error.HTTPError) -> str:
-        if error.code in (301, 302, 303, 307, 308):
-            return f"{error.code}: set HUNTAZE_URL to where it leads, {error.headers['location']}"
-        try:
-            said = one_line(error.read(MOST_BYTES).decode("utf-8", "replace"))
-        except (OSError, ValueError, HTTPException):
-            said = ""
-        way = ": HUNTAZE_API_KEY has to be the admin's key" if error.code in (401, 403) else ""
-        return f"{error.code} {said}{way}"
-
-    def _strange(self, text: bytes) -> str:
-        said = one_line(text[:2000].decode("utf-8", "replace"), 80)
-        return f"no hub answers like that ({said}): is {self.url} the hub? HUNTAZE_URL says so"
-
-
-def one_line(text: str, most: int = 300) -> str:
-    """A text without line ends, and no longer than that."""
-    return " ".join(text.split())[:most]
 
 
 class Report:
@@ -249,7 +168,7 @@ def check_traces(insights: str | None, until: float, report: Report) -> None:
 
     def look() -> bool:
         nonlocal said
-        left = max(until - time.monotonic(), LOOK_S / 3)
+        left = max(until - time.monotonic(), LAST_S)
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=left)  # noqa: S603
             said = one_line(done.stderr)[-200:]
