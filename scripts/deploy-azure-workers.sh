@@ -300,9 +300,14 @@ scope=/subscriptions/$subscription/resourceGroups/$group
 ready_within=${HUNTAZE_DEPLOY_PATIENCE:-900}
 pause=${HUNTAZE_DEPLOY_PAUSE:-15}
 
-# Until the hub at that address says that it is ready, or patience ends.
+# wait_ready SLOT THEN: until the hub there says that it is ready, or patience ends; THEN is what holds
+# in that case.
 wait_ready() {
-	local url=$1 until
+	local url=https://$app.azurewebsites.net log="az webapp log tail --resource-group $group --name $app" until
+	if [ "$1" = staging ]; then
+		url=https://$app-staging.azurewebsites.net
+		log="$log --slot staging"
+	fi
 	if [ -n "$dry" ]; then
 		quoted curl --fail --silent --show-error --max-time 20 "$url/readyz"
 		return
@@ -311,7 +316,7 @@ wait_ready() {
 	until=$(($(date +%s) + ready_within))
 	while ! curl --fail --silent --show-error --max-time 20 "$url/readyz" >"$work/ready" 2>&1; do
 		[ "$(date +%s)" -lt "$until" ] ||
-			stop "$url/readyz is not ready after $ready_within s ($(tail -n 1 "$work/ready" | cut -c 1-200)): read its log (az webapp log tail --resource-group $group --name $app), mend it, then run this again; production runs the release before"
+			stop "$url/readyz is not ready after $ready_within s ($(tail -n 1 "$work/ready" | cut -c 1-200)): read its log ($log), mend it, then run this again; $2"
 		sleep "$pause"
 	done
 }
@@ -352,9 +357,9 @@ if [ -n "$roll_back" ]; then
 			stop "the staging slot holds the newer release, $former: a deployment that did not end, or a roll back, left it there, and production runs $running as before; to bring the newer one in, deploy it again"
 		fi
 	fi
-	wait_ready "https://$app-staging.azurewebsites.net"
+	wait_ready staging "production keeps $running"
 	swap
-	wait_ready "https://$app.azurewebsites.net"
+	wait_ready production "what ran before is in the staging slot: deploy it again to have it back"
 	say "the release before is back"
 	exit 0
 fi
@@ -534,12 +539,13 @@ fi
 
 if [ "$hosting" = premium ]; then
 	ask "putting the package into the staging slot" az functionapp config appsettings set --resource-group "$group" --name "$app" --slot staging --settings "WEBSITE_RUN_FROM_PACKAGE=$packages_url/$blob" --output none
-	wait_ready "https://$app-staging.azurewebsites.net"
+	wait_ready staging "production runs the release before"
 	swap
+	wait_ready production "the new release is in production: take it back with --roll-back"
 else
 	ask "publishing the package" az functionapp deployment source config-zip --resource-group "$group" --name "$app" --src "$package" --build-remote false --output none
+	wait_ready production "take it back by deploying the former package (docs/azure.md, Roll back)"
 fi
-wait_ready "$url"
 
 say "delivery reports of mails"
 ask "subscribing to delivery reports" az deployment group create --resource-group "$group" --name "$deployment-reports" --template-file "$root/infra/delivery-reports.bicep" --parameters "reportsTopic=$reports_topic" "vaultName=$vault" "hubUrl=$url" --output none

@@ -146,6 +146,7 @@ def test_a_release_that_does_not_get_ready_is_not_swapped_in(tmp_path: Path):
     run = deploy(tmp_path, FRESH, tools={"curl": curl})
     assert (run.code, run.err.count("\n")) == (1, 1)
     assert "503 starting" in run.err
+    assert "--name hz-hub --slot staging)" in run.err
     assert "production runs the release before" in run.err
     assert not run.called("functionapp", "deployment", "slot", "swap")
 
@@ -261,6 +262,15 @@ def test_a_release_that_is_not_ready_does_not_come_back(tmp_path: Path):
     assert run.code == 1
     assert "-staging.azurewebsites.net/readyz is not ready" in run.err
     assert not run.called("functionapp", "deployment", "slot", "swap")
+
+
+def test_a_release_that_fails_in_production_can_be_taken_back(tmp_path: Path):
+    """Once it is swapped in, nobody is told that the one before still runs."""
+    curl = 'case "$*" in *staging*|*checkip*) echo 192.0.2.7 ;; *) echo 503 >&2; exit 22 ;; esac'
+    run = deploy(tmp_path, FRESH, tools={"curl": curl})
+    assert (run.code, run.err.count("\n")) == (1, 1)
+    assert "in production: take it back with --roll-back" in run.err
+    assert "--name hz-hub)" in run.err
 
 
 @pytest.mark.parametrize(
