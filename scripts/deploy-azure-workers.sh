@@ -97,7 +97,7 @@ group=${group:-huntaze-$environment}
 [ -r "$parameters" ] || stop "there is no parameter file $parameters: --environment takes beta or production, --parameters a file of yours"
 [ -z "$package" ] || [ -r "$package" ] || stop "there is no package $package: make one with python3 scripts/azure_package.py FILE, or leave --package out"
 case $secrets_from in
-*/*) [ -r "$secrets_from/encryption-keys" ] || stop "there is no file $secrets_from/encryption-keys: docs/azure.md (Disasters) says what the folder has to hold" ;;
+*/*) [ -r "${secrets_from%/}/encryption-keys" ] || stop "there is no file ${secrets_from%/}/encryption-keys: docs/azure.md (Disasters) says what the folder has to hold" ;;
 esac
 
 # --------------------------------------------------------------------------- running az
@@ -130,7 +130,8 @@ explain() {
 	kept=$(mktemp "${TMPDIR:-/tmp}/$me.XXXXXX")
 	cp "$work/said" "$kept"
 	shopt -s nocasematch
-	has() { [[ $said =~ $1 ]]; }
+	local rest=$'[^\n]*'
+	has() { [[ $said =~ ${1//.\*/$rest} ]]; } # .* ends with the line
 	if has "InvalidAuthenticationTokenTenant|wrong issuer"; then
 		stop "this login is for another directory than the subscription's: az login --tenant TENANT, then run this again"
 	elif has "az login|AADSTS|refresh token|InteractionRequired|CredentialUnavailable"; then
@@ -142,7 +143,7 @@ explain() {
 	elif [ -n "$asked_vault" ] && [ "$asked_vault" = "$secrets_from" ] && has "resolve|getaddrinfo|Name or service not known"; then
 		stop "no vault is named $secrets_from: az keyvault list --output table, then run this again with one of those"
 	elif has "ForbiddenByConnection|ForbiddenByFirewall|Public network access is disabled"; then
-		stop "$doing: the vault lets in its own network alone: run this again from inside it"
+		stop "$doing: that service lets in its own network alone: run this again from inside it"
 	elif has "Forbidden|ForbiddenByRbac" && has "vault" && [ -n "$asked_vault" ] && [ "$asked_vault" = "$secrets_from" ]; then
 		stop "the vault $secrets_from does not let you read its secrets: take the role Key Vault Secrets User on it (portal: the vault, Access control), wait five minutes, then run this again"
 	elif has "Forbidden|ForbiddenByRbac" && has "vault"; then
@@ -360,7 +361,7 @@ if [ -n "$roll_back" ]; then
 	wait_ready staging "production keeps $running"
 	swap
 	wait_ready production "what ran before is in the staging slot: deploy it again to have it back"
-	say "the release before is back"
+	[ -n "$dry" ] || say "the release before is back"
 	exit 0
 fi
 
@@ -430,7 +431,7 @@ if [ -n "$secrets_from" ]; then
 	mkdir "$work/from"
 	for name in "${names[@]}"; do
 		case $secrets_from in
-		*/*) answer=$(cat "$secrets_from/$name" 2>/dev/null || true) ;;
+		*/*) answer=$(cat "${secrets_from%/}/$name" 2>/dev/null || true) ;;
 		*) read_secret "$secrets_from" "$name" ;;
 		esac
 		printf '%s' "$answer" >"$work/from/$name"

@@ -159,13 +159,14 @@ def shape(call: list[str]) -> tuple[str, ...]:
 
 def test_a_dry_run_prints_every_command_and_gives_none(tmp_path: Path, again: Run):
     """All that a real run gives, in the same order; only who is logged in is asked."""
-    run = deploy(tmp_path, DEPLOYED, ["--dry-run"], filled=False)
+    run = deploy(tmp_path, DEPLOYED, ["--dry-run", "--secrets-from", "old-kv"], filled=False)
     assert (run.code, run.err, run.migrated) == (0, "", "")
     assert [call[:2] for call in run.calls] == [["account", "show"]]
     assert "subscription Huntaze for all (s-1), signed in as ada@example.com" in run.out
     assert "before a real run put yours in for these samples" in run.out
     printed = [shlex.split(line[2:]) for line in run.out.splitlines() if line.startswith("+ ")]
     assert ["migrate"] in [words[1:] for words in printed]
+    assert "--vault-name old-kv --name encryption-keys" in run.out
     shapes = iter([shape(words[1:]) for words in printed if words[0] == "az"])
     missing = [call for call in again.calls if shape(call) not in shapes]
     assert missing == []
