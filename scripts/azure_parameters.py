@@ -65,14 +65,15 @@ def read(path: Path) -> Mapping[str, Any]:
     other = f"{path} is no parameter file: compare it with infra/beta.parameters.json"
     try:
         document = json.loads(path.read_text("utf-8"))
-        given = {name: each.get("value") for name, each in document["parameters"].items()}
+        named = document["parameters"]
+        given = {name: each["value"] for name, each in named.items() if "value" in each}
     except OSError as error:
         raise Wrong(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise Wrong(f"{other} ({error})") from None
     except (LookupError, TypeError, AttributeError, RecursionError):
         raise Wrong(other) from None
-    missing = [name for name in NEEDED if given.get(name) in (None, "")]
+    missing = [n for n in NEEDED if n not in named or given.get(n, n) in (None, "")]
     if missing:
         raise Wrong(f"{path} lacks {', '.join(missing)}: infra/beta.parameters.json has samples")
     return given

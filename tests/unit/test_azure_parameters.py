@@ -86,6 +86,15 @@ def test_a_wrong_file_is_named(text: str | bytes | None, words: str, tmp_path: P
     assert str(path) in str(told.value)
 
 
+def test_a_value_that_is_in_a_vault_is_there(tmp_path: Path):
+    """A parameter may be a reference; what the script asks of it has its default then."""
+    path = file_of(tmp_path)
+    document = json.loads(path.read_text())
+    document["parameters"] |= {"alertEmail": {"reference": {}}, "mailDomain": {"reference": {}}}
+    path.write_text(json.dumps(document))
+    assert list(facts(read(path), "westus2"))[3] == ""
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
