@@ -14,7 +14,7 @@ usage: scripts/deploy-azure-workers.sh [OPTION]...
   --parameters FILE    a parameter file of yours in place of infra/NAME.parameters.json
   --group NAME         the resource group; huntaze-NAME if not said
   --location NAME      the region; eastus2 if not said
-  --subscription ID    the subscription, that of az from then on; the one it has if not said
+  --subscription ID    the subscription, which becomes az's default; that if not said
   --package FILE       a package made before (python3 scripts/azure_package.py FILE)
   --client-ip ADDRESS  this machine's public address, for the database's firewall
   --deployer-id ID     your object id, where az may not look it up (pipelines)
@@ -418,9 +418,10 @@ read_secret() {
 	asked_vault=
 }
 
-names=(database-password admin-key encryption-keys user-token-secret email-reports-key)
 [ -z "$dry" ] || vault=VAULT
-for name in "${names[@]}"; do
+names=()
+for name in database-password admin-key encryption-keys user-token-secret email-reports-key; do
+	names+=("$name")
 	read_secret "$vault" "$name"
 	printf '%s' "$answer" >"$work/$name"
 done
