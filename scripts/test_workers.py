@@ -41,6 +41,7 @@ TRACES = (
 LOGS = "https://api.loganalytics.azure.com"
 OVER = ("succeeded", "failed", "cancelled", "expired")
 PAUSE_S = 0.25
+AZ_PAUSE_S = 10
 LOOK_S = 15
 """After `--within`, for a last look at what has not landed, and to take the user and the endpoint
 away again."""
@@ -78,10 +79,10 @@ class Receiver(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def wait(until: float, look: Callable[[], Any]) -> Any:
+def wait(until: float, look: Callable[[], Any], pause: float = PAUSE_S) -> Any:
     """What `look` finds, once it is something, else what it found last."""
     while not (found := look()) and time.monotonic() < until:
-        time.sleep(PAUSE_S)
+        time.sleep(min(pause, max(0, until - time.monotonic())))
     return found
 
 
@@ -182,7 +183,7 @@ def check_traces(insights: str | None, until: float, report: Report) -> None:
             said = f"(az answers with no table: {one_line(done.stdout, 80)})"
         return set(WORKERS) <= seen
 
-    good = wait(until, look)
+    good = wait(until, look, AZ_PAUSE_S)
     missing = ", ".join(sorted(set(WORKERS) - seen))
     report.line(good, "traces: every worker has some", f"none of {missing} {said}".strip())
 
