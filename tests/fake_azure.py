@@ -4,6 +4,7 @@
 Parameter files get somebody's addresses first: the script refuses samples, and the files have them.
 """
 
+import json
 import os
 import stat
 import subprocess
@@ -94,6 +95,11 @@ class Run:
     calls: list[list[str]] = field(default_factory=list)
     parameters: str = ""
     migrated: str = ""
+
+    def given(self) -> dict[str, str]:
+        """The parameters that were not in the parameter file."""
+        document = json.loads(self.parameters)
+        return {name: each["value"] for name, each in document["parameters"].items()}
 
     def called(self, *words: str) -> list[list[str]]:
         """The calls that begin with these words."""

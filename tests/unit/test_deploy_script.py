@@ -12,10 +12,9 @@ import pytest
 
 from scripts.azure_package import PYTHON, copy_code, pack, wanted
 from tests.deploy_faults import FAULTS
-from tests.fake_azure import DEPLOYED, FRESH, MODELS, OUTPUTS, ROOT, SEND, Answers, Run, deploy
+from tests.fake_azure import DEPLOYED, FRESH, MODELS, OUTPUTS, ROOT, SEND, Run, deploy
 
 SCRIPTS = ("deploy-azure-workers.sh", "test-workers.sh", "checks.sh")
-REFRESH = "/config/configreferences/appsettings/refresh?"
 SECRETS = ("databasePassword", "adminKey", "encryptionKeys", "userTokenSecret", "emailReportsKey")
 
 
@@ -29,12 +28,6 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def again(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A later one."""
     return deploy(tmp_path_factory.mktemp("again"), DEPLOYED)
-
-
-def values(run: Run) -> dict[str, str]:
-    """The parameters that were not in the parameter file."""
-    document = json.loads(run.parameters)
-    return {name: each["value"] for name, each in document["parameters"].items()}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -78,7 +71,7 @@ def test_only_providers_that_are_missing_are_registered(fresh: Run):
 
 def test_secrets_are_made_once_and_never_shown(fresh: Run):
     """They reach Azure in a file that only its owner reads; no command line has them."""
-    made = values(fresh)
+    made = fresh.given()
     assert len({made[name] for name in SECRETS}) == len(SECRETS)
     assert all(len(made[name]) >= 32 for name in SECRETS)
     said = fresh.out + fresh.err + json.dumps(fresh.calls)
@@ -89,7 +82,7 @@ def test_secrets_are_made_once_and_never_shown(fresh: Run):
 def test_running_it_again_keeps_what_is_there(again: Run):
     """Secrets, the packages that run and the budget's first day stay as they are."""
     assert (again.code, again.err) == (0, "")
-    kept = values(again)
+    kept = again.given()
     assert [kept[name] for name in SECRETS] == [
         "old-password",
         "old-admin",
@@ -107,7 +100,7 @@ def test_a_vault_without_secrets_gets_them(tmp_path: Path):
     half = {"keyvault list": "hz-kv", "keyvault secret show": (1, "(SecretNotFound) not found")}
     run = deploy(tmp_path, {**FRESH, **half})
     assert run.code == 0
-    assert len(values(run)["encryptionKeys"]) == 44
+    assert len(run.given()["encryptionKeys"]) == 44
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -188,116 +181,6 @@ def test_samples_are_not_deployed(tmp_path: Path):
         assert name in run.err
 
 
-def test_a_new_group_has_the_secrets_of_an_old_vault(tmp_path: Path):
-    """After a disaster: its data is sealed with them. Nothing of them is shown."""
-    theirs = {"encryption-keys": "old-keys", "database-password": "old-pw", "admin-key": "old-ad"}
-    shown: Answers = {
-        f"keyvault secret show --vault-name old-kv --name {name}": text
-        for name, text in theirs.items()
-    }
-    run = deploy(tmp_path, {**FRESH, **shown}, ["--group", "west", "--secrets-from", "old-kv"])
-    assert (run.code, run.err) == (0, "")
-    made = values(run)
-    assert [made[name] for name in SECRETS[:3]] == ["old-pw", "old-ad", "old-keys"]
-    assert "secrets that are new: user-token-secret email-reports-key" in run.out
-    assert "old-" not in run.out.replace("old-kv", "")
-    assert "huntaze:old-pw@hz-db" in run.migrated
-
-
-def test_secrets_come_from_a_folder_too(tmp_path: Path):
-    """A copy outside Azure serves where the vault is gone."""
-    copy = tmp_path / "a copy"
-    copy.mkdir()
-    (copy / "encryption-keys").write_text("old-keys\n")
-    run = deploy(tmp_path, FRESH, ["--secrets-from", f"{copy}/"])
-    assert (run.code, values(run)["encryptionKeys"]) == (0, "old-keys")
-
-
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [
-        ((1, "(Forbidden) Caller is not authorized. Vault: old-kv"), "Key Vault Secrets User"),
-        ((1, "Failed to resolve 'old-kv.vault.azure.net'"), "no vault is named old-kv"),
-    ],
-)
-def test_secrets_that_cannot_be_had_stop_it(
-    said: str | tuple[int, str], words: str, tmp_path: Path
-):
-    """New ones in their place would lock the hub out of its data."""
-    answers = {**FRESH, "keyvault secret show --vault-name old-kv": said}
-    run = deploy(tmp_path, answers, ["--secrets-from", "old-kv"])
-    assert (run.code, run.err.count("\n")) == (1, 1)
-    assert words in run.err
-    assert not run.called("deployment")
-
-
-@pytest.mark.parametrize(
-    ("before", "times"),
-    [
-        ("postgresql://huntaze:old-password@hz-db.postgres.database.azure.com:5432/huntaze", 0),
-        ("postgresql://huntaze:older@hz-db.postgres.database.azure.com:5432/huntaze", 1),
-    ],
-)
-def test_a_new_database_or_password_is_told_to_what_runs(before: str, times: int, tmp_path: Path):
-    """At once: it would go on with the old one until the swap. Nothing is started anew else."""
-    url = "keyvault secret show --vault-name hz-kv --name database-url"
-    run = deploy(tmp_path, {**DEPLOYED, url: before})
-    assert run.code == 0
-    asked = [call for call in run.called("rest") if REFRESH in call[call.index("--url") + 1]]
-    assert len(asked) == times
-
-
-def test_a_roll_back_is_a_swap(tmp_path: Path):
-    """The release before comes back; nothing else is touched."""
-    run = deploy(tmp_path, DEPLOYED, ["--roll-back"], filled=False)
-    assert (run.code, run.err) == (0, "")
-    assert "production runs hub-20260401120000.zip, the staging slot holds hub-2026030" in run.out
-    assert len(run.called("functionapp", "deployment", "slot", "swap")) == 1
-    assert not run.called("deployment")
-
-
-def test_a_release_that_is_not_ready_does_not_come_back(tmp_path: Path):
-    """Staging may hold what a deployment left there that failed: production keeps what it has."""
-    curl = 'case "$*" in *staging*) echo "503 starting" >&2; exit 22 ;; *) echo ready ;; esac'
-    run = deploy(tmp_path, DEPLOYED, ["--roll-back"], tools={"curl": curl})
-    assert run.code == 1
-    assert "-staging.azurewebsites.net/readyz is not ready" in run.err
-    assert not run.called("functionapp", "deployment", "slot", "swap")
-
-
-def test_a_release_that_fails_in_production_can_be_taken_back(tmp_path: Path):
-    """Once it is swapped in, nobody is told that the one before still runs."""
-    curl = 'case "$*" in *staging*|*checkip*) echo 192.0.2.7 ;; *) echo 503 >&2; exit 22 ;; esac'
-    run = deploy(tmp_path, FRESH, tools={"curl": curl})
-    assert (run.code, run.err.count("\n")) == (1, 1)
-    assert "in production: take it back with --roll-back" in run.err
-    assert "--name hz-hub)" in run.err
-
-
-@pytest.mark.parametrize(
-    ("staging", "words"),
-    [
-        ("https://hzstore/packages/hub-20260501120000.zip", "holds the newer release"),
-        ("", "holds no release"),
-    ],
-)
-def test_a_roll_back_never_brings_a_newer_release_in(staging: str, words: str, tmp_path: Path):
-    """A deployment that did not end leaves it in the slot, and it may have got ready since."""
-    slot = "functionapp config appsettings list --resource-group huntaze-beta --name hz-hub --slot"
-    run = deploy(tmp_path, {**DEPLOYED, slot: staging}, ["--roll-back"])
-    assert (run.code, run.err.count("\n")) == (1, 1)
-    assert words in run.err
-    assert not run.called("functionapp", "deployment", "slot", "swap")
-
-
-def test_there_is_nothing_to_roll_back_in_an_empty_group(tmp_path: Path):
-    """It says so, and swaps nothing."""
-    run = deploy(tmp_path, FRESH, ["--roll-back"])
-    assert (run.code, run.err.count("\n")) == (1, 1)
-    assert "nothing to roll back" in run.err
-    assert not run.called("functionapp", "deployment")
-
-
 def test_flex_is_published_without_a_slot(tmp_path: Path):
     """The plan for a small beta has none."""
     document = json.loads((ROOT / "infra" / "beta.parameters.json").read_text())
@@ -329,7 +212,7 @@ def test_a_pipeline_may_deploy(tmp_path: Path):
     run = deploy(tmp_path, {**FRESH, "account show": "s-1\nservicePrincipal\napp-7"})
     assert run.code == 0
     assert run.called("ad", "sp", "show")[0][4] == "app-7"
-    assert values(run)["deployerType"] == "ServicePrincipal"
+    assert run.given()["deployerType"] == "ServicePrincipal"
 
 
 def test_a_pipeline_that_may_not_look_itself_up_says_who_it_is(tmp_path: Path):
@@ -337,7 +220,7 @@ def test_a_pipeline_that_may_not_look_itself_up_says_who_it_is(tmp_path: Path):
     answers = {**FRESH, "account show": "s-1\nservicePrincipal\napp-7", "ad ": (1, "no")}
     run = deploy(tmp_path, answers, ["--deployer-id", "object-9"])
     assert run.code == 0
-    assert values(run)["deployerId"] == "object-9"
+    assert run.given()["deployerId"] == "object-9"
 
 
 @pytest.mark.parametrize(
