@@ -7,8 +7,8 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-if ! command -v python3 >/dev/null; then
-	echo "test-workers: python3 is not installed: Python 3.11 or newer is needed" >&2
+if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+	echo "test-workers: python3 is not here or too old: Python 3.11 or newer is needed" >&2
 	exit 2
 fi
 exec python3 "$root/scripts/test_workers.py" "$@"

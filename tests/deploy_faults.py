@@ -6,6 +6,14 @@ NETWORK = (
     "HTTPSConnectionPool(host='management.azure.com', port=443): Max retries exceeded with url"
 )
 CREATE = "deployment group create"
+ANY = "version"
+"""The first thing that is asked, for what may be said of anything: the rest need not run."""
+
+GROUPS = "Microsoft.Resources/subscriptions/resourcegroups"
+RECOVERABLE = (
+    "Secret email-reports-key is currently in a deleted but recoverable state, and its name cannot"
+    " be reused; in this state, the secret can only be recovered or purged."
+)
 
 FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
     "not logged in": (
@@ -26,12 +34,20 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("cannot find that subscription", "az account list"),
     ),
     "subscription switched off": (
-        {"group create": (1, "(ReadOnlyDisabledSubscription) The subscription is disabled")},
+        {ANY: (1, "(ReadOnlyDisabledSubscription) The subscription is disabled")},
         ("switched off", "--subscription"),
     ),
     "may not make the group": (
-        {"group create": (1, "(AuthorizationFailed) The client 'ada' does not have authorization")},
+        {"group create": (1, f"(AuthorizationFailed) The client 'ada' may not {GROUPS}/write")},
+        ("lack the right", "az group create --name huntaze-beta", "give you Owner on it"),
+    ),
+    "may not deploy": (
+        {CREATE: (1, "(AuthorizationFailed) The client 'ada' does not have authorization")},
         ("lack the right", "Owner", "huntaze-beta"),
+    ),
+    "may not register a provider": (
+        {"provider register": (1, "(AuthorizationFailed) action 'Microsoft.Web/register/action'")},
+        ("right on the whole subscription", "az provider register"),
     ),
     "may not give roles": (
         {"role assignment list": "Contributor"},
@@ -43,19 +59,19 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
     ),
     "region without the plan": (
         {REGIONS: "West Europe\nNorth Europe"},
-        ("eastus2 does not offer the plan", "--location", "West Europe"),
+        ("eastus2 does not offer the plan", "--location, such as westeurope northeurope"),
     ),
     "region without a model": (
         {"cognitiveservices model list": "Phi-4-mini-instruct"},
         ("does not offer the model Phi-4-multimodal-instruct", "aiLocation"),
     ),
     "model refused": (
-        {CREATE: (1, "InvalidResourceProperties: The specified model 'X' is not supported")},
+        {ANY: (1, "InvalidResourceProperties: The specified model 'X' is not supported")},
         ("model", "az cognitiveservices model list"),
     ),
     "region refused": (
         {
-            CREATE: (
+            ANY: (
                 1,
                 "(LocationNotAvailableForResourceType) The provided location is not available",
             )
@@ -63,7 +79,7 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("does not offer it", "--location"),
     ),
     "database not in the region": (
-        {CREATE: (1, "LocationIsOfferRestricted: Subscriptions are restricted from provisioning")},
+        {ANY: (1, "LocationIsOfferRestricted: Subscriptions are restricted from provisioning")},
         ("does not offer it", "--location"),
     ),
     "quota": (
@@ -71,7 +87,7 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("quota", "Quotas", "smaller sizes"),
     ),
     "quota of the plan": (
-        {CREATE: (1, "SubscriptionIsOverQuotaForSku: Current Limit (Premium VMs): 0")},
+        {ANY: (1, "SubscriptionIsOverQuotaForSku: Current Limit (Premium VMs): 0")},
         ("quota", "Quotas"),
     ),
     "name taken": (
@@ -81,11 +97,20 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
                 "(StorageAccountAlreadyTaken) The storage account named hz is already taken.",
             )
         },
-        ("name is taken", "another prefix"),
+        ("name is taken", "another prefix or another --group"),
     ),
     "name of a deleted vault": (
         {CREATE: (1, "A vault with the same name already exists in deleted state, soft-deleted")},
         ("was deleted and is kept", "az keyvault recover"),
+    ),
+    "name of a deleted secret": (
+        {
+            CREATE: (
+                1,
+                f"(ObjectIsDeletedButRecoverable) {RECOVERABLE}",
+            )
+        },
+        ("az keyvault secret recover --vault-name VAULT --name email-reports-key", "90 days"),
     ),
     "group in another region": (
         {"group create": (1, "(InvalidResourceGroupLocation) Invalid resource group location")},
@@ -93,7 +118,7 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
     ),
     "group being deleted": (
         {
-            "group create": (
+            ANY: (
                 1,
                 "(ResourceGroupBeingDeleted) The resource group is in deprovisioning",
             )
@@ -101,8 +126,38 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("still being deleted", "az group wait"),
     ),
     "another deployment is running": (
-        {CREATE: (1, "(DeploymentActive) The deployment with resource id is active")},
+        {ANY: (1, "(DeploymentActive) The deployment with resource id is active")},
         ("another deployment", "wait for it"),
+    ),
+    "another directory": (
+        {
+            ANY: (
+                1,
+                "(InvalidAuthenticationTokenTenant) The token is from the wrong issuer",
+            )
+        },
+        ("another directory", "az login --tenant"),
+    ),
+    "forbidden by a policy": (
+        {ANY: (1, "(RequestDisallowedByPolicy) Resource 'hz-kv' was disallowed by policy.")},
+        ("policy", "exception"),
+    ),
+    "no room": (
+        {ANY: (1, '{"code": "ServiceAllocationFailed", "message": "Allocation failed."}')},
+        ("no room", "another --location"),
+    ),
+    "no compiler": (
+        {ANY: (1, "Error while attempting to download Bicep CLI: <urlopen error>")},
+        ("az bicep install",),
+    ),
+    "a proxy's certificate": (
+        {
+            ANY: (
+                1,
+                "SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]",
+            )
+        },
+        ("REQUESTS_CA_BUNDLE",),
     ),
     "network cut while deploying": ({CREATE: (1, NETWORK)}, ("network was cut", "goes on from")),
     "network cut at the start": ({"version": (1, NETWORK)}, ("network was cut", "run this again")),
@@ -123,7 +178,7 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         ("lock the hub out", "Key Vault Secrets Officer"),
     ),
     "provider not registered yet": (
-        {CREATE: (1, "MissingSubscriptionRegistration: not registered to use namespace")},
+        {ANY: (1, "MissingSubscriptionRegistration: not registered to use namespace")},
         ("still being registered", "five minutes"),
     ),
     "nobody of that name": (
@@ -134,6 +189,20 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         {"deployment group show": ""},
         ("says less than it should", "run this again"),
     ),
+    "errors within errors": (
+        {
+            ANY: (
+                1,
+                '{"error": {"message": "One failed", "details": [{"message": "A \\"B\\"."}]}}',
+            )
+        },
+        (': A \\"B\\".;', "run this again"),
+    ),
+    "an answer within an error": (
+        {ANY: (1, r'{"message": "{\r\n \"error\": {\"message\": \"No such SKU.\"}}"}')},
+        (": No such SKU.;",),
+    ),
+    "not a word": ({"group create": (1, "")}, ("making the group: it ended without a word",)),
     "something new": (
         {CREATE: (1, "\nERROR: (Odd) The moon is in the wrong place.\n")},
         ("The moon is in the wrong place.", "run this again"),

@@ -1,14 +1,17 @@
 """An `az` that answers from a table and keeps what it was asked, for the deployment's script.
 
 `curl` and `huntaze` beside it say yes. All of them are shell scripts: a run makes forty calls.
+Parameter files get somebody's addresses first: the script refuses samples, and the files have them.
 """
 
+import json
 import os
 import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +40,7 @@ Answers = Mapping[str, str | tuple[int, str]]
 
 FRESH: Answers = {
     "version": "2.91.0",
-    "account show": "s-1\nuser\nada@example.com",
+    "account show": "s-1\nuser\nada@example.com\nHuntaze for all",
     "ad signed-in-user show": "object-1",
     "ad sp show": "object-2",
     REGIONS: "East US 2\nWest Europe",
@@ -64,10 +67,10 @@ DEPLOYED: Answers = {
     "functionapp list ": "hz-hub",
     "rest --method get": "2026-03-01T00:00:00Z",
     "functionapp config appsettings list --resource-group huntaze-beta --name hz-hub --slot": (
-        "https://hzstore/packages/before.zip"
+        "https://hzstore/packages/hub-20260301120000.zip"
     ),
     "functionapp config appsettings list --resource-group huntaze-beta --name hz-hub --query": (
-        "https://hzstore/packages/now.zip"
+        "https://hzstore/packages/hub-20260401120000.zip"
     ),
 }
 """One that has been deployed to."""
@@ -93,6 +96,11 @@ class Run:
     parameters: str = ""
     migrated: str = ""
 
+    def given(self) -> dict[str, str]:
+        """The parameters that were not in the parameter file."""
+        document = json.loads(self.parameters)
+        return {name: each["value"] for name, each in document["parameters"].items()}
+
     def called(self, *words: str) -> list[list[str]]:
         """The calls that begin with these words."""
         return [call for call in self.calls if call[: len(words)] == list(words)]
@@ -105,8 +113,18 @@ def deploy(
     *,
     tools: Mapping[str, str] | None = None,
     script: Path = SCRIPT,
+    filled: bool = True,
 ) -> Run:
-    """Run the script under the fake `az`; `tools` are other programs, as shell text."""
+    """Run the script under the fake `az`.
+
+    Args:
+        folder: Where everything of this run is.
+        answers: What `az` says.
+        arguments: Those of the script, beside a package.
+        tools: Other programs than the usual, as shell text.
+        script: The script, where it is another copy.
+        filled: Whether the samples of its parameter file have been filled in.
+    """
     programs = folder / "programs"
     programs.mkdir(parents=True)
     package = folder / "a package.zip"
@@ -123,8 +141,9 @@ def deploy(
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
     scratch = folder / "scratch"
     scratch.mkdir()
+    given = _filled(arguments, folder) if filled else arguments
     done = subprocess.run(
-        ["bash", str(script), "--package", str(package), *arguments],
+        ["bash", str(script), "--package", str(package), *given],
         capture_output=True,
         text=True,
         timeout=60,
@@ -143,6 +162,18 @@ def deploy(
         parameters=_text(folder / "parameters"),
         migrated=_text(folder / "migrated").strip(),
     )
+
+
+def _filled(arguments: Sequence[str], folder: Path) -> list[str]:
+    given = dict(pairwise(arguments))
+    environment = given.get("--environment", "beta")
+    path = given.get("--parameters", str(ROOT / "infra" / f"{environment}.parameters.json"))
+    if not Path(path).is_file():
+        return list(arguments)
+    mine = folder / "filled in.json"
+    mine.write_text(Path(path).read_text().replace("huntaze.example", "huntaze.internal"))
+    rest = [str(mine) if word == path else word for word in arguments]
+    return rest if "--parameters" in given else ["--parameters", str(mine), *rest]
 
 
 def _az(answers: Answers, folder: Path) -> str:

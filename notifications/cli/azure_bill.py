@@ -1,23 +1,35 @@
 """What the hub costs on Azure in a month, from dated prices and a described use. Pure.
 
-Prices and what is assumed of use stand in `azure_prices.json`, each price with its day and where it
-is from. The plan is that of `infra/`: what `deploy-azure-workers.sh` makes.
+The plan is that of `infra/`: what `deploy-azure-workers.sh` makes.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
-from notifications.errors import ConfigurationError
+from notifications.cli.azure_prices import Prices
 
-SHIPPED = Path(__file__).with_name("azure_prices.json")
 HOSTINGS = ("premium", "flex")
 
 _UNITS = (1, 2, 5, 10, 20, 50, 100)
 """Sizes that Web PubSub comes in."""
+
+_CONNECTIONS = 1_000
+"""Of a unit of Web PubSub. Reckoned with 800: it should not be full."""
+
+_DATABASES = ((100, "B1ms", 32), (1_000, "D2ds_v5", 64))
+"""Up to how many users which server is enough, and the GB it is deployed with: `infra/` says the
+same of beta and production."""
+
+_LARGEST = ("D4ds_v5", 64)
+_GIGABYTES = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_767)
+"""Sizes of a server's disk."""
+
+_MOST_INSTANCES = 20
+"""That are always there: `alwaysReadyInstances` of `infra/main.bicep` ends there."""
+
+_MOST_OPERATIONS = 1_000
+"""A second, of a Service Bus namespace of the Standard tier."""
 
 _FREE_GB_SECONDS = 100_000
 _FREE_RUNS = 250_000
@@ -53,11 +65,14 @@ class Row:
         component: What is paid for.
         amount: How much of it, in words.
         usd: Dollars a month, to the cent.
+        beyond: What is asked that the service does not give in this size, in a sentence; empty
+            where it gives all.
     """
 
     component: str
     amount: str
     usd: Decimal
+    beyond: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,58 +92,10 @@ class Bill:
         named = [row.usd for row in self.rows if row.component in ("Functions", "Service Bus")]
         return sum(named, Decimal(0))
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """The file's content.
-
-    Attributes:
-        usd: Price by name.
-        since: The newest day of any price, in ISO 8601.
-        tokens: Model to dollars per million tokens sent and received.
-        use: What is assumed of use.
-        budget: What the budget allows.
-        days: Of a month.
-    """
-
-    usd: Mapping[str, Decimal]
-    since: str
-    tokens: Mapping[str, tuple[Decimal, Decimal]]
-    use: Mapping[str, Any]
-    budget: Mapping[str, Any]
-    days: int
-
-    def usual(self, users: int) -> tuple[int, int]:
-        """Events and jobs a day that so many users make."""
-        return users * self.use["eventsPerUserAndDay"], users * self.use["jobsPerUserAndDay"]
-
-
-def read_prices(path: Path = SHIPPED) -> Prices:
-    """Read a file of prices.
-
-    Raises:
-        ConfigurationError: It cannot be read, or something is missing; the message names the file.
-    """
-    try:
-        document = json.loads(path.read_text("utf-8"))
-        prices = document["prices"]
-        return Prices(
-            usd={name: Decimal(each["usd"]) for name, each in prices.items()},
-            since=max(each["since"] for each in prices.values()),
-            tokens={
-                name: (Decimal(each["input"]), Decimal(each["output"]))
-                for name, each in document["tokens"]["models"].items()
-            },
-            use=document["use"],
-            budget=document["budget"],
-            days=int(document["daysPerMonth"]),
-        )
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from error
-    except KeyError as error:
-        raise ConfigurationError(f"{path}: {error} is missing") from error
-    except (ValueError, ArithmeticError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"{path}: that is no file of prices ({error})") from error
+    @property
+    def beyond(self) -> Sequence[str]:
+        """What the services do not give: a sentence for each."""
+        return [f"{row.component}: {row.beyond}" for row in self.rows if row.beyond]
 
 
 def bill(use: Use, prices: Prices) -> Bill:
@@ -159,11 +126,12 @@ class _Month:
     def functions(self) -> Row:
         if self._use.hosting == "flex":
             return self._flex()
-        a_day = self._published / self._prices.days
-        peak = a_day / 86_400 * self._assumed["peakFactor"]
-        instances = max(1, -(-int(peak) // self._assumed["eventsPerSecondAndInstance"]))
-        amount = f"EP1, {instances} always there"
-        return _row("Functions", amount, instances * self._usd["functions.EP1"])
+        instances = max(1, -(-int(self._peak()) // self._assumed["eventsPerSecondAndInstance"]))
+        beyond = ""
+        if instances > _MOST_INSTANCES:
+            beyond = f"an app has {_MOST_INSTANCES} always there at most; EP2 and EP3 do more each"
+        usd = instances * self._usd["functions.EP1"]
+        return _row("Functions", f"EP1, {instances} always there", usd, beyond)
 
     def _flex(self) -> Row:
         seconds = self._published * Decimal(self._assumed["flexGbSecondsPerEvent"])
@@ -178,16 +146,28 @@ class _Month:
         operations += self._jobs * self._assumed["operationsPerJob"]
         usd = self._usd["serviceBus.standard"]
         usd += self._millions(operations - _FREE_OPERATIONS) * self._usd["serviceBus.million"]
-        return _row("Service Bus", f"Standard, {_short(operations)} operations", usd)
+        beyond = ""
+        if (a_second := self._peak() * self._assumed["operationsPerEvent"]) > _MOST_OPERATIONS:
+            beyond = (
+                f"{_short(Decimal(a_second))} operations a second at the peak, and Standard takes"
+                f" {_MOST_OPERATIONS:,}; Premium takes more"
+            )
+        return _row("Service Bus", f"Standard, {_short(operations)} operations", usd, beyond)
 
     def realtime(self) -> Row:
         connected = self._use.users * Decimal(self._assumed["connectedUsers"])
         wanted = max(1, -(-int(connected) // 800))
         units = next((each for each in _UNITS if each >= wanted), _UNITS[-1])
+        beyond = ""
+        if connected > units * _CONNECTIONS:
+            beyond = (
+                f"{_short(connected)} browsers at once, and {units} units, the most there are of"
+                f" Standard, take {units * _CONNECTIONS:,}; Premium P2 has more"
+            )
         free = units * 1_000_000 * self._prices.days
         usd = units * self._usd["realtime.unit"] * self._prices.days
         usd += self._millions(self._published - free) * self._usd["realtime.million"]
-        return _row("Web PubSub", f"{units} of 1,000 connections", usd)
+        return _row("Web PubSub", f"{units} of {_CONNECTIONS:,} connections", usd, beyond)
 
     def mails(self) -> Row:
         megabytes = self._mails * Decimal(self._assumed["mailKilobytes"]) / 1000
@@ -196,12 +176,15 @@ class _Month:
         return _row("Mails", f"{_short(self._mails)} and their reports", usd + reports)
 
     def database(self) -> Row:
-        sizes = ((100, "B1ms"), (1_000, "D2ds_v5"))
-        size = next((name for most, name in sizes if self._use.users <= most), "D4ds_v5")
-        kept = self._published * Decimal(self._assumed["megabytesPerEventKept"]) / 1000
-        storage = next(each for each in (32, 64, 128, 256, 512, 1024, 32_768) if each >= kept)
+        sizes = ((name, gb) for most, name, gb in _DATABASES if self._use.users <= most)
+        size, least = next(sizes, _LARGEST)
+        kept = max(least, self._published * Decimal(self._assumed["megabytesPerEventKept"]) / 1000)
+        storage = next((each for each in _GIGABYTES if each >= kept), _GIGABYTES[-1])
+        beyond = ""
+        if kept > storage:
+            beyond = f"{_short(kept)} GB are kept, and a server holds {storage:,}; keep less long"
         usd = self._usd[f"database.{size}"] + storage * self._usd["database.gigabyte"]
-        return _row("PostgreSQL", f"{size}, {storage} GB", usd)
+        return _row("PostgreSQL", f"{size}, {storage} GB", usd, beyond)
 
     def models(self) -> Row:
         usd = Decimal(0)
@@ -223,12 +206,17 @@ class _Month:
         usd = self._usd["storage.month"] + 10 * self._usd["vault.tenThousand"]
         return _row("Storage, Key Vault", "files, packages, secrets", usd)
 
+    def _peak(self) -> float:
+        """Events a second in the busiest hour."""
+        peak: float = self._published / self._prices.days / 86_400 * self._assumed["peakFactor"]
+        return peak
+
     def _millions(self, number: int) -> Decimal:
         return max(0, number) / _MILLION
 
 
-def _row(component: str, amount: str, usd: Decimal) -> Row:
-    return Row(component=component, amount=amount, usd=usd.quantize(_CENT))
+def _row(component: str, amount: str, usd: Decimal, beyond: str = "") -> Row:
+    return Row(component=component, amount=amount, usd=usd.quantize(_CENT), beyond=beyond)
 
 
 def _short(number: int | Decimal) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from notifications.cli.access import read_settings
-from notifications.cli.azure_bill import HOSTINGS, SHIPPED, Bill, Prices, Use, bill, read_prices
+from notifications.cli.azure_bill import HOSTINGS, Bill, Use, bill
+from notifications.cli.azure_prices import SHIPPED, Prices, read_prices
 
 _MOST = 100_000_000
 
@@ -78,7 +79,7 @@ def cost(
 def _lines(found: Bill, use: Use, prices: Prices) -> Sequence[str]:
     budget = prices.budget
     shares = (
-        f"of the {budget['total']} a month: {found.total * 100 / int(budget['total']):.0f} %;"
+        f"of the {budget['total']} a month: {found.total * 100 / budget['total']:.0f} %;"
         f" Functions and Service Bus {found.workers} where the budget has {budget['workers']}"
     )
     asked = f"{use.users} users, {use.events} events and {use.jobs} jobs a day, {use.hosting}"
@@ -89,6 +90,7 @@ def _lines(found: Bill, use: Use, prices: Prices) -> Sequence[str]:
         f"{'total':<58}{found.total:>10}",
         "",
         shares,
+        *(f"more than one service gives: {each}" for each in found.beyond),
     ]
 
 
@@ -105,5 +107,6 @@ def _document(found: Bill, use: Use, prices: Prices) -> dict[str, Any]:
         ],
         "totalUsd": float(found.total),
         "workersUsd": float(found.workers),
+        "beyond": list(found.beyond),
         "budgetUsd": float(prices.budget["total"]),
     }

@@ -1,5 +1,6 @@
 """`scripts/test-workers.sh` against `huntaze up`: what it is after a deployment, on one machine."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,10 +10,11 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 
-from scripts.test_workers import WORKERS, Report, check_traces
+from scripts.test_workers import WORKERS, Report, check_traces, main
 from tests.hub_process import ROOT, HubProcess, hub_process
 from tests.videos import Made, make
 
@@ -106,6 +108,134 @@ def test_what_cannot_be_tried_is_2(url: str, key: str, words: str):
     done = script(url=url, key=key)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+class Rubbish(StreamRequestHandler):
+    """Answers with the bytes that its server has, and then says no more."""
+
+    def handle(self) -> None:
+        while self.rfile.readline().strip():
+            pass
+        self.wfile.write(self.server.says)  # type: ignore[attr-defined]
+        if self.server.drips:  # type: ignore[attr-defined]
+            with contextlib.suppress(OSError):
+                while not self.server.over.wait(0.2):  # type: ignore[attr-defined]
+                    self.wfile.write(b"x")
+
+
+@contextlib.contextmanager
+def answering(says: bytes, *, drips: bool = False) -> Iterator[str]:
+    """The address of something that is no hub."""
+    server = ThreadingTCPServer(("127.0.0.1", 0), Rubbish)
+    server.says, server.drips, server.over = says, drips, threading.Event()  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.over.set()  # type: ignore[attr-defined]
+    server.shutdown()
+    server.server_close()
+
+
+class Inside:
+    """The program in this process: a fifth of what it takes in one of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._set = monkeypatch
+        self.said = capsys.readouterr
+
+    def __call__(self, url: str, *arguments: str) -> int:
+        self._set.setenv("HUNTAZE_URL", url)
+        self._set.setenv("HUNTAZE_API_KEY", "hz_sample")
+        self._set.setattr(sys, "argv", ["test_workers.py", *arguments])
+        return main()
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
+    """The program, to be run with a hub's address and arguments."""
+    return Inside(monkeypatch, capsys)
+
+
+OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (OK + b"<!doctype html>\n<title>Welcome</title>\n", "is http://127.0.0.1"),
+        (OK + b'{"cut": ', "HUNTAZE_URL says so"),
+        (OK + b"[" * 100_000, "HUNTAZE_URL says so"),
+        (OK + b"{}", "HUNTAZE_URL says so"),
+        (b"SSH-2.0-OpenSSH_9\r\n", "does not answer as a hub does"),
+        (b"", "does not answer as a hub does"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "does not answer"),
+        (b"HTTP/1.1 301 x\r\nlocation: https://h/\r\n\r\n", "set HUNTAZE_URL to where it leads"),
+        (b"HTTP/1.1 401 x\r\nconnection: close\r\n\r\nno\nkey", "has to be the admin's key"),
+    ],
+    ids=["page", "cut", "nested", "other", "rubbish", "nothing", "chunks", "moved", "key"],
+)
+def test_what_is_no_hub_is_a_line(says: bytes, words: str, inside: Inside):
+    """A web page, rubbish, a closed door: one sentence with a way on, and 2."""
+    with answering(says) as url:
+        assert inside(url) == 2
+    err = inside.said().err
+    lines = [line for line in err.splitlines() if "may still be there" not in line]
+    assert len(lines) == 1, err
+    assert words in lines[0]
+
+
+def test_what_never_ends_is_ended(inside: Inside, monkeypatch: pytest.MonkeyPatch):
+    """An answer a byte at a time keeps every limit of a call; `--within` ends it."""
+    monkeypatch.setattr("scripts.test_workers.LOOK_S", 0.2)
+    with answering(OK, drips=True) as url:
+        assert inside(url, "--within", "0.3") == 2
+    assert "took longer than --within allows" in inside.said().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url", "words"),
+    [
+        (["--insights", "/subscriptions/s/i"], "http://127.0.0.1:9", "not on the PATH"),
+        ([], "127.0.0.1:8080", "HUNTAZE_URL is no address"),
+        (["--within", "nan"], "http://127.0.0.1:9", "from more than 0 to 3600 seconds"),
+    ],
+)
+def test_a_wrong_argument_is_told_before_anything_is_made(
+    arguments: list[str], url: str, words: str, inside: Inside, monkeypatch: pytest.MonkeyPatch
+):
+    """The usage and a line, and 2."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SystemExit) as ended:
+        inside(url, *arguments)
+    assert ended.value.code == 2
+    assert words in inside.said().err
+
+
+@pytest.mark.parametrize(
+    ("az", "says"),
+    [
+        ("echo '<html>'", "az answers with no table"),
+        ("echo '{}'", "az answers with no table"),
+        ("echo no login >&2; exit 1", "no login"),
+        (None, "az does not start"),
+    ],
+)
+def test_an_az_that_is_of_no_use_is_told(
+    az: str | None,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    """One line, whatever it answers; the other lines of the report stay."""
+    if az is not None:
+        (tmp_path / "az").write_text(f"#!/bin/sh\n{az}\n")
+        (tmp_path / "az").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    report = Report()
+    check_traces("/subscriptions/s/i", time.monotonic(), report)
+    out = capsys.readouterr().out
+    assert (report.failed, out.count("\n")) == (1, 1)
+    assert says in out
 
 
 @pytest.mark.parametrize(

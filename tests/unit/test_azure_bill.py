@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from notifications.cli.azure_bill import SHIPPED, Bill, Use, bill, read_prices
+from notifications.cli.azure_bill import Bill, Use, bill
+from notifications.cli.azure_prices import NAMES, SHIPPED, read_prices
 from notifications.cli.host import Host
 from notifications.cli.main import huntaze
 from notifications.errors import ConfigurationError
@@ -71,6 +72,41 @@ def test_more_of_anything_never_costs_less():
             total = bill(Use(**small), PRICES).total
             assert total >= base
             base = total
+
+
+@pytest.mark.parametrize(("name", "users"), [("beta", 50), ("production", 500)])
+def test_what_is_reckoned_is_what_is_deployed(name: str, users: int):
+    """Server, its disk, plan and units of the parameter files are those on the bill."""
+    document = json.loads((ROOT / "infra" / f"{name}.parameters.json").read_text())
+    given = {key: each["value"] for key, each in document["parameters"].items()}
+    events, jobs = PRICES.usual(users)
+    found = bill(Use(users=users, events=events, jobs=jobs), PRICES)
+    amounts = {row.component: row.amount for row in found.rows}
+    size = given["databaseSku"].removeprefix("Standard_")
+    assert amounts["PostgreSQL"] == f"{size}, {given['databaseStorageGb']} GB"
+    assert (
+        amounts["Functions"] == f"{given['planSku']}, {given['alwaysReadyInstances']} always there"
+    )
+    assert amounts["Web PubSub"] == f"{given['realtimeUnits']} of 1,000 connections"
+    assert found.beyond == []
+
+
+@pytest.mark.parametrize("hosting", ["premium", "flex"])
+def test_the_most_that_may_be_asked_has_a_bill(hosting: str):
+    """It is paid for as far as a service goes, and what goes beyond is said of each."""
+    most = Use(users=1_000_000, events=100_000_000, jobs=100_000_000, hosting=hosting)
+    found = bill(most, PRICES)
+    assert found.total.is_finite()
+    beyond = [each.split(":")[0] for each in found.beyond]
+    assert beyond == ["Functions", "Service Bus", "Web PubSub", "PostgreSQL"][hosting == "flex" :]
+    assert "600.0 thousand browsers at once" in next(row.beyond for row in found.rows[2:3])
+
+
+def test_the_command_says_what_no_service_gives():
+    """To people, and to programs."""
+    asked = ("--users", "1000000", "--events-per-day", "100000000")
+    assert "more than one service gives: Web PubSub: 600.0 thousand browsers" in run(*asked)
+    assert len(json.loads(run(*asked, "--json"))["beyond"]) == 4
 
 
 def test_flex_is_cheaper_where_little_is_asked():
@@ -147,19 +183,74 @@ def test_the_page_has_the_table_that_the_command_reckons():
     ("text", "words"),
     [
         (None, "No such file"),
-        ("{}", "'prices' is missing"),
-        ("[", "that is no file of prices"),
-        ('{"prices": {"x": {"usd": "much", "since": "2026-01-01"}}}', "that is no file of prices"),
-        ('{"prices": []}', "that is no file of prices"),
+        ("{}", "prices: Field required"),
+        ("[", "the file: Invalid JSON"),
+        ("[" * 100_000, "the file: Invalid JSON"),
+        (b"\xff", "the file: Invalid JSON"),
+        ('{"prices": {"x": {"usd": "much", "since": "2026-01-01"}}}', "prices/x/usd: "),
+        ('{"prices": []}', "prices: Input should be"),
+        (" " * 1_000_001, "no more than 1000000 B"),
     ],
 )
-def test_a_wrong_file_of_prices_is_named(text: str | None, words: str, tmp_path: Path):
+def test_a_wrong_file_of_prices_is_named(text: str | bytes | None, words: str, tmp_path: Path):
     """The message has the file and what is wrong with it."""
     path = tmp_path / "mine.json"
     if text is not None:
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigurationError, match=words) as told:
         read_prices(path)
     assert str(path) in str(told.value)
     result = CliRunner().invoke(huntaze, ["cost", "--prices", str(path)], obj=Host(variables={}))
     assert result.exit_code == 2
+
+
+def changed(place: str, value: Any) -> str:
+    """The shipped file with one value in another's place; without it where it is None."""
+    document = json.loads(SHIPPED.read_text())
+    *above, last = place.split("/")
+    inside = document
+    for name in above:
+        inside = inside[name]
+    if value is None:
+        del inside[last]
+    else:
+        inside[last] = value
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *((f"prices/{name}", None) for name in NAMES),
+        *((f"use/{name}", None) for name in PRICES.use),
+        ("tokens/models/Phi-4-mini-instruct", None),
+        ("prices/realtime.unit/usd", "-1"),
+        ("prices/realtime.unit/usd", "NaN"),
+        ("prices/realtime.unit/usd", "1e400"),
+        ("prices/realtime.unit/since", "yesterday"),
+        ("use/eventsPerSecondAndInstance", 0),
+        ("use/peakFactor", -1),
+        ("use/connectedUsers", "1.5"),
+        ("use/jobs/video.analysis/model", "None-1"),
+        ("use/jobs/video.analysis/input", 10**9),
+        ("budget/total", "0"),
+        ("budget/aws", ["98"]),
+        ("daysPerMonth", 0),
+    ],
+)
+def test_a_file_that_would_not_make_a_bill_is_refused(place: str, value: Any, tmp_path: Path):
+    """What is missing, negative or absurd is named by its place, before anything is reckoned."""
+    path = tmp_path / "mine.json"
+    path.write_text(changed(place, value))
+    wanted = "None-1" if value == "None-1" else place
+    with pytest.raises(ConfigurationError, match=f"mine.json: .*{wanted}") as told:
+        read_prices(path)
+    assert "\n" not in str(told.value)
+
+
+def test_shares_of_jobs_that_are_no_whole_are_refused(tmp_path: Path):
+    """Else the models' bill would be wrong without a word."""
+    path = tmp_path / "mine.json"
+    path.write_text(changed("use/jobs/chat.suggest/share", "0.9"))
+    with pytest.raises(ConfigurationError, match=r"shares of jobs add up to 1\.3"):
+        read_prices(path)

@@ -1,6 +1,7 @@
 """`scripts/deploy-azure-workers.sh` under a fake `az`: what it does, and what it says."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,12 +30,6 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return deploy(tmp_path_factory.mktemp("again"), DEPLOYED)
 
 
-def values(run: Run) -> dict[str, str]:
-    """The parameters that were not in the parameter file."""
-    document = json.loads(run.parameters)
-    return {name: each["value"] for name, each in document["parameters"].items()}
-
-
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_shellcheck_finds_nothing(name: str):
     """The scripts are what shellcheck takes for sound."""
@@ -58,6 +53,7 @@ def test_one_command_leads_from_nothing_to_a_running_hub(fresh: Run):
     ]
     places = [fresh.calls.index(fresh.called(*step)[0]) for step in steps]
     assert places == sorted(places)
+    assert "subscription Huntaze for all (s-1), signed in as ada@example.com" in fresh.out
     assert f"SERVICEBUS_CONNECTION_SEND={SEND}" in fresh.out
     assert "HUNTAZE_URL=https://hz-hub.azurewebsites.net" in fresh.out
     assert "scripts/test-workers.sh --insights /subscriptions/s-1/insights/i" in fresh.out
@@ -75,7 +71,7 @@ def test_only_providers_that_are_missing_are_registered(fresh: Run):
 
 def test_secrets_are_made_once_and_never_shown(fresh: Run):
     """They reach Azure in a file that only its owner reads; no command line has them."""
-    made = values(fresh)
+    made = fresh.given()
     assert len({made[name] for name in SECRETS}) == len(SECRETS)
     assert all(len(made[name]) >= 32 for name in SECRETS)
     said = fresh.out + fresh.err + json.dumps(fresh.calls)
@@ -86,7 +82,7 @@ def test_secrets_are_made_once_and_never_shown(fresh: Run):
 def test_running_it_again_keeps_what_is_there(again: Run):
     """Secrets, the packages that run and the budget's first day stay as they are."""
     assert (again.code, again.err) == (0, "")
-    kept = values(again)
+    kept = again.given()
     assert [kept[name] for name in SECRETS] == [
         "old-password",
         "old-admin",
@@ -94,8 +90,8 @@ def test_running_it_again_keeps_what_is_there(again: Run):
         "old-token",
         "old-reports",
     ]
-    assert kept["packageUrl"] == "https://hzstore/packages/now.zip"
-    assert kept["stagingPackageUrl"] == "https://hzstore/packages/before.zip"
+    assert kept["packageUrl"] == "https://hzstore/packages/hub-20260401120000.zip"
+    assert kept["stagingPackageUrl"] == "https://hzstore/packages/hub-20260301120000.zip"
     assert kept["budgetStart"] == "2026-03-01"
 
 
@@ -104,7 +100,7 @@ def test_a_vault_without_secrets_gets_them(tmp_path: Path):
     half = {"keyvault list": "hz-kv", "keyvault secret show": (1, "(SecretNotFound) not found")}
     run = deploy(tmp_path, {**FRESH, **half})
     assert run.code == 0
-    assert len(values(run)["encryptionKeys"]) == 44
+    assert len(run.given()["encryptionKeys"]) == 44
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -129,47 +125,60 @@ def test_a_database_that_refuses_leaves_no_door_open(tmp_path: Path):
     assert not run.called("storage", "blob", "upload")
 
 
+def test_an_address_that_is_not_to_be_found_is_asked_for(tmp_path: Path):
+    """A proxy's page in place of the address does not reach the firewall."""
+    run = deploy(tmp_path, FRESH, tools={"curl": "echo '<html>Sign in</html>'"})
+    assert (run.code, run.err.count("\n")) == (1, 1)
+    assert "give it with --client-ip" in run.err
+    assert not run.called("postgres")
+
+
 def test_a_release_that_does_not_get_ready_is_not_swapped_in(tmp_path: Path):
     """Production stays as it is."""
     curl = 'case "$*" in *checkip*) echo 192.0.2.7 ;; *) echo "503 starting" >&2; exit 22 ;; esac'
     run = deploy(tmp_path, FRESH, tools={"curl": curl})
     assert (run.code, run.err.count("\n")) == (1, 1)
     assert "503 starting" in run.err
+    assert "--name hz-hub --slot staging)" in run.err
     assert "production runs the release before" in run.err
     assert not run.called("functionapp", "deployment", "slot", "swap")
 
 
-def test_a_dry_run_does_nothing(tmp_path: Path):
-    """It prints every command that a real run would give, and gives none."""
-    run = deploy(tmp_path, FRESH, ["--dry-run"])
-    assert (run.code, run.calls, run.migrated) == (0, [], "")
-    for words in ("az group create", "az deployment group create", "slot swap", "migrate"):
-        assert words in run.out
+def shape(call: list[str]) -> tuple[str, ...]:
+    """A command without the values of its options."""
+    first = next((place for place, word in enumerate(call) if word.startswith("--")), len(call))
+    return (*call[:first], *sorted(word for word in call[first:] if word.startswith("--")))
 
 
-def test_a_roll_back_is_a_swap(tmp_path: Path):
-    """The release before comes back; nothing else is touched."""
-    run = deploy(tmp_path, DEPLOYED, ["--roll-back"])
+def test_a_dry_run_prints_every_command_and_gives_none(tmp_path: Path, again: Run):
+    """All that a real run gives, in the same order; only who is logged in is asked."""
+    run = deploy(tmp_path, DEPLOYED, ["--dry-run", "--secrets-from", "old-kv"], filled=False)
+    assert (run.code, run.err, run.migrated) == (0, "", "")
+    assert [call[:2] for call in run.calls] == [["account", "show"]]
+    assert "subscription Huntaze for all (s-1), signed in as ada@example.com" in run.out
+    assert "before a real run put yours in for these samples" in run.out
+    printed = [shlex.split(line[2:]) for line in run.out.splitlines() if line.startswith("+ ")]
+    assert ["migrate"] in [words[1:] for words in printed]
+    assert "--vault-name old-kv --name encryption-keys" in run.out
+    shapes = iter([shape(words[1:]) for words in printed if words[0] == "az"])
+    missing = [call for call in again.calls if shape(call) not in shapes]
+    assert missing == []
+
+
+def test_a_dry_run_needs_no_login(tmp_path: Path):
+    """It says that a real run would, and goes on with names in place of what it does not know."""
+    run = deploy(tmp_path, {"account show": (1, "Please run 'az login'")}, ["--dry-run"])
     assert (run.code, run.err) == (0, "")
-    assert len(run.called("functionapp", "deployment", "slot", "swap")) == 1
-    assert not run.called("deployment")
+    assert "az is not here or not logged in: a real run stops here" in run.out
+    assert "az group create" in run.out
 
 
-def test_a_release_that_is_not_ready_does_not_come_back(tmp_path: Path):
-    """Staging may hold what a deployment left there that failed: production keeps what it has."""
-    curl = 'case "$*" in *staging*) echo "503 starting" >&2; exit 22 ;; *) echo ready ;; esac'
-    run = deploy(tmp_path, DEPLOYED, ["--roll-back"], tools={"curl": curl})
-    assert run.code == 1
-    assert "-staging.azurewebsites.net/readyz is not ready" in run.err
-    assert not run.called("functionapp", "deployment", "slot", "swap")
-
-
-def test_there_is_nothing_to_roll_back_in_an_empty_group(tmp_path: Path):
-    """It says so, and swaps nothing."""
-    run = deploy(tmp_path, FRESH, ["--roll-back"])
-    assert (run.code, run.err.count("\n")) == (1, 1)
-    assert "nothing to roll back" in run.err
-    assert not run.called("functionapp", "deployment")
+def test_samples_are_not_deployed(tmp_path: Path):
+    """Addresses that are nobody's are named, all of them, before Azure is asked anything."""
+    run = deploy(tmp_path, FRESH, ["--environment", "production"], filled=False)
+    assert (run.code, run.calls, run.err.count("\n")) == (1, [], 1)
+    for name in ("alertEmail (ops@huntaze.example)", "appUrl", "allowedOrigins", "mailDomain"):
+        assert name in run.err
 
 
 def test_flex_is_published_without_a_slot(tmp_path: Path):
@@ -189,7 +198,8 @@ def test_a_path_with_spaces_is_a_path(tmp_path: Path):
     """The whole project may be in a folder whose name has spaces."""
     there = tmp_path / "my own hub"
     (there / "scripts").mkdir(parents=True)
-    shutil.copy(ROOT / "scripts" / "deploy-azure-workers.sh", there / "scripts")
+    for name in ("deploy-azure-workers.sh", "azure_parameters.py"):
+        shutil.copy(ROOT / "scripts" / name, there / "scripts")
     shutil.copytree(ROOT / "infra", there / "infra", ignore=shutil.ignore_patterns("tests"))
     run = deploy(tmp_path / "b c", FRESH, script=there / "scripts" / "deploy-azure-workers.sh")
     assert (run.code, run.err) == (0, "")
@@ -202,7 +212,7 @@ def test_a_pipeline_may_deploy(tmp_path: Path):
     run = deploy(tmp_path, {**FRESH, "account show": "s-1\nservicePrincipal\napp-7"})
     assert run.code == 0
     assert run.called("ad", "sp", "show")[0][4] == "app-7"
-    assert values(run)["deployerType"] == "ServicePrincipal"
+    assert run.given()["deployerType"] == "ServicePrincipal"
 
 
 def test_a_pipeline_that_may_not_look_itself_up_says_who_it_is(tmp_path: Path):
@@ -210,7 +220,7 @@ def test_a_pipeline_that_may_not_look_itself_up_says_who_it_is(tmp_path: Path):
     answers = {**FRESH, "account show": "s-1\nservicePrincipal\napp-7", "ad ": (1, "no")}
     run = deploy(tmp_path, answers, ["--deployer-id", "object-9"])
     assert run.code == 0
-    assert values(run)["deployerId"] == "object-9"
+    assert run.given()["deployerId"] == "object-9"
 
 
 @pytest.mark.parametrize(
@@ -220,6 +230,7 @@ def test_a_pipeline_that_may_not_look_itself_up_says_who_it_is(tmp_path: Path):
         (["--group"], "--group needs a value", 2),
         (["--environment", "gamma"], "--environment takes beta or production", 1),
         (["--parameters", "none.json"], "there is no parameter file none.json", 1),
+        (["--secrets-from", "no/where"], "there is no file no/where/encryption-keys", 1),
     ],
 )
 def test_a_wrong_argument_is_told(arguments: list[str], words: str, code: int, tmp_path: Path):
