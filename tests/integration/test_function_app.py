@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import psycopg
@@ -236,12 +236,18 @@ async def act(app: Azure, what: str, reason: str) -> Any:
     return await app.json("POST", f"/v1/dead-letters/{what}", json=chosen, headers=app.admin)
 
 
-async def noted(app: Azure) -> list[str]:
-    """The messages of `notify-webhook` of which it is written down why they were given back."""
-    query = "SELECT message_id FROM rejections WHERE subscription = 'notify-webhook' ORDER BY at"
+async def rows(app: Azure, query: LiteralString) -> list[Any]:
+    """What the database says: the first column."""
     url = app.variables["HUNTAZE_DATABASE_URL"]
     async with await psycopg.AsyncConnection.connect(url) as connection:
         return [found for (found,) in await (await connection.execute(query)).fetchall()]
+
+
+async def noted(app: Azure) -> list[str]:
+    """The messages of `notify-webhook` of which it is written down why they were given back."""
+    return await rows(
+        app, "SELECT message_id FROM rejections WHERE subscription = 'notify-webhook' ORDER BY at"
+    )
 
 
 async def test_why_nobody_could_read_it_is_in_the_dead_letters(app: Azure) -> None:
@@ -310,7 +316,8 @@ async def test_a_reason_that_cannot_be_kept_changes_nothing(
 
 
 async def test_the_timers_do_the_chores(app: Azure, caplog: pytest.LogCaptureFixture) -> None:
-    """A replay goes on with its tick, dead letters are counted, the sweep is noted for all."""
+    """A replay goes on with its tick, dead letters are counted, the sweep is noted for all, and
+    reasons that are older than their letters are kept are removed."""
     async with Receiver([answer(200)]) as receiver:
         endpoint = await app.json(
             "POST",
@@ -336,6 +343,9 @@ async def test_the_timers_do_the_chores(app: Azure, caplog: pytest.LogCaptureFix
     counted = next(each for each in caplog.records if each.message == "dead_letters.counted")
     assert (counted.metrics, counted.unroutable) == (1, 0)  # type: ignore[attr-defined]
 
+    await rows(
+        app, "INSERT INTO rejections VALUES ('metrics', 'old', 'spoilt', '', 0) RETURNING at"
+    )
     before = (await app.json("GET", "/readyz"))["sweepAgeSeconds"]
     for name in ("Retention", "Sweep"):
         assert (await app.functions.invoke(name, timer())).completes
@@ -344,6 +354,7 @@ async def test_the_timers_do_the_chores(app: Azure, caplog: pytest.LogCaptureFix
     found = re.search(r"^huntaze_sweep_age_seconds ([\d.]+)$", metrics.text, re.MULTILINE)
     assert found is not None
     assert float(found[1]) < before
+    assert await rows(app, "SELECT at FROM rejections WHERE message_id = 'old'") == []
 
 
 # --------------------------------------------------------------------------- the API
