@@ -25,7 +25,7 @@ from notifications.channels.realtime.gateways import Realtime, open_realtime
 from notifications.channels.webhooks.channel import check_event_types
 from notifications.channels.webhooks.sender import sender_of
 from notifications.database import Database
-from notifications.dead_letters import DeadLetters
+from notifications.dead_letters import DeadLetters, Rejections
 from notifications.dispatcher import Policy
 from notifications.extensions import Extension, Parts, Running
 from notifications.hub import Hub
@@ -85,6 +85,8 @@ class OpenHub:
         over: Whether a message is settled already, by a commit that the bus shares.
         runner: Works replays off.
         beside: What else it runs; its guards are among those above.
+        rejections: Where to write down why a message is given back for good, where the bus cannot
+            be told.
         stop_time: How long what is in hand may take once it stops.
     """
 
@@ -95,6 +97,7 @@ class OpenHub:
     database: Database
     bus: Bus
     dead_letters: DeadLetters
+    rejections: Rejections | None
     ledger: SqlLedger
     tally: Tally
     upkeep: SqlUpkeep
@@ -242,6 +245,7 @@ async def open_hub(
             database=database,
             bus=bus,
             dead_letters=storage.carrier.dead_letters,
+            rejections=storage.carrier.rejections,
             ledger=ledger,
             tally=tally,
             upkeep=upkeep,

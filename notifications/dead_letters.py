@@ -3,11 +3,11 @@
 Times are milliseconds since the epoch by the ledger's clock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from notifications.messages import Message, Received
+from notifications.messages import DeadLetter, Message, Received
 
 COUNTED = 1_000
 """So many of a subscription's dead letters are counted: more are as many to who has to look."""
@@ -133,6 +133,30 @@ class DeadLetters(Protocol):
         Consumers that have none are left out. Costs what the event's dead letters cost, however
         many there are of others.
         """
+        ...
+
+
+class Rejections(Protocol):
+    """Why messages were given back for good, where the bus cannot be told: a Functions trigger can
+    only fail, and what fails too often is a dead letter whatever the reason.
+
+    A message goes by its id, which is the same alive and dead: Service Bus gives one to whatever
+    comes without. Messages of one subscription with one id are one here.
+
+    Raises:
+        Unavailable: From any method; nothing was done.
+    """
+
+    async def note(self, subscription: str, message_id: str, why: DeadLetter) -> None:
+        """Keep the reason, however often it is said: the last one counts. Cut where it is long."""
+        ...
+
+    async def of(self, subscription: str, ids: Collection[str]) -> Mapping[str, DeadLetter]:
+        """What was kept of these messages, by id; those of which nothing was are left out."""
+        ...
+
+    async def forget(self, subscription: str, ids: Collection[str]) -> None:
+        """Keep it no longer; where there is nothing, nothing happens."""
         ...
 
 

@@ -49,6 +49,9 @@ HANDLED_WITHIN_S = 25 * 60
 REPLAYED_WITHIN_MS = 50 * SECOND
 """How long one turn of the replays may take; they come every minute."""
 
+NOTED_WITHIN_S = 5.0
+"""How long writing down why a message is given back may take."""
+
 _ALIVE = "/healthz"
 
 Scope = MutableMapping[str, Any]
@@ -137,6 +140,7 @@ class FunctionsHub:
                     "detail": settlement.description,
                 },
             )
+            await self._note(received, settlement)
             raise NotCompletedError(f"{settlement.reason}: {settlement.description}")
         raise NotCompletedError("something of ours is away; the message must come again")
 
@@ -276,6 +280,25 @@ class FunctionsHub:
             await bus.publish(topic, messages)
 
         return Guard(consumer, handle, publish, self._clock, self._dice, self._outage)
+
+    async def _note(self, received: Received, why: DeadLetter) -> None:
+        """Write down what the broker cannot be told; the message is given back in any case."""
+        rejections = self._opened.hub.rejections if self._opened else None
+        if rejections is None:
+            return
+        try:
+            async with asyncio.timeout(NOTED_WITHIN_S):
+                await rejections.note(received.subscription, received.message.id, why)
+        except Exception as error:
+            away = isinstance(error, Unavailable | TimeoutError)
+            log.warning(
+                "message.reason_not_kept",
+                exc_info=None if away else error,
+                extra={
+                    "messageId": received.message.id,
+                    "detail": str(error) or type(error).__name__,
+                },
+            )
 
     async def _spare_bus(self) -> "ServiceBus":
         """A bus without a hub: connected when there is something to send again."""

@@ -14,7 +14,7 @@ from notifications.bus.dead_letters import EmbeddedDeadLetters
 from notifications.bus.embedded import EmbeddedBus, EventsOutbox
 from notifications.bus.topology import CONSUMERS, EVENTS_TOPIC, JOBS_TOPIC, TOPOLOGY
 from notifications.database import Database, Transaction
-from notifications.dead_letters import DeadLetters
+from notifications.dead_letters import DeadLetters, Rejections
 from notifications.errors import ConfigurationError, StoreUnavailable
 from notifications.messages import Received
 from notifications.owner import DataFolder
@@ -30,6 +30,7 @@ from notifications.stores.lost import BusLook
 from notifications.stores.migrate import migrate, migrate_server
 from notifications.stores.on_bus import EmbeddedBusLook
 from notifications.stores.outbox import SqlOutbox
+from notifications.stores.rejections import SqlRejections
 from notifications.sweep import Step
 from notifications.timing import Numbers, SystemClock
 from notifications.worker import Appetite
@@ -47,6 +48,8 @@ class Carrier:
         look: Sees what is on its way.
         file: Holds it, where it is the embedded one; else None.
         tidying: What the sweep removes of it.
+        rejections: Where it stands why messages were given back for good, which the bus cannot be
+            told by who only handles them; None where nobody handles them so.
         over: Whether a message is settled already, by a commit that the bus shares.
     """
 
@@ -55,6 +58,7 @@ class Carrier:
     look: BusLook
     file: SqliteDatabase | None = None
     tidying: Mapping[str, Step] = field(default_factory=dict)
+    rejections: Rejections | None = None
     over: Callable[[Received], bool] = field(default=lambda _: False)
 
 
@@ -215,18 +219,26 @@ async def _service_bus(
     bus = await stack.enter_async_context(
         open_service_bus(settings.service_bus, TOPOLOGY, clock, sending=settings.service_bus_send)
     )
+    keep = keeping(settings).events
+    rejections = SqlRejections(database, keep=keep)
     dead_letters = ServiceBusDeadLetters(
         bus,
-        Keeping(ledger=database, given_up=SqlGivenUp(numbers), consumers=CONSUMERS),
+        Keeping(
+            ledger=database,
+            given_up=SqlGivenUp(numbers),
+            rejections=rejections,
+            consumers=CONSUMERS,
+        ),
         dice,
         clock,
-        keep=keeping(settings).events,
+        keep=keep,
     )
     return Carrier(
         bus=bus,
         dead_letters=dead_letters,
         look=ServiceBusLook(bus, CONSUMERS),
-        tidying={"buried": dead_letters.tidy},
+        tidying={"buried": dead_letters.tidy, "unexplained": rejections.tidy},
+        rejections=rejections,
     )
 
 

@@ -347,11 +347,11 @@ async def receive(
     return await asyncio.wait_for(world.bus.receive(subscription, limit=limit), PATIENCE_S)
 
 
-async def receive_number(world: BusWorld, number: int) -> list[Received]:
+async def receive_number(world: BusWorld, number: int, subscription: str = ALL) -> list[Received]:
     """Receive so many: a bus need not hand out at once all that there is."""
     found: list[Received] = []
     while len(found) < number:
-        found += await receive(world, limit=number - len(found))
+        found += await receive(world, subscription, limit=number - len(found))
     return found
 
 

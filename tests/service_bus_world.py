@@ -33,6 +33,7 @@ from notifications.errors import Unavailable
 from notifications.messages import Message, Received
 from notifications.retries import DAY
 from notifications.service_bus_address import ServiceBusAddress
+from notifications.stores.rejections import SqlRejections
 from notifications.testing import ManualClock, SeededDice
 from notifications.timing import SystemClock
 from tests.bus_worlds import (
@@ -362,7 +363,11 @@ class ServiceBusWorld:
         self._gathering = Gathering(door.bus, embedded)
         self.bus = There(door.thread, self._gathering)
         names = {f"of-{name}": name for name in (ALL, BRIEF, BIG)}
-        keeping = Keeping(ledger=embedded.database, given_up=embedded, consumers=names)
+        rejections = SqlRejections(embedded.database, keep=DAY)
+        keeping = Keeping(
+            ledger=embedded.database, given_up=embedded, rejections=rejections, consumers=names
+        )
+        self.rejections = There(door.thread, rejections)
         letters = ServiceBusDeadLetters(door.bus, keeping, self._dice, self.clock, keep=DAY)
         self.letters = There(door.thread, letters)
 

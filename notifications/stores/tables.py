@@ -334,3 +334,17 @@ outbox = sa.Table(
     ),
 )
 """Messages that are to be sent to a bus that is not in this database."""
+
+rejections = sa.Table(
+    "rejections",
+    metadata,
+    # Of no tenant: what could not be read may name none.
+    sa.Column("subscription", sa.Text, primary_key=True),
+    sa.Column("message_id", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),  # the last time
+    sa.Index("rejections_by_time", "at"),
+    sqlite_with_rowid=False,
+)
+"""Why messages were given back for good, where the bus could not be told."""

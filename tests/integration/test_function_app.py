@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
+import httpx
+import psycopg
 import pytest
 import pytest_asyncio
 
@@ -26,7 +28,7 @@ from notifications.testing import ManualClock
 from notifications.timing import SystemClock
 from tests.functions_runtime import overlaid, service_bus, timer
 from tests.functions_world import ADMIN_KEY, Azure, azure, environment, worker
-from tests.hub_world import document
+from tests.hub_world import document, until
 from tests.webhook_receivers import Receiver, answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -221,11 +223,101 @@ async def test_what_nobody_can_read_is_given_back(app: Azure) -> None:
             assert "NotCompletedError: not-json" in answered.failure
 
 
+async def letters(app: Azure, **asked: str) -> list[Any]:
+    """The dead letters of `notify-webhook`, as the API lists them."""
+    query = httpx.QueryParams({"subscription": "notify-webhook", **asked})
+    found = await app.json("GET", f"/v1/dead-letters?{query}", headers=app.admin)
+    return list(found["items"])
+
+
+async def act(app: Azure, what: str, reason: str) -> Any:
+    """Replay or purge those of a reason."""
+    chosen = {"subscription": "notify-webhook", "reason": reason}
+    return await app.json("POST", f"/v1/dead-letters/{what}", json=chosen, headers=app.admin)
+
+
+async def rows(app: Azure, query: LiteralString) -> list[Any]:
+    """What the database says: the first column."""
+    url = app.variables["HUNTAZE_DATABASE_URL"]
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        return [found for (found,) in await (await connection.execute(query)).fetchall()]
+
+
+async def noted(app: Azure) -> list[str]:
+    """The messages of `notify-webhook` of which it is written down why they were given back."""
+    return await rows(
+        app, "SELECT message_id FROM rejections WHERE subscription = 'notify-webhook' ORDER BY at"
+    )
+
+
+async def test_why_nobody_could_read_it_is_in_the_dead_letters(app: Azure) -> None:
+    """The whole way: what nobody can read dies of its deliveries, and is listed, chosen, sent again
+    and deleted by the reason that a function raised; one row says it, until the letter goes. While
+    that cannot be looked up nothing is chosen: it would be by the wrong reason."""
+    before = set(await noted(app))
+    bodies = {"garbled": b"\xff not JSON", "strange": of_event("strange-1", type="no.such")}
+    to_one = {"hubConsumer": "webhook"}
+    sent = [Message(id=name, body=body, properties=to_one) for name, body in bodies.items()]
+    await app.bus.publish(EVENTS_TOPIC, sent)
+
+    async def both() -> bool:
+        return len(await letters(app)) == len(sent)
+
+    async with app.host().at_work() as host:
+        await until(both, "the dead letters", within_s=30, every_s=0.25)
+    garbled, strange = sorted(await letters(app), key=lambda each: str(each["messageId"]))
+    raised = [why for name, why in host.failures if name == "NotifyWebhookWorker"]
+
+    assert len(raised) == garbled["deliveryCount"] + strange["deliveryCount"] == 20
+    assert (garbled["messageId"], garbled["reason"]) == ("garbled", "not-json")
+    assert (strange["messageId"], strange["reason"]) == ("strange", "unknown-type")
+    assert f"unknown-type: {strange['description']}" in "".join(raised)
+    assert await letters(app, reason="MaxDeliveryCountExceeded") == []
+    assert await letters(app, reason="not-json") == [garbled]
+    ours = [each for each in await noted(app) if each not in before]
+    assert sorted(ours) == ["garbled", "strange"]
+
+    app.line.cut()
+    blind = {"subscription": "notify-webhook", "reason": "MaxDeliveryCountExceeded"}
+    refused = await app.call("POST", "/v1/dead-letters/purge", json=blind, headers=app.admin)
+    await app.line.mend()
+    assert refused.status_code == 503
+    assert (await act(app, "purge", "MaxDeliveryCountExceeded"))["count"] == 0
+    assert (await act(app, "purge", "not-json"))["reasons"] == {"not-json": 1}
+    assert (await act(app, "replay", "unknown-type"))["reasons"] == {"unknown-type": 1}
+    again = await taken(app, "notify-webhook", bodies["strange"])
+    assert again.message.id != "strange"
+    assert await letters(app) == []
+    assert set(await noted(app)) == before
+
+
+async def test_a_reason_that_cannot_be_kept_changes_nothing(
+    app: Azure, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the database away, what cannot be read is given back with its reason all the same, which
+    is in the log."""
+    data, metadata = service_bus(b"?", properties={}, message_id="unkept")
+    await app.json("GET", "/readyz")
+    app.line.cut()
+    try:
+        with caplog.at_level(logging.WARNING, "huntaze"):
+            answered = await app.functions.invoke("NotifyWebhookWorker", data, metadata)
+    finally:
+        await app.line.mend()
+    told = {each.message: each for each in caplog.records}
+
+    assert "NotCompletedError: not-json" in str(answered.failure)
+    assert told["message.rejected"].reason == "not-json"  # type: ignore[attr-defined]
+    assert told["message.reason_not_kept"].messageId == "unkept"  # type: ignore[attr-defined]
+    assert "unkept" not in await noted(app)
+
+
 # --------------------------------------------------------------------------- timers
 
 
 async def test_the_timers_do_the_chores(app: Azure, caplog: pytest.LogCaptureFixture) -> None:
-    """A replay goes on with its tick, dead letters are counted, the sweep is noted for all."""
+    """A replay goes on with its tick, dead letters are counted, the sweep is noted for all, and
+    reasons that are older than their letters are kept are removed."""
     async with Receiver([answer(200)]) as receiver:
         endpoint = await app.json(
             "POST",
@@ -251,6 +343,9 @@ async def test_the_timers_do_the_chores(app: Azure, caplog: pytest.LogCaptureFix
     counted = next(each for each in caplog.records if each.message == "dead_letters.counted")
     assert (counted.metrics, counted.unroutable) == (1, 0)  # type: ignore[attr-defined]
 
+    await rows(
+        app, "INSERT INTO rejections VALUES ('metrics', 'old', 'spoilt', '', 0) RETURNING at"
+    )
     before = (await app.json("GET", "/readyz"))["sweepAgeSeconds"]
     for name in ("Retention", "Sweep"):
         assert (await app.functions.invoke(name, timer())).completes
@@ -259,6 +354,7 @@ async def test_the_timers_do_the_chores(app: Azure, caplog: pytest.LogCaptureFix
     found = re.search(r"^huntaze_sweep_age_seconds ([\d.]+)$", metrics.text, re.MULTILINE)
     assert found is not None
     assert float(found[1]) < before
+    assert await rows(app, "SELECT at FROM rejections WHERE message_id = 'old'") == []
 
 
 # --------------------------------------------------------------------------- the API

@@ -100,7 +100,12 @@ async def test_every_table_is_emptied_of_what_is_past_the_retention(world: Heart
 def test_every_table_is_swept_or_kept_for_a_reason() -> None:
     """A new table must be thought of: it is swept, or listed here with why its rows stay."""
     swept = {"events", "deliveries", "attempts", "inbox", "outbox", bus_tables.dead_letters.name}
-    swept |= {"replays", bus_tables.deferred.name, *(table.name for table in _OF_JOBS)}
+    swept |= {
+        "rejections",
+        "replays",
+        bus_tables.deferred.name,
+        *(table.name for table in _OF_JOBS),
+    }
     ends_by_itself = {"bus_messages", "bus_scheduled", "bus_redeliveries", "deleted_lanes"}
     assert set(metadata.tables) == swept | ends_by_itself | set(KEPT)
 

@@ -31,6 +31,7 @@ from notifications.messages import Complete, DeadLetter, Message
 from notifications.retries import DAY
 from notifications.service_bus_address import ServiceBusAddress
 from notifications.settings import Settings
+from notifications.stores.rejections import SqlRejections
 from notifications.timing import SystemClock, SystemDice
 from tests.bus_worlds import (
     ALL,
@@ -285,7 +286,13 @@ async def test_the_sweep_and_the_audit_find_events_on_the_bus(
 async def test_dead_letters_past_the_retention_are_removed(house: House, bus: ServiceBus) -> None:
     """The sweep's step removes what is older than is kept, and leaves what waits."""
     await one_waits_and_one_is_dead(bus)
-    keeping = Keeping(ledger=house.embedded.database, given_up=house.embedded, consumers={})
+    database = house.embedded.database
+    keeping = Keeping(
+        ledger=database,
+        given_up=house.embedded,
+        rejections=SqlRejections(database, keep=DAY),
+        consumers={},
+    )
 
     def letters(keep: int) -> ServiceBusDeadLetters:
         return ServiceBusDeadLetters(bus, keeping, SystemDice(), SystemClock(), keep=keep)

@@ -5,13 +5,14 @@ letter is sent again first and removed after: whatever dies in between leaves a 
 ledger makes harmless. Which letters are meant is found by looking; then those are taken, and the
 others that stood before them given back.
 
-It does not say when a message died: the time it became visible stands for that.
+It does not say when a message died: the time it became visible stands for that. What it does not
+say of why, `letters` adds.
 """
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from azure.servicebus import ServiceBusReceivedMessage
@@ -19,10 +20,11 @@ from azure.servicebus import ServiceBusReceivedMessage
 from notifications.bus.dead_letters import GivenUp
 from notifications.bus.servicebus import wire
 from notifications.bus.servicebus.bus import ServiceBus
+from notifications.bus.servicebus.letters import SCAN, Letter, Letters, reasons
 from notifications.bus.servicebus.look import carried_by
-from notifications.bus.servicebus.peeking import AT_ONCE, Peeker
+from notifications.bus.servicebus.peeking import AT_ONCE
 from notifications.database import Database
-from notifications.dead_letters import Chosen, DeadMessage, Moved
+from notifications.dead_letters import Chosen, DeadMessage, Moved, Rejections
 from notifications.errors import InvalidInput, NotFound
 from notifications.messages import Message
 from notifications.ports import Clock, Dice
@@ -30,11 +32,7 @@ from notifications.routing import event_carried, replayed
 
 log = logging.getLogger("huntaze")
 
-SCAN = 2_000
-"""Dead letters that one call looks at: what was chosen may be few of many."""
-
 _ID_BYTES = 12
-_EVERYTHING = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +42,13 @@ class Keeping:
     Attributes:
         ledger: Where `given_up` writes.
         given_up: Is told of events whose last message is purged.
+        rejections: Why messages were given back for good, where the bus was not told.
         consumers: The subscription of each consumer, by the name that addressed messages bear.
     """
 
     ledger: Database
     given_up: GivenUp
+    rejections: Rejections
     consumers: Mapping[str, str]
 
 
@@ -65,6 +65,7 @@ class ServiceBusDeadLetters:
     ) -> None:
         """Put it together; letters older than `keep`, ms, are removed by `tidy`."""
         self._bus = bus
+        self._letters = Letters(bus, keeping.rejections)
         self._keeping = keeping
         self._consumers = {name: consumer for consumer, name in keeping.consumers.items()}
         self._dice = dice
@@ -79,43 +80,46 @@ class ServiceBusDeadLetters:
         """See `dead_letters.DeadLetters.page`.
 
         Raises:
-            Unavailable: The bus is away.
+            Unavailable: The bus is away, or the ledger.
         """
         self._check(subscription)
         names = [subscription] if subscription else sorted(self._bus.subscriptions)
         names = [name for name in names if subscription or name >= after[0]]
         starts = {name: after[1] if name in (subscription, after[0]) else 0 for name in names}
         # Side by side: each is a connection of its own.
-        firsts = await asyncio.gather(*(self._page(name, starts[name]) for name in names))
+        show = self._letters.page
+        firsts = await asyncio.gather(*(show(name, starts[name]) for name in names))
         found: list[DeadMessage] = []
         looked, end = 0, after
         for name, first in zip(names, firsts, strict=True):
-            async for letter in self._onward(name, first):
-                meant = reason in (None, wire.why_dead(letter)[0])
+            async for letter in self._letters.onward(name, first):
+                meant = reason in (None, letter.reason)
                 if looked == SCAN or (meant and len(found) == limit):
                     return found, end
-                looked, end = looked + 1, (name, letter.sequence_number or 0)
+                looked, end = looked + 1, (name, letter.number)
                 if meant:
-                    found.append(_dead(letter, name))
+                    found.append(letter.dead(name))
         return found, None
 
     async def replay(self, chosen: Chosen, *, limit: int, dry_run: bool = False) -> Moved:
         """See `dead_letters.DeadLetters.replay`; sent first, and removed after.
 
         Raises:
-            Unavailable: The bus is away.
+            Unavailable: The bus is away, or the ledger.
         """
         letters, moved = await self._choose(chosen, limit, dry_run)
         if dry_run or not letters:
             return moved
         found = self._bus.subscriptions[chosen.subscription]
-        peeker = self._dead(chosen.subscription)
-        async with peeker.taken(_numbers(letters), most=SCAN) as taken:
+        peeker = self._letters.peeker(found.name)
+        async with peeker.taken(letters.keys(), most=SCAN) as taken:
             again = [(letter, self._again(letter, found.name)) for letter in taken]
             sendable = [(letter, message) for letter, message in again if _can_be_sent(message)]
             await self._bus.publish(found.topic, [message for _, message in sendable])
             await peeker.complete([letter for letter, _ in sendable])
-        moved = replace(moved, reasons=_reasons([letter for letter, _ in sendable]))
+        gone = [letters[_number(letter)] for letter, _ in sendable]
+        await self._letters.forget(found.name, gone)
+        moved = replace(moved, reasons=reasons(gone))
         log.info("dead_letters.replayed", extra=_told(chosen, moved))
         return moved
 
@@ -123,17 +127,19 @@ class ServiceBusDeadLetters:
         """See `dead_letters.DeadLetters.purge`; the ledger is told first.
 
         Raises:
-            Unavailable: The bus is away.
+            Unavailable: The bus is away, or the ledger.
         """
         letters, moved = await self._choose(chosen, limit, dry_run)
         if dry_run or not letters:
             return moved
-        peeker = self._dead(chosen.subscription)
-        left = await self._left(chosen.subscription, letters)
-        async with peeker.taken(_numbers(letters), most=SCAN) as taken:
+        peeker = self._letters.peeker(chosen.subscription)
+        left = await self._left(chosen.subscription, [each.found for each in letters.values()])
+        async with peeker.taken(letters.keys(), most=SCAN) as taken:
             await self._give_up(chosen.subscription, taken, left)
             await peeker.complete(taken)
-        moved = replace(moved, reasons=_reasons(taken))
+        gone = [letters[_number(letter)] for letter in taken]
+        await self._letters.forget(chosen.subscription, gone)
+        moved = replace(moved, reasons=reasons(gone))
         log.info("dead_letters.purged", extra=_told(chosen, moved))
         return moved
 
@@ -141,14 +147,14 @@ class ServiceBusDeadLetters:
         """See `dead_letters.DeadLetters.of_event`.
 
         Raises:
-            Unavailable: The bus is away.
+            Unavailable: The bus is away, or the ledger.
         """
         if not event:
             return {}
         consumers = self._keeping.consumers
         newest = await asyncio.gather(*(self._newest(name, event) for name in consumers.values()))
         return {
-            consumer: _dead(letter, name)
+            consumer: letter.dead(name)
             for (consumer, name), letter in zip(consumers.items(), newest, strict=True)
             if letter is not None
         }
@@ -160,82 +166,68 @@ class ServiceBusDeadLetters:
         oldest = self._clock.now() - self._keep
         removed = 0
         for name in self._bus.subscriptions:
-            first = await self._page(name, 0)
+            peeker = self._letters.peeker(name)
+            first = await peeker.page(after=0, limit=AT_ONCE)
             old = [one for one in first if wire.milliseconds(one.enqueued_time_utc) < oldest]
             if not old:
                 continue
-            peeker = self._dead(name)
-            async with peeker.taken(_numbers(old[:limit]), most=SCAN) as taken:
+            numbers = frozenset(_number(letter) for letter in old[:limit])
+            async with peeker.taken(numbers, most=SCAN) as taken:
                 await peeker.complete(taken)
             removed += len(taken)
         return removed
 
     # ---------------------------------------------------------------- looking
 
-    def _dead(self, subscription: str) -> Peeker:
-        return self._bus.peeker(subscription, dead=True)
-
     def _check(self, subscription: str | None) -> None:
         if subscription is not None and subscription not in self._bus.subscriptions:
             there = ", ".join(self._bus.subscriptions)
             raise NotFound(f"no subscription {subscription!r}; there are {there}")
 
-    async def _page(self, subscription: str, after: int) -> Sequence[ServiceBusReceivedMessage]:
-        return await self._dead(subscription).page(after=after, limit=AT_ONCE)
-
-    async def _onward(
-        self, subscription: str, page: Sequence[ServiceBusReceivedMessage]
-    ) -> AsyncIterator[ServiceBusReceivedMessage]:
-        """The letters of a page, and of those behind it, to the last."""
-        while page:
-            for letter in page:
-                yield letter
-            page = await self._page(subscription, page[-1].sequence_number or _EVERYTHING)
-
     async def _choose(
         self, chosen: Chosen, limit: int, dry_run: bool
-    ) -> tuple[Sequence[ServiceBusReceivedMessage], Moved]:
-        """The next of those that were chosen, and what is to be said of them."""
+    ) -> tuple[Mapping[int, Letter], Moved]:
+        """The next of those that were chosen, by number, and what is to be said of them."""
         self._check(chosen.subscription)
         upto = await self._last(chosen) if chosen.upto is None else chosen.upto
-        found: list[ServiceBusReceivedMessage] = []
+        found: dict[int, Letter] = {}
         rest: Chosen | None = None
         looked, after = 0, chosen.after
-        first = await self._page(chosen.subscription, chosen.after)
-        async for letter in self._onward(chosen.subscription, first):
-            number = letter.sequence_number or 0
-            if number > upto:
+        first = await self._letters.page(chosen.subscription, chosen.after)
+        async for letter in self._letters.onward(chosen.subscription, first):
+            if letter.number > upto:
                 break
-            meant = _is_meant(letter, chosen)
+            meant = letter.is_meant(chosen)
             if not dry_run and (looked == SCAN or (meant and len(found) == limit)):
                 rest = replace(chosen, after=after, upto=upto)
                 break
-            looked, after = looked + 1, number
+            looked, after = looked + 1, letter.number
             if meant:
-                found.append(letter)
-        return found, Moved(reasons=_reasons(found), upto=upto, rest=rest)
+                found[letter.number] = letter
+        return found, Moved(reasons=reasons(found.values()), upto=upto, rest=rest)
 
     async def _last(self, chosen: Chosen) -> int:
         """The highest number there is: looked for once, in pages."""
         if chosen.numbers is not None:
             return max(chosen.numbers, default=0)
         last = 0
-        first = await self._page(chosen.subscription, chosen.after)
-        async for letter in self._onward(chosen.subscription, first):
-            last = letter.sequence_number or 0
+        async for letter in self._letters.bare(chosen.subscription, chosen.after):
+            last = _number(letter)
         return last
 
-    async def _newest(self, subscription: str, event: str) -> ServiceBusReceivedMessage | None:
+    async def _newest(self, subscription: str, event: str) -> Letter | None:
         newest = None
         looked = 0
-        first = await self._page(subscription, 0)
-        async for letter in self._onward(subscription, first):
+        async for letter in self._letters.bare(subscription):
             looked += 1
             if looked > SCAN:
                 break
             if event_carried(wire.incoming(letter)) == event:
                 newest = letter
-        return newest
+        if newest is None:
+            return None
+        (explained,) = await self._letters.explained(subscription, [newest])
+        return explained
 
     # ---------------------------------------------------------------- moving
 
@@ -268,21 +260,12 @@ class ServiceBusDeadLetters:
             return set()
         beside = Counter(event_carried(wire.incoming(letter)) for letter in letters)
         waiting = await carried_by(self._bus.peeker(subscription))
-        dead = await carried_by(self._dead(subscription))
+        dead = await carried_by(self._letters.peeker(subscription))
         return {name for name in names if name in waiting or dead.get(name, 0) > beside[name]}
 
 
 def _names(letters: Sequence[ServiceBusReceivedMessage]) -> frozenset[str]:
     return frozenset(event_carried(wire.incoming(letter)) for letter in letters) - {""}
-
-
-def _is_meant(letter: ServiceBusReceivedMessage, chosen: Chosen) -> bool:
-    if chosen.reason not in (None, wire.why_dead(letter)[0]):
-        return False
-    if chosen.numbers is not None and letter.sequence_number not in chosen.numbers:
-        return False
-    died = wire.milliseconds(letter.enqueued_time_utc)
-    return chosen.before is None or died < chosen.before
 
 
 def _can_be_sent(message: Message) -> bool:
@@ -295,28 +278,9 @@ def _can_be_sent(message: Message) -> bool:
     return True
 
 
-def _numbers(letters: Sequence[ServiceBusReceivedMessage]) -> frozenset[int]:
-    return frozenset(letter.sequence_number or 0 for letter in letters)
-
-
-def _reasons(letters: Sequence[ServiceBusReceivedMessage]) -> Mapping[str, int]:
-    return dict(Counter(wire.why_dead(letter)[0] for letter in letters))
+def _number(letter: ServiceBusReceivedMessage) -> int:
+    return letter.sequence_number or 0
 
 
 def _told(chosen: Chosen, moved: Moved) -> Mapping[str, object]:
     return {"subscription": chosen.subscription, "messages": moved.count}
-
-
-def _dead(letter: ServiceBusReceivedMessage, subscription: str) -> DeadMessage:
-    reason, description = wire.why_dead(letter)
-    visible = wire.milliseconds(letter.enqueued_time_utc)
-    return DeadMessage(
-        message=wire.incoming(letter),
-        subscription=subscription,
-        sequence_number=letter.sequence_number or 0,
-        reason=reason,
-        description=description,
-        dead_at=visible,
-        enqueued_at=visible,
-        delivery_count=letter.delivery_count or 0,
-    )

@@ -67,7 +67,7 @@ def incoming(found: ServiceBusReceivedMessage) -> Message:
     """A message that came, whoever sent it: what it lacks is empty."""
     properties = found.application_properties or {}
     return Message(
-        id=_text(found.message_id) or "",
+        id=id_of(found),
         body=_body(found),
         properties={
             name: value
@@ -78,6 +78,11 @@ def incoming(found: ServiceBusReceivedMessage) -> Message:
         subject=_text(found.subject),
         content_type=_text(found.content_type),
     )
+
+
+def id_of(found: ServiceBusReceivedMessage) -> str:
+    """What a message is called."""
+    return _text(found.message_id) or ""
 
 
 def received(
