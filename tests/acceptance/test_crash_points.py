@@ -23,6 +23,8 @@ BESIDE_OTHERS = (
     Point.RELAY_FORGOTTEN,
     Point.ROUTE_CLAIMS,
     Point.ROUTE_CLAIMED,
+    Point.SETTLE_BEGINS,
+    Point.SETTLE_ENDS,
 )
 """Passed where ledger and bus do not share a commit."""
 
