@@ -135,11 +135,41 @@ class Attempts:
         return _stand(delivery) in self._in_hand
 
     async def within_grace(self, running: Sequence[Running]) -> tuple[list[Running], list[Running]]:
-        """Those that came back within the grace, and those that did not."""
-        if running:
-            await asyncio.wait([one.task for one in running], timeout=self._policy.grace)
+        """Those that came back within the grace, and those that did not.
+
+        Whoever is cancelled meanwhile leaves them all to go on in the background.
+        """
+        try:
+            if running:
+                await asyncio.wait([one.task for one in running], timeout=self._policy.grace)
+        except asyncio.CancelledError:
+            for one in running:
+                self.go_on(one)
+            raise
         done = [one for one in running if one.task.done()]
         return done, [one for one in running if not one.task.done()]
+
+    async def end(
+        self,
+        done: Sequence[Running],
+        slow: Sequence[Running],
+        *,
+        others: Sequence[Result],
+        completes: Sequence[Received],
+        drained: tuple[str, int] | None = None,
+    ) -> None:
+        """Write down what came back, as `record` does; what did not goes on in the background.
+
+        Where this is cancelled, all of it does: what is written twice is found to be, and left.
+        """
+        try:
+            await self.record(done, others=others, completes=completes, drained=drained)
+        except asyncio.CancelledError:
+            slow = [*done, *slow]
+            raise
+        finally:
+            for one in slow:
+                self.go_on(one)
 
     async def record(
         self,
@@ -270,6 +300,8 @@ class Attempts:
 
     async def _finish(self, one: Running) -> None:
         await asyncio.wait([one.task])
+        if one.task.cancelled():
+            return  # the process ends, and nobody knows what came of it
         try:
             await self.record([one])
         except StoreUnavailable:

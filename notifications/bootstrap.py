@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from notifications import sweep_steps as steps
@@ -74,6 +74,9 @@ APPETITES: Mapping[str, Appetite] = {
     NOTIFY_WEBHOOK: Appetite(window=128),
     METRICS: Appetite(window=1_000, batch=1_000, linger_ms=100),
 }
+
+_DRAINS_OF_OUR_OWN = 10_000
+"""Drains in hand at once where the bus is in this process: a lock is an entry of a table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,13 +144,19 @@ async def open_local_hub(
         ConfigurationError: A secret that the stored data needs is missing.
     """
     policy = policy or local_policy(settings)
-    appetites = {**APPETITES, **(extension.appetites(settings) if extension else {})}
+    appetites = {**_appetites(settings), **(extension.appetites(settings) if extension else {})}
     async with (
         open_hub(settings, secrets, folder, policy, extension, appetites) as hub,
         _at_work(hub, appetites),
         _replaying(hub.runner),
     ):
         yield hub
+
+
+def _appetites(settings: Settings) -> Mapping[str, Appetite]:
+    if settings.bus == "servicebus":
+        return APPETITES
+    return {name: replace(each, drains=_DRAINS_OF_OUR_OWN) for name, each in APPETITES.items()}
 
 
 @asynccontextmanager
@@ -197,6 +206,7 @@ async def open_hub(
         mails = await stack.enter_async_context(
             open_mails(settings, secrets, folder.mail, database, clock, dice)
         )
+        stop_time = StopTime(settings.drain_seconds)
         pipeline = Pipeline(
             Store(
                 ledger=tally,
@@ -212,6 +222,7 @@ async def open_hub(
             clock=clock,
             dice=dice,
             numbers=numbers,
+            stopping=lambda: stop_time.begun,
         )
         beside = Running()
         if extension is not None:
@@ -235,7 +246,6 @@ async def open_hub(
             numbers=numbers,
         )
         runner = ReplayRunner(replays, clock)
-        stop_time = StopTime(settings.drain_seconds)
         stack.push_async_callback(_finish, pipeline, sweep, stop_time)
         yield OpenHub(
             hub=Hub(tally, catalogue, clock),

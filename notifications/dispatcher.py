@@ -7,7 +7,7 @@ over to the next, which goes to the back of the queue: lanes take turns.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from notifications import deliveries as rules
@@ -19,7 +19,7 @@ from notifications.errors import RejectedMessage
 from notifications.events import Channel, Event, Known
 from notifications.intake import Intake
 from notifications.lanes import Lanes
-from notifications.messages import Complete, DeadLetter, Received, Settlement
+from notifications.messages import Abandon, Complete, DeadLetter, Received, Settlement
 from notifications.outage import Outage
 from notifications.ports import ChannelAdapter, Clock, Dice, Ledger
 from notifications.records import Result
@@ -45,9 +45,17 @@ class Dispatcher:
         dice: Dice,
         numbers: Numbers,
         outage: Outage | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Wire it; `outage` is the one that all of the process share."""
+        """Wire it.
+
+        Args:
+            channel: Whose messages it handles; what else is not said here is as its name says.
+            outage: The one that all of the process share.
+            stopping: Whether the process is about to end: then no drain begins anything more.
+        """
         self.channel = channel
+        self._stopping = stopping
         self._place = list(Channel).index(channel)
         self._adapter = adapter
         self._ledger = ledger
@@ -175,11 +183,7 @@ class Dispatcher:
         slow = [one if one.row else replace(one, row=self._claimed(one.delivery)) for one in slow]
         if not self._policy.shared:
             others += [Result(before=None, after=one.row) for one in slow if one.row]
-        try:
-            await self._attempts.record(done, others=others, completes=completes)
-        finally:
-            for one in slow:
-                self._attempts.go_on(one)
+        await self._attempts.end(done, slow, others=others, completes=completes)
 
     async def _start_claimed(
         self, entered: Sequence[tuple[Delivery, Event]], others: Sequence[Result]
@@ -217,15 +221,13 @@ class Dispatcher:
         except RejectedMessage as error:
             return [DeadLetter(error.reason, error.description)]
         async with self._turns.claiming:
+            if self._stopping():
+                return [Abandon()]
             until, running, others = await self._claim(lane)
         done, slow = await self._attempts.within_grace(running)
-        try:
-            await self._attempts.record(
-                done, others=others, completes=[received], drained=(lane, until)
-            )
-        finally:
-            for one in slow:
-                self._attempts.go_on(one)
+        await self._attempts.end(
+            done, slow, others=others, completes=[received], drained=(lane, until)
+        )
         return [Complete()]
 
     async def _claim(self, lane: str) -> tuple[int, list[Running], list[Result]]:
@@ -272,7 +274,7 @@ class Dispatcher:
         for delivery, event in claimed:
             if self._attempts.in_hand(delivery):
                 continue  # its outcome is still to be written; it stays claimed until then
-            if self._lanes.enter(lane, self.channel, now=now, probe=True):
+            if not self._stopping() and self._lanes.enter(lane, self.channel, now=now, probe=True):
                 running.append(self._attempts.start(delivery, event, row=delivery))
             else:
                 waits = rules.waiting(delivery, due_at=now)

@@ -70,6 +70,7 @@ class Pipeline:
         clock: Clock,
         dice: Dice,
         numbers: Numbers,
+        stopping: Callable[[], bool],
     ) -> None:
         self.renderer = renderer = Renderer(TEMPLATES, app_url=settings.app_url)
         intake = Intake(store.ledger, catalogue, clock)
@@ -98,6 +99,7 @@ class Pipeline:
                 dice=dice,
                 numbers=numbers,
                 outage=outage,
+                stopping=stopping,
             )
             for channel, adapter in adapters.items()
         }

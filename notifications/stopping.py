@@ -11,6 +11,11 @@ class StopTime:
         self.within_s = within_s
         self._until: float | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether it runs: the hub is about to end."""
+        return self._until is not None
+
     def left_s(self) -> float:
         """Seconds until time is up; 0 from then on."""
         now = asyncio.get_running_loop().time()

@@ -8,12 +8,12 @@ its ten deliveries within a second.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 
 from notifications import tracing
 from notifications.crashpoints import Point, between
+from notifications.draining import Draining
 from notifications.errors import Unavailable
 from notifications.messages import Abandon, Complete, DeadLetter, Message, Received, Settlement
 from notifications.outage import Outage, what_is_away
@@ -31,9 +31,8 @@ _PROBE_MS = 1 * SECOND
 _RENEW_MS = 20 * SECOND
 """Locks last a minute."""
 
-_DRAINS_AT_ONCE = 64
-_DRAINS_IN_HAND = 2_048
-"""Drains that wait here for theirs to begin, so that events behind them on the bus do not."""
+_PUT_OFF_MS = 2 * SECOND
+"""When a drain that there is no room for comes again."""
 
 _STOP_GRACE_S = 2.5
 """How long handlers that are let go of may take to leave their work in order."""
@@ -74,6 +73,16 @@ class Guard:
     async def __call__(self, messages: Sequence[Received]) -> list[Settlement]:
         """One settlement each, in order; never raises but when the process stops."""
         return list(await in_spans(self._handle, messages))
+
+    async def put_off(self, messages: Sequence[Received], *, until: int) -> list[Settlement]:
+        """Have messages that say all by themselves come again then, as copies; settlements."""
+        copies = [
+            replace(each.message, id=f"again-{self._dice.token(16).hex()}", due_at=until)
+            for each in messages
+        ]
+        if not await self._sent(copies):
+            return [Abandon() for _ in messages]
+        return [Complete() for _ in messages]
 
     async def _handle(self, messages: Sequence[Received]) -> list[Settlement]:
         try:
@@ -119,12 +128,15 @@ class Guard:
         )
         if again is None:
             return DeadLetter("handler-failed", f"{type(error).__name__}: {error}")
+        return Complete() if await self._sent([again]) else Abandon()
+
+    async def _sent(self, messages: Sequence[Message]) -> bool:
         try:
-            await between(Point.RESEND_BEGINS, self._publish([again]), Point.RESEND_ENDS)
+            await between(Point.RESEND_BEGINS, self._publish(messages), Point.RESEND_ENDS)
         except Exception as fault:
             log.warning("message.not_resent", exc_info=fault)
-            return Abandon()
-        return Complete()
+            return False
+        return True
 
 
 async def in_spans(handler: Handler, messages: Sequence[Received]) -> Sequence[Settlement]:
@@ -147,15 +159,18 @@ class Appetite:
     """How much a worker takes on.
 
     Attributes:
-        window: Messages in hand at once, but for drains, which have bounds of their own.
+        window: Messages in hand at once, drains not among them.
         batch: Messages handled together. Small ones overlap: while the outcomes of one are being
             written, the next is attempted.
         linger_ms: How long to gather messages before handling them together.
+        drains: Drains in hand at once, beside the window. They cost a lock each, which a bus that
+            is elsewhere has renewed every twenty seconds; those beyond come again later.
     """
 
     window: int
     batch: int = 32
     linger_ms: int = 0
+    drains: int = 1_000
 
 
 def _never(_: Received) -> bool:
@@ -197,9 +212,7 @@ class Worker:
         self._clock = clock
         self._appetite = appetite
         self._in_hand: dict[int, Received] = {}
-        self._drains_in_hand = 0
-        self._waiting: deque[Received] = deque()
-        self._draining = 0
+        self._drains = Draining(self._handle, appetite.drains)
         self._room = asyncio.Event()
         self._handling: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -219,9 +232,9 @@ class Worker:
         """
         for loop in self._loops:
             loop.cancel()
-        self._waiting.clear()  # what no drain has begun is begun by whoever has it next
         try:
             await asyncio.gather(*self._loops, return_exceptions=True)
+            self._let_go()
             if self._handling:
                 await asyncio.wait(self._handling, timeout=within_s)
         finally:
@@ -252,9 +265,7 @@ class Worker:
 
     def _free(self) -> int:
         """How many messages it could take on now."""
-        if self._drains_in_hand >= _DRAINS_IN_HAND:
-            return 0
-        return self._appetite.window - (len(self._in_hand) - self._drains_in_hand)
+        return self._appetite.window - (len(self._in_hand) - self._drains.in_hand)
 
     def _take(self, messages: Sequence[Received]) -> None:
         self._in_hand.update((message.sequence_number, message) for message in messages)
@@ -264,34 +275,39 @@ class Worker:
             (drains if is_drain(message.message) else events).append(message)
         if events:
             self._go(self._handle(events))
-        self._drains_in_hand += len(drains)
-        self._waiting.extend(drains)
-        for _ in range(min(len(drains), _DRAINS_AT_ONCE - self._draining)):
-            self._draining += 1
-            self._go(self._drain())
+        if not drains:
+            return
+        if beyond := self._drains.take(drains):
+            self._go(self._put_off(beyond))
+        while self._drains.wants_another():
+            self._go(self._drains.work())
+
+    def _let_go(self) -> None:
+        """Give back the drains that wait: whoever has them next begins them."""
+        drains = self._drains.let_go()
+        self._go(self._end(drains, [Abandon() for _ in drains]))
 
     def _go(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._handling.add(task)
         task.add_done_callback(self._handling.discard)
 
-    async def _drain(self) -> None:
-        """Handle drains, one after the other, until none waits."""
-        try:
-            while self._waiting:
-                drain = self._waiting.popleft()
-                try:
-                    await self._handle([drain])
-                finally:
-                    self._drains_in_hand -= 1
-        finally:
-            self._draining -= 1
+    async def _put_off(self, drains: Sequence[Received]) -> None:
+        until = self._clock.now() + _PUT_OFF_MS
+        await self._end(drains, await self._guard.put_off(drains, until=until))
 
     async def _handle(self, messages: Sequence[Received]) -> None:
+        settlements: Sequence[Settlement] = ()
         try:
             settlements = await self._guard(messages)
+        finally:
+            await self._end(messages, settlements)
+
+    async def _end(self, messages: Sequence[Received], settlements: Sequence[Settlement]) -> None:
+        """Settle what has a settlement; none of them is in hand any more."""
+        try:
             # Together: over a wire each takes a round trip.
-            ends = zip(messages, settlements, strict=True)
+            ends = zip(messages, settlements, strict=False)
             left = [self._settle(message, end) for message, end in ends if not self._over(message)]
             if left:
                 await asyncio.gather(*left)

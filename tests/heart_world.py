@@ -59,6 +59,7 @@ from notifications.records import (
 )
 from notifications.retries import DAY, NOTIFICATIONS, SECOND, RetryTable
 from notifications.sqlite_file import SqliteDatabase
+from notifications.stopping import StopTime
 from notifications.stores.audit import AuditReport, Expectations
 from notifications.stores.audit_sources import run_audit, run_shared_audit
 from notifications.stores.ledger import SqlLedger
@@ -363,6 +364,7 @@ class HeartWorld:
     sweep: Sweep
     hub: Hub
     policy: Policy
+    stop_time: StopTime
     listeners: list[Callable[[str], None]]
     """Are told the tenant whose endpoint was switched off."""
 
@@ -536,12 +538,14 @@ async def heart_world(
     clock: ManualClock | None = None,
     adapters: Callable[[Database, ManualClock], Mapping[Channel, ChannelAdapter]] | None = None,
     store: str = SQLITE,
+    drains: int = 1_000,
 ) -> AsyncIterator[HeartWorld]:
     """A hub's heart on `folder/hub.db`, new or as the last one left it.
 
     Args:
         store: Where its ledger is: `sqlite`, in the same file; `postgresql`, in a new database; or
             the URL of one that is there.
+        drains: How many a worker has in hand at once.
     """
     path = folder / "hub.db"
     if not path.exists():
@@ -556,6 +560,7 @@ async def heart_world(
         Policy(table=table, grace=grace, claim=45_000, patience=patience, shared=shared),
         clock or ManualClock(),
         adapters,
+        drains,
     )
     if working:
         for worker in world.workers.values():
@@ -573,6 +578,7 @@ async def _build(
     policy: Policy,
     clock: ManualClock,
     adapters: Callable[[Database, ManualClock], Mapping[Channel, ChannelAdapter]] | None,
+    drains: int,
 ) -> HeartWorld:
     dice = SeededDice(next(_seeds))  # as different from process to process as the real ones
     file = SqliteDatabase(path, clock, patience_s=0.05)
@@ -608,7 +614,7 @@ async def _build(
     )
     faulty = FaultyLedger(ledger)
     intake = Intake(faulty, types, clock)
-    lanes, outage = Lanes(), Outage(clock)
+    lanes, outage, stop_time = Lanes(), Outage(clock), StopTime(PATIENCE_S)
     obedient = {channel: ObedientChannel(clock, channel) for channel in Channel}
     dispatchers = {
         channel: Dispatcher(
@@ -622,6 +628,7 @@ async def _build(
             dice=dice,
             numbers=numbers,
             outage=outage,
+            stopping=lambda: stop_time.begun,
         )
         for channel in Channel
     }
@@ -633,7 +640,7 @@ async def _build(
             Guard(consumer, handler, publish, clock, dice, outage),
             bus,
             clock,
-            Appetite(window=128),
+            Appetite(window=128, drains=drains),
         )
         for consumer, handler in handlers.items()
     }
@@ -673,6 +680,7 @@ async def _build(
         sweep=Sweep(steps, clock, standing, tidying={"forgotten": upkeep.forget}),
         hub=Hub(ledger, types, clock),
         policy=policy,
+        stop_time=stop_time,
         listeners=listeners,
     )
 

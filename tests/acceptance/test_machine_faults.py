@@ -224,10 +224,11 @@ async def test_a_log_that_nobody_takes_holds_up_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("it is told to stop under load", "ourselves")
-async def test_stopped_under_load_it_abandons_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("refuses", [False, True], ids=["first-attempts", "retries"])
+async def test_stopped_under_load_it_abandons_nothing(tmp_path: Path, refuses: bool) -> None:
     """It ends within its limit with 0; what was in hand is finished and written down, so that no
     webhook comes a second time after the next start, and everything else comes then."""
-    async with counting(delay_s=0.05) as receiver:
+    async with counting(delay_s=0.05, refuses=refuses) as receiver:
         settings = {**SETTINGS, "HUNTAZE_DRAIN_SECONDS": "20"}
         with hub_process(tmp_path / "data", settings) as hub:
             async with tenant(hub, "t1", receiver.url) as acme:
@@ -250,4 +251,4 @@ async def test_stopped_under_load_it_abandons_nothing(tmp_path: Path) -> None:
                 await asyncio.to_thread(hub.start)
                 await until(lambda: acme.accepted <= set(receiver.answered), "the rest")
             await audit_is_clean(hub, settings)
-    assert set(receiver.calls.values()) == {1}
+    assert set(receiver.calls.values()) == {2 if refuses else 1}

@@ -13,12 +13,15 @@ from typing import Any
 import orjson
 import pytest
 
+from notifications import drain_turns
 from notifications.bus.topology import CONSUMERS, EVENTS_TOPIC, NOTIFY_EMAIL, NOTIFY_WEBHOOK
 from notifications.deliveries import Delivered, Failed, Parked, Skipped
+from notifications.drain_turns import TOGETHER
+from notifications.draining import AT_ONCE
 from notifications.errors import StoreUnavailable
 from notifications.events import Channel, Event
 from notifications.lanes import BOUNDS, FIRST_PROBE, SICK_AFTER
-from notifications.messages import Message
+from notifications.messages import Abandon, Message
 from notifications.records import Route
 from notifications.retries import DAY, HOUR, MINUTE, NOTIFICATIONS, SECOND, RetryTable
 from notifications.routing import addressed, drain_message, event_message
@@ -26,6 +29,7 @@ from tests.heart_world import (
     PATIENCE_S,
     POSTGRESQL,
     STORES,
+    TAKEN,
     UNKNOWN_TYPE,
     HeartWorld,
     document,
@@ -286,22 +290,103 @@ async def test_a_burst_for_one_endpoint_takes_as_long_as_its_bound_allows(
     assert world.webhooks.most_at_once <= bound
 
 
-async def test_drains_that_take_long_keep_no_event_from_its_attempt(tmp_path: Path) -> None:
+MANY = tuple(f"ep_{number}" for number in range(150))
+"""Endpoints whose lanes are all due at once: more than a worker takes messages or drains on."""
+
+
+async def become_due(world: HeartWorld) -> None:
+    """A delivery to each of many endpoints failed once, and is due again; all hang by now."""
+    world.webhooks.targets = lambda event: Route(
+        targets=MANY if event.id == "storm" else ("ep_new",)
+    )
+    world.webhooks.answer = REFUSED
+    await world.publish(sample_event("storm"))
+    await world.until_waiting(len(MANY))
+    for endpoint in MANY:
+        world.webhooks.hold(endpoint)
+    await world.pass_time(MINUTE)
+
+
+@pytest.mark.fault("many receivers come back at once", "receivers")
+@pytest.mark.parametrize("drains", [1_000, 10], ids=["all-in-hand", "few-in-hand"])
+async def test_regression_a_retry_storm_keeps_no_event_from_its_attempt(
+    tmp_path: Path, drains: int
+) -> None:
     """Beside drains of more lanes than a worker takes messages on, a new event is tried at once."""
-    many = tuple(f"ep_{number}" for number in range(150))
-    async with heart_world(tmp_path, grace=10 * PATIENCE_S) as world:
-        world.webhooks.targets = lambda event: Route(
-            targets=many if event.id == "storm" else ("ep_new",)
-        )
-        world.webhooks.answer = REFUSED
-        await world.publish(sample_event("storm"))
-        await world.until_waiting(len(many))
-        for endpoint in many:
-            world.webhooks.hold(endpoint)
-        await world.pass_time(MINUTE)
-        await world.until_tried(len(many) + 64)
+    async with heart_world(tmp_path, grace=10 * PATIENCE_S, drains=drains) as world:
+        await become_due(world)
+        await world.until_tried(len(MANY) + min(drains, AT_ONCE))
         await world.publish(sample_event("new"))
         await world.until(lambda: world.webhooks.tries_at("ep_new"))
+
+
+async def test_lanes_beyond_what_a_worker_has_in_hand_come_later(tmp_path: Path) -> None:
+    """Drains that there is no room for are put off, and every lane is drained all the same."""
+    async with heart_world(tmp_path, drains=10) as world:
+        await become_due(world)
+        world.webhooks.answer = TAKEN
+        for gate in world.webhooks.held.values():
+            gate.set()
+        await world.live_until(lambda: world.states() == {"delivered": len(MANY)})
+        assert {each.number for each in world.webhooks.tries} == {1, 2}
+        assert len(world.webhooks.tries) == 2 * len(MANY)
+
+
+async def test_a_hub_that_stops_begins_no_retry(tmp_path: Path) -> None:
+    """Its drains are given back at once, with those that wait; what is out is written down."""
+    async with heart_world(tmp_path, grace=10 * PATIENCE_S) as world:
+        await become_due(world)
+        await world.until_tried(len(MANY) + AT_ONCE)
+        world.stop_time.left_s()
+        stopping = asyncio.create_task(world.workers[Channel.WEBHOOK.value].stop(PATIENCE_S))
+        world.webhooks.answer = TAKEN
+        for gate in world.webhooks.held.values():
+            gate.set()
+        await stopping
+        assert len(world.webhooks.tries) == len(MANY) + AT_ONCE
+        assert world.states() == {"delivered": AT_ONCE, "pending": len(MANY) - AT_ONCE}
+        assert world.one("SELECT count(*) FROM deliveries WHERE claimed = 1") == 0
+        receiving = world.bus.receive(NOTIFY_WEBHOOK, limit=1_000)
+        left = await asyncio.wait_for(receiving, PATIENCE_S)
+        assert len(left) == len(MANY) - AT_ONCE
+
+
+async def test_a_drain_that_comes_to_its_turn_in_a_stop_begins_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a drain has claimed and not begun waits on, unclaimed; the next drain is given back."""
+    monkeypatch.setattr(drain_turns, "PATIENCE_S", PATIENCE_S)
+    async with heart_world(tmp_path) as world:
+        world.webhooks.answer = REFUSED
+        await world.publish(*numbered(2 * TOGETHER))
+        await world.until_waiting(2 * TOGETHER)
+        gate = world.webhooks.hold("ep_1")
+        await world.pass_time(MINUTE)
+        await world.until_tried(3 * TOGETHER)
+        world.stop_time.left_s()
+        stopping = asyncio.create_task(world.workers[Channel.WEBHOOK.value].stop(PATIENCE_S))
+        await asyncio.sleep(0)  # it receives no more
+        world.webhooks.answer = TAKEN
+        gate.set()
+        await stopping
+        assert world.states() == {"delivered": TOGETHER, "pending": TOGETHER}
+        assert world.one("SELECT count(*) FROM deliveries WHERE claimed = 1") == 0
+        assert len(world.webhooks.tries) == 3 * TOGETHER
+        (drain,) = await asyncio.wait_for(world.bus.receive(NOTIFY_WEBHOOK, limit=1), PATIENCE_S)
+        answers = await world.dispatchers[Channel.WEBHOOK].handle([drain])
+        assert answers == [Abandon()]
+        assert len(world.webhooks.tries) == 3 * TOGETHER
+
+
+async def test_attempts_whose_handler_is_let_go_of_are_written_down(tmp_path: Path) -> None:
+    """A stop that runs out of patience cuts handlers, not what they have sent."""
+    async with heart_world(tmp_path, grace=10 * PATIENCE_S) as world:
+        gate = world.webhooks.hold("ep_1")
+        await world.publish(sample_event())
+        await world.until_tried(1)
+        await world.workers[Channel.WEBHOOK.value].stop(0)
+        gate.set()
+        await world.until_states(delivered=1)
 
 
 async def test_a_full_lane_is_looked_at_twice_a_second_not_more(world: HeartWorld) -> None:

@@ -77,6 +77,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.attempts",
         "notifications.dispatcher",
         "notifications.worker",
+        "notifications.draining",
         "notifications.drain_turns",
         "notifications.metrics",
         "notifications.sweep",
