@@ -23,7 +23,7 @@ Local = Mapping[str, Any]
 
 
 class Refused(Exception):
-    """The template itself ends the deployment: `fail()`, or a parameter that may not be so."""
+    """The template itself ends the deployment: a parameter may not be so, or nothing is there."""
 
 
 class Reference(ABC):
@@ -157,7 +157,10 @@ class Expressions(ABC):
             return found.at(path) if path else found
         for step in steps:
             plain = step.type == "property_identifier"
-            found = found[text_of(step) if plain else self.value_at(step, local)]
+            key = text_of(step) if plain else self.value_at(step, local)
+            if isinstance(found, dict) and key not in found:
+                raise Refused(f"{key} (there are {', '.join(found)})")
+            found = found[key]
         return found
 
     _subscript_expression = _member_expression
@@ -167,20 +170,11 @@ class Expressions(ABC):
         name = text_of(called)
         if name.endswith(".getSecret"):
             return f"secret {self.value_at(arguments.named_children[0], local)}"
-        if name == "filter":
-            over, condition = arguments.named_children
-            variable, holds = condition.named_children
-            found = self.value_at(over, local)
-            return [x for x in found if self.value_at(holds, {**local, text_of(variable): x})]
         values = [self.value_at(each, local) for each in arguments.named_children]
         if name.startswith("load"):
             text = (self.path.parent / values[0]).read_text()
             return json.loads(text) if name == "loadJsonContent" else text
         return FUNCTIONS[name](*values)
-
-
-def _fail(why: str) -> Any:
-    raise Refused(why)
 
 
 def _joined(*parts: Any) -> Any:
@@ -195,7 +189,6 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "contains": lambda whole, part: part in whole,
     "empty": lambda value: not value,
     "environment": lambda: {"suffixes": {"storage": "core.windows.net"}},
-    "fail": _fail,
     "guid": lambda *parts: f"guid of {' and '.join(parts)}",
     "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value)],
     "join": lambda parts, between: between.join(parts),
