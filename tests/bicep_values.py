@@ -46,6 +46,7 @@ class Made:
         version: Of the API.
         name: With its parents' names, slashes between.
         scope: The id of the resource that it is of, where it is an extension of one.
+        after: What is said to be there before, by the names in the file.
         body: What it is made with, `name`, `parent`, `scope` and `dependsOn` left out.
     """
 
@@ -55,6 +56,7 @@ class Made:
     version: str
     name: str
     scope: str | None
+    after: tuple[str, ...]
     body: dict[str, Any]
 
 
@@ -233,6 +235,9 @@ class _Scope(Expressions):
                 type=kind,
                 version=version,
                 name=_Reference(self, symbol, tuple(local.items())).name,
+                after=tuple(
+                    map(text_of, body["dependsOn"].named_children if "dependsOn" in body else ())
+                ),
                 scope=scope.id if isinstance(scope, _Reference) else scope,
                 body={k: self.value_at(v, local) for k, v in body.items() if k not in left_out},
             )

@@ -126,7 +126,7 @@ resource failing 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = {
   kind: 'LogAlert'
   properties: {
     displayName: 'Huntaze: deliveries fail'
-    description: '20 failures of one target in half an hour: look at the endpoint in the console, and at what carries mails.'
+    description: '20 failed attempts or more at one target of a tenant in half an hour: look at the endpoint in the console, or at what carries mails.'
     severity: 2
     enabled: true
     scopes: [

@@ -92,7 +92,7 @@ def recorded(folder: Path) -> list[list[str]]:
     return list(calls.values())
 
 
-NO_COMMANDS = frozenset(("is", "did", "does", "cannot", "may", "if", "for", "to"))
+NO_COMMANDS = frozenset(("is", "did", "does", "cannot", "keeps", "may", "if", "for", "to"))
 """What follows az where a sentence speaks of it, and not of a command."""
 
 

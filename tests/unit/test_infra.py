@@ -230,7 +230,7 @@ def test_every_secret_of_the_app_is_in_the_vault():
     referred = set(re.findall(r"secretsUri\}/([a-z-]+)/", MAIN.path.read_text()))
     assert referred == names - {"database-password"}
     script = (ROOT / "scripts" / "deploy-azure-workers.sh").read_text()
-    kept = re.findall(r"^for name in ([a-z -]+); do$", script, re.MULTILINE)
+    kept = re.findall(r"(?m)^(?:for name in |names=\()([a-z -]+)(?:; do|\))$", script)
     assert set(kept[0].split()) == names - {"database-url"}
 
 

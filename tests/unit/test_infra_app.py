@@ -3,7 +3,7 @@
 Settings are read by the hub's own check, after each reference to the vault has been followed.
 """
 
-import ast
+import json
 import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,11 +15,10 @@ from notifications.http import email_reports, health
 from notifications.messages import JOBS_TOPIC
 from notifications.settings import VARIABLES, Settings
 from tests.bicep_files import INFRA, ROOT
-from tests.bicep_values import CLIENT_ID, Made, deployed
+from tests.bicep_values import CLIENT_ID, Deployment, Made, deployed
+from tests.fake_azure import FRESH, OUTPUTS, Run, deploy
 from tests.infra_variants import PACKAGES, SECRETS, VARIANTS, made, parameters, variant
 
-SCRIPT = (ROOT / "scripts" / "deploy-azure-workers.sh").read_text()
-PROGRAMS = [ast.parse(each) for each in re.findall(r"(?ms)<<'PYTHON'\n(.*?)^PYTHON", SCRIPT)]
 HUB = {variable.name for variable in VARIABLES}
 PLATFORM: dict[str, str | None] = {
     # Azure's own settings (facts of 2026-11: Functions' identity-based connections, app settings
@@ -42,6 +41,7 @@ PREMIUM: dict[str, str | None] = {
     "WEBSITE_HEALTHCHECK_MAXPINGFAILURES": "5",
 }
 SITE = "Microsoft.Web/sites"
+VAULT = "Microsoft.KeyVault/vaults"
 
 
 def settings_of(name: str, kind: str = f"{SITE}/config") -> dict[str, Any]:
@@ -52,9 +52,14 @@ def settings_of(name: str, kind: str = f"{SITE}/config") -> dict[str, Any]:
 
 
 def environment(name: str) -> dict[str, str]:
+    """What the app's process sees in a variant."""
+    return environment_of(variant(name))
+
+
+def environment_of(hub: Deployment) -> dict[str, str]:
     """What the app's process sees: references to the vault followed, as the platform does."""
-    vault = {each.name: each.body["properties"] for each in variant(name).all(f"{VAULT}/secrets")}
-    address = variant(name).outputs["vaultName"]
+    vault = {each.name: each.body["properties"] for each in hub.all(f"{VAULT}/secrets")}
+    address = hub.outputs["vaultName"]
 
     def followed(value: str) -> str:
         found = re.fullmatch(r"@Microsoft\.KeyVault\(SecretUri=https://(.*)/secrets/(.*)/\)", value)
@@ -63,10 +68,12 @@ def environment(name: str) -> dict[str, str]:
         assert found[1] == f"{address}.vault.azure.net"
         return str(vault[f"{address}/{found[2]}"]["value"])
 
-    return {key: followed(value) for key, value in settings_of(name).items()}
-
-
-VAULT = "Microsoft.KeyVault/vaults"
+    (settings,) = [
+        each.body["properties"]
+        for each in hub.all(f"{SITE}/config")
+        if each.name.endswith("/appsettings")
+    ]
+    return {key: followed(value) for key, value in settings.items()}
 
 
 @pytest.mark.parametrize("name", [*VARIANTS, "production"])
@@ -228,118 +235,133 @@ def test_delivery_reports_are_events_that_the_hub_reads():
 # --------------------------------------------------------------------------- the script
 
 
-def keys_of(name: str) -> set[str]:
-    """The keys of every object that the script's Python gives a name, or adds to it."""
-    found: set[str] = set()
-    for node in (each for program in PROGRAMS for each in ast.walk(program)):
-        if isinstance(node, ast.Assign | ast.AugAssign) and isinstance(node.value, ast.Dict):
-            (to,) = node.targets if isinstance(node, ast.Assign) else (node.target,)
-            if isinstance(to, ast.Name) and to.id == name:
-                found |= {str(ast.literal_eval(key)) for key in node.value.keys if key is not None}
-        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == name:
-            found |= {str(ast.literal_eval(node.slice))}
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A first deployment with a parameter file that says nothing that has a default."""
+    folder = tmp_path_factory.mktemp("deployment")
+    shortest = folder / "shortest.json"
+    given = {name: {"value": value} for name, value in SHORTEST.items()}
+    shortest.write_text(json.dumps({"parameters": given}))
+    found = deploy(folder / "run", FRESH, ["--parameters", str(shortest)])
+    assert (found.code, found.err) == (0, "")
     return found
 
 
-def passed(template: str) -> set[str]:
+SHORTEST = {
+    key: parameters("beta")[key]
+    for key in ("alertEmail", "monthlyBudgetUsd", "models", "modelOrder")
+}
+
+
+def value_of(call: list[str], option: str) -> str:
+    """What an option of a call says."""
+    return call[call.index(option) + 1]
+
+
+def passed(run: Run, template: str) -> dict[str, str]:
     """The parameters that the script gives a template on its command line."""
-    lines = [each for each in SCRIPT.splitlines() if f"infra/{template}.bicep" in each]
-    assert len(lines) == 1
-    return set(re.findall(r' "(\w+)=\$', lines[0]))
-
-
-def test_the_script_passes_parameters_that_there_are():
-    """What it puts into its file and on the command line are parameters of the templates."""
-    given = keys_of("fresh") | keys_of("values") | passed("main")
-    assert {*SECRETS, *PACKAGES, "deployerId", "deployerType", "budgetStart", "location"} == given
-    made({**parameters("beta"), **dict.fromkeys(given - {*SECRETS, "deployerType"}, "x")})
-    deployed(INFRA / "delivery-reports.bicep", **dict.fromkeys(passed("delivery-reports"), "x"))
-
-
-def test_the_script_reads_a_parameter_file_as_the_template_does():
-    """What it looks at are parameters; what it takes for one that is left out is its default."""
-    (node,) = [
+    (call,) = [
         each
-        for each in ast.walk(PROGRAMS[0])
-        if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "defaults"
+        for each in run.called("deployment", "group", "create")
+        if value_of(each, "--template-file").endswith(f"/infra/{template}.bicep")
     ]
-    assert isinstance(node.value, ast.Dict)
-    looked_at = keys_of("defaults")
-    required = {"models"}
-    left_out = {key: value for key, value in parameters("beta").items() if key not in looked_at}
-    hub = made(left_out | {"models": parameters("beta")["models"]})
-    assert looked_at - required == {
-        "hosting",
-        "aiLocation",
-        "privateNetwork",
-        "sendKey",
-        "mailDomain",
-        "mailDomainVerified",
-    }
+    return dict(re.findall(r"^(\w+)=(.*)$", "\n".join(call), re.MULTILINE))
+
+
+def test_the_script_passes_parameters_that_there_are(run: Run):
+    """What is in its own file and on the command line is all that has no default, and is taken."""
+    own = {key: each["value"] for key, each in json.loads(run.parameters)["parameters"].items()}
+    assert set(own) >= {*SECRETS, *PACKAGES, "deployerId", "deployerType"}
+    assert passed(run, "main") == {"location": "eastus2"}
+    hub = deployed(INFRA / "main.bicep", **SHORTEST, **own, **passed(run, "main"))
+    assert environment_of(hub)["HUNTAZE_ENCRYPTION_KEYS"] == own["encryptionKeys"]
+    assert set(passed(run, "delivery-reports")) == {"reportsTopic", "vaultName", "hubUrl"}
+    deployed(INFRA / "delivery-reports.bicep", **passed(run, "delivery-reports"))
+    # A first day of the budget that is there already.
+    deployed(INFRA / "main.bicep", **SHORTEST, **own, budgetStart="2026-03-01")
+    assert "budgetStart" not in own
+
+
+def test_what_is_left_out_of_a_parameter_file_is_the_same_to_both(run: Run):
+    """The script does what the template's defaults ask for."""
+    hub = made(SHORTEST)
     assert hub.outputs["hosting"] == "premium"
-    assert hub.one("Microsoft.CognitiveServices/accounts").body["location"] == "eastus2"
+    assert run.called("functionapp", "deployment", "slot", "swap")
     assert hub.all("Microsoft.Network/virtualNetworks") == []
+    assert run.called("postgres", "flexible-server", "firewall-rule", "create")
     assert len(hub.all("Microsoft.ServiceBus/namespaces/topics/authorizationRules")) == 1
-    assert hub.all("Microsoft.Communication/emailServices/domains/senderUsernames") == []
-    written = dict(zip(node.value.keys, node.value.values, strict=True))
-    said = {ast.literal_eval(key): ast.unparse(value) for key, value in written.items() if key}
-    assert said == {
-        "hosting": "'premium'",
-        "aiLocation": "sys.argv[2]",
-        "privateNetwork": "False",
-        "sendKey": "True",
-    }
+    assert run.called("servicebus", "topic", "authorization-rule", "keys", "list")
+    assert hub.outputs["mailDomainId"].endswith("/AzureManagedDomain")
+    assert "Mails wait" not in run.out
+    (models,) = run.called("cognitiveservices", "model", "list")
+    ai = hub.one("Microsoft.CognitiveServices/accounts").body
+    assert value_of(models, "--location") == ai["location"] == "eastus2"
 
 
-def test_the_script_asks_for_outputs_that_there_are():
-    """Each is an output, and names what the script then does things to."""
-    asked = re.findall(r"(\w+)\.value", re.findall(r"properties\.outputs\.\[(.*?)\]", SCRIPT)[0])
+def test_the_script_asks_for_outputs_that_there_are(run: Run):
+    """Each is an output, is read into what it is used as, and names what is made."""
+    (call,) = run.called("deployment", "group", "show")
+    asked = re.findall(r"(\w+)\.value", value_of(call, "--query"))
+    read = dict(zip(asked, OUTPUTS.splitlines(), strict=True))
     hub = variant("beta")
     assert set(asked) <= set(hub.outputs), "main.bicep has no such output"
+    assert (read["appName"], read["vaultName"]) == ("hz-hub", "hz-kv")
+    assert (read["databaseServer"], read["serviceBusName"]) == ("hz-db", "hz-bus")
+    assert (read["storageName"], read["reportsTopic"]) == ("hzstore", "hz-mail-reports")
     names = {
         "appName": hub.one(SITE).name,
-        "url": f"https://{hub.one(SITE).name}.azurewebsites.net",
         "storageName": hub.one("Microsoft.Storage/storageAccounts").name,
         "vaultName": hub.one(VAULT).name,
         "databaseServer": hub.one("Microsoft.DBforPostgreSQL/flexibleServers").name,
         "serviceBusName": hub.one("Microsoft.ServiceBus/namespaces").name,
         "reportsTopic": hub.one("Microsoft.EventGrid/systemTopics").name,
+        "realtime": "webpubsub",
+        "hosting": "premium",
+    }
+    names |= {
+        "url": f"https://{names['appName']}.azurewebsites.net",
+        "databaseHost": f"{names['databaseServer']}.postgres.database.azure.com",
+        "serviceBusEndpoint": f"{names['serviceBusName']}.servicebus.windows.net",
+        "packagesUrl": f"https://{names['storageName']}.blob.core.windows.net/packages",
     }
     assert {key: hub.outputs[key] for key in names} == names
-    assert hub.outputs["databaseHost"] == f"{names['databaseServer']}.postgres.database.azure.com"
-    assert hub.outputs["packagesUrl"] == (
-        f"https://{names['storageName']}.blob.core.windows.net/packages"
-    )
-    assert hub.outputs["mailDomainId"].endswith("/domains/AzureManagedDomain")
-    assert hub.outputs["insightsId"].endswith(hub.one("Microsoft.Insights/components").name)
-    assert hub.outputs["realtime"] == "webpubsub"
-    assert hub.outputs["workspaceId"].endswith(
-        hub.one("Microsoft.OperationalInsights/workspaces").name
-    )
+    ids = {
+        "mailDomainId": hub.one("Microsoft.Communication/emailServices/domains").name,
+        "insightsId": hub.one("Microsoft.Insights/components").name,
+        "workspaceId": hub.one("Microsoft.OperationalInsights/workspaces").name,
+    }
+    for key, name in ids.items():
+        assert hub.outputs[key].endswith(f"/{name.replace('/', '/domains/')}"), key
+    assert set(hub.outputs) == {*names, *ids}
     assert variant("flex").outputs["hosting"] == "flex"
 
 
-def test_the_script_names_what_the_template_makes():
-    """The key for Vercel, the container of packages, the slot and the database."""
+def test_the_script_names_what_the_template_makes(run: Run):
+    """The key for Vercel, the container of packages, the slot, and the database with its login."""
     hub = variant("beta")
     (key,) = hub.all("Microsoft.ServiceBus/namespaces/topics/authorizationRules")
     _, topic, rule = key.name.split("/")
     assert (topic, key.body["properties"]["rights"]) == (JOBS_TOPIC, ["Send"])
-    assert f"--topic-name {topic} --name {rule} --query" in SCRIPT
+    (call,) = run.called("servicebus", "topic", "authorization-rule", "keys", "list")
+    assert (value_of(call, "--topic-name"), value_of(call, "--name")) == (topic, rule)
     container = hub.one("Microsoft.Storage/storageAccounts/blobServices/containers").name
-    assert f"--container-name {container.rpartition('/')[2]} " in SCRIPT
+    (call,) = run.called("storage", "blob", "upload")
+    assert f"/{value_of(call, '--container-name')}" == container[container.rindex("/") :]
     slot = hub.one(f"{SITE}/slots").name.rpartition("/")[2]
-    assert f"--slot {slot} --target-slot production" in SCRIPT
+    (call,) = run.called("functionapp", "deployment", "slot", "swap")
+    assert value_of(call, "--slot") == slot
     server = hub.one("Microsoft.DBforPostgreSQL/flexibleServers")
     login, password = (
         server.body["properties"][key]
         for key in ("administratorLogin", "administratorLoginPassword")
     )
     database = hub.one("Microsoft.DBforPostgreSQL/flexibleServers/databases").name
-    host = f"{server.name}.postgres.database.azure.com:5432/{database.rpartition('/')[2]}"
+    at = f":5432/{database.rpartition('/')[2]}?sslmode=verify-full&sslrootcert="
     assert environment("beta")["HUNTAZE_DATABASE_URL"] == (
-        f"postgresql://{login}:{password}@{host}?sslmode=verify-full"
-        "&sslrootcert=/etc/ssl/certs/ca-certificates.crt"
+        f"postgresql://{login}:{password}@{server.name}.postgres.database.azure.com{at}"
+        "/etc/ssl/certs/ca-certificates.crt"
     )
-    assert f"postgresql://{login}:$(" in SCRIPT
-    assert f":5432/{database.rpartition('/')[2]}?sslmode=verify-full&sslrootcert=" in SCRIPT
+    own = json.loads(run.parameters)["parameters"]["databasePassword"]["value"]
+    assert run.migrated.startswith(
+        f"postgresql://{login}:{own}@hz-db.postgres.database.azure.com{at}"
+    )
