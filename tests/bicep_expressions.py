@@ -189,7 +189,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "contains": lambda whole, part: part in whole,
     "empty": lambda value: not value,
     "environment": lambda: {"suffixes": {"storage": "core.windows.net"}},
-    "guid": lambda *parts: f"guid of {' and '.join(parts)}",
+    "guid": lambda *parts: f"guid of {' and '.join(parts)}".replace("/", "."),
     "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value)],
     "join": lambda parts, between: between.join(parts),
     "length": len,

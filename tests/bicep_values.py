@@ -62,10 +62,11 @@ class Made:
 
 @dataclass(slots=True)
 class Deployment:
-    """Everything that is made, modules' resources among it, and the outputs."""
+    """Everything that is made, modules' resources among it; outputs, and what it was given."""
 
     resources: list[Made] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
 
     def all(self, kind: str, symbol: str | None = None) -> list[Made]:
         """Those of a type, or those of them with a name in their file."""
@@ -156,7 +157,8 @@ class _Scope(Expressions):
         if unknown:
             raise Refused(f"{self.path.name} has no parameter {', '.join(sorted(unknown))}")
         for name in self._of("parameter_declaration"):
-            self._check(name, self.named(name))
+            self._made.parameters[name] = self.named(name)
+            self._check(name, self._made.parameters[name])
         for name in self._of("module_declaration"):
             self._module(name)
         for name in self._of("resource_declaration"):

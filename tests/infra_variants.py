@@ -30,7 +30,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "pipeline": {"deployerId": DEPLOYER, "deployerType": "ServicePrincipal"},
     "flex": {**ON_FLEX, "realtime": "signalr", "scaleByBacklog": False},
     "flex-private": {**ON_FLEX, "privateNetwork": True, "alwaysReadyInstances": 2},
-    "domain": {"mailDomain": "mail.example.com"},
+    "domain": {"mailDomain": "mail.example.com", "realtimeHub": "toasts"},
     "domain-verified": {"mailDomain": "mail.example.com", "mailDomainVerified": True},
     "no-key": {"sendKey": False, "appUrl": ""},
     "private": {"privateNetwork": True, "serviceBusSku": "Premium", "sendKey": False},
@@ -52,6 +52,13 @@ def parameters(name: str) -> dict[str, Any]:
     """The values of a parameter file."""
     text = json.loads((INFRA / f"{name}.parameters.json").read_text())
     return {key: each["value"] for key, each in text["parameters"].items()}
+
+
+SHORTEST: Mapping[str, Any] = {
+    key: parameters("beta")[key]
+    for key in ("alertEmail", "monthlyBudgetUsd", "models", "modelOrder")
+}
+"""What a parameter file cannot leave out."""
 
 
 @cache

@@ -185,5 +185,3 @@ resource budget 'Microsoft.Consumption/budgets@2023-05-01' = {
     }
   }
 }
-
-output actionGroupId string = people.id
