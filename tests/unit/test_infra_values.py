@@ -3,17 +3,19 @@
 What is in no package is held against a table, dated, with where it is from.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from tests.bicep_files import ROOT, paths, read
+from tests.bicep_files import INFRA, ROOT, paths, read
 from tests.bicep_values import IDENTITY
 from tests.infra_variants import DEPLOYER, VARIANTS, parameters, variant
 
 ALL = (*VARIANTS, "production")
+PARAMETER_FILES = ("beta", "production")
 VERSIONS: Mapping[str, str] = {
     # provider or type: the API's version. Of 2026-11-26: those that the management packages of
     # that month have, or older ones that every Bicep of the last two years knows.
@@ -185,7 +187,7 @@ def test_parameters_choose_the_sizes():
     assert server["backup"]["geoRedundantBackup"] == "Enabled"
 
 
-@pytest.mark.parametrize("name", PARAMETER_FILES := ("beta", "production"))
+@pytest.mark.parametrize("name", PARAMETER_FILES)
 def test_a_database_is_of_its_tier(name: str):
     """Azure refuses a burstable size in another tier, and high availability of one."""
     given = parameters(name)
@@ -260,3 +262,44 @@ def test_keys_are_for_vercel_alone():
     assert variant("no-key").one(kind).body["properties"]["disableLocalAuth"] is True
     assert variant("no-key").all(f"{kind}/topics/authorizationRules") == []
     assert variant("beta").one(kind).body["properties"]["disableLocalAuth"] is False
+
+
+# --------------------------------------------------------------------------- the parameter files
+
+
+@pytest.mark.parametrize("name", PARAMETER_FILES)
+def test_the_page_has_the_values_of_the_files(name: str):
+    """`docs/azure.md` shows what decides most, for beta and for production."""
+    page = (ROOT / "docs" / "azure.md").read_text()
+    table = page[page.index("\n| parameter | beta | production |") :].partition("\n\n")[0]
+    given = variant(name).parameters
+    compared = set()
+    for row in table.splitlines()[3:]:
+        _, words, *values, _, _ = row.split("|")
+        names, shown = words.split(","), values[PARAMETER_FILES.index(name)].split(",")
+        for key, value in zip(names, shown, strict=False):
+            if value.strip():
+                expected = given[key.strip(" `")]
+                assert value.strip(" `") == str(expected).replace("False", "false").replace(
+                    "True", "true"
+                ), key
+                compared.add(key.strip(" `"))
+    assert compared >= {"hosting", "maximumInstances", "databaseSku", "sendKey"}
+
+
+@pytest.mark.parametrize("name", PARAMETER_FILES)
+def test_a_model_is_asked_for_as_azure_has_it(name: str):
+    """Who publishes it, under which version, and how much of it (thousand tokens a minute)."""
+    for model in parameters(name)["models"]:
+        assert set(model) == {"name", "format", "version", "capacity"}
+        assert model["version"] == "1", "versions that were current in 2026-11"
+        assert 1 <= model["capacity"] <= 1_000
+
+
+def test_the_files_are_parameter_files():
+    """az refuses a file of another schema."""
+    for name in PARAMETER_FILES:
+        text = json.loads((INFRA / f"{name}.parameters.json").read_text())
+        assert text["$schema"].endswith("/2019-04-01/deploymentParameters.json#")
+        assert text["contentVersion"] == "1.0.0.0"
+        assert all(set(each) == {"value"} for each in text["parameters"].values())
