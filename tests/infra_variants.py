@@ -23,6 +23,13 @@ PACKAGES: Mapping[str, str] = {
 DEPLOYER = "44444444-4444-4444-4444-444444444444"
 ON_FLEX: Mapping[str, Any] = {"hosting": "flex", "maximumInstances": 2, "alwaysReadyInstances": 0}
 
+OTHER_ORDER: Mapping[str, list[str]] = {
+    "video": ["Phi-4-mini-instruct"],
+    "chat": ["DeepSeek-V3.2"],
+    "suggest": ["DeepSeek-V3.2", "DeepSeek-V4-Flash"],
+    "analyze": ["DeepSeek-V4-Flash"],
+}
+
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     # name: what is changed of beta
     "beta": {},
@@ -32,7 +39,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "flex-private": {**ON_FLEX, "privateNetwork": True, "alwaysReadyInstances": 2},
     "domain": {"mailDomain": "mail.example.com", "realtimeHub": "toasts"},
     "domain-verified": {"mailDomain": "mail.example.com", "mailDomainVerified": True},
-    "no-key": {"sendKey": False, "appUrl": ""},
+    "no-key": {"sendKey": False, "appUrl": "", "modelOrder": OTHER_ORDER},
     "private": {"privateNetwork": True, "serviceBusSku": "Premium", "sendKey": False},
     "large": {
         "serviceBusSku": "Premium",

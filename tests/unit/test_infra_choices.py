@@ -84,6 +84,7 @@ def test_what_has_a_door_is_closed_outside():
 )
 def test_the_app_is_in_a_subnet_of_its_own(name: str, service: str):
     """Delegated to what runs it, apart from the doors, inside the network."""
+    assert variant("beta").all("Microsoft.Network/virtualNetworks") == []
     hub = variant(name)
     network = hub.one("Microsoft.Network/virtualNetworks")
     app, endpoints = network.body["properties"]["subnets"]
@@ -95,6 +96,10 @@ def test_the_app_is_in_a_subnet_of_its_own(name: str, service: str):
         "10.40.1.0/24",
         "10.40.2.0/24",
     ]
+    guard = hub.one("Microsoft.Network/networkSecurityGroups")
+    assert guard.body["properties"] == {"securityRules": []}
+    for each in (app, endpoints):
+        assert each["properties"]["networkSecurityGroup"]["id"].endswith(guard.name)
     site = hub.one("Microsoft.Web/sites").body["properties"]
     assert site["virtualNetworkSubnetId"].endswith(f"/virtualNetworks/{network.name}/subnets/app")
     assert (

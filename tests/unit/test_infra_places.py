@@ -162,6 +162,8 @@ def test_names_stay_what_they_are():
     for name in ("beta", "restored", "flex"):
         hub = variant(name)
         unique = hub.outputs["appName"].removesuffix("-hub")
+        assert unique == f"hzbeta-{UNIQUE(GROUP)[:8]}"
+        assert hub.one("Microsoft.Web/sites").name == f"{unique}-hub"
         for kind in {each.type for each in hub.resources} & set(NAMES) - set(found):
             names = " ".join(each.name for each in hub.all(kind))
             found[kind] = names.replace(unique, "*").replace(unique.replace("-", ""), "*")

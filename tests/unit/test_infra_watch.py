@@ -30,6 +30,7 @@ def test_alerts_are_about_what_they_say():
     for each in hub.all("Microsoft.Insights/metricAlerts"):
         properties = each.body["properties"]
         assert each.body["location"] == "global"
+        assert " of the topic " in properties["description"]
         assert properties["scopes"][0].endswith(f"namespaces/{hub.outputs['serviceBusName']}")
         assert [
             len(people.name) > 0 and x["actionGroupId"].endswith(people.name)
@@ -76,6 +77,7 @@ def test_the_alert_of_failures_says_what_its_query_counts():
     )
     page = (ROOT / "docs" / "azure.md").read_text()
     assert re.search(rf"(?m)^\| deliveries fail \| {number} fail[^|]* in half an hour", page)
+    assert properties["displayName"] == "Huntaze: deliveries fail"
     assert properties["scopes"][0].endswith(hub.outputs["workspaceId"])
     people = hub.one("Microsoft.Insights/actionGroups")
     assert [each.endswith(people.name) for each in properties["actions"]["actionGroups"]] == [True]
