@@ -104,10 +104,12 @@ class _Reference(Reference):
 
     @property
     def type(self) -> str:
+        """With the provider, without the version."""
         return self.scope.type_of(self.symbol)[0]
 
     @property
     def name(self) -> str:
+        """With its parents' names, slashes between."""
         body = self.scope.body_of(self.symbol)
         local = dict(self.local)
         name = str(self.scope.value_at(body["name"], local))
@@ -116,6 +118,7 @@ class _Reference(Reference):
 
     @property
     def id(self) -> str:
+        """As Azure has it."""
         provider, *kinds = self.type.split("/")
         names = self.name.split("/")
         pairs = "/".join(f"{kind}/{name}" for kind, name in zip(kinds, names, strict=True))

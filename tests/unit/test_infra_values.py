@@ -69,16 +69,17 @@ SKUS: Mapping[str, set[tuple[Any, ...]]] = {
         ("GlobalStandard", capacity) for capacity in (1, 5, 20, 100)
     },
 }
-KINDS: Mapping[str, str] = {
-    "Microsoft.CognitiveServices/accounts": "AIServices",
-    "Microsoft.Insights/components": "web",
-    "Microsoft.Insights/scheduledQueryRules": "LogAlert",
-    "Microsoft.Insights/workbooks": "shared",
-    "Microsoft.SignalRService/signalR": "SignalR",
-    "Microsoft.SignalRService/webPubSub": "WebPubSub",
-    "Microsoft.Storage/storageAccounts": "StorageV2",
-    "Microsoft.Web/sites": "functionapp,linux",
-    "Microsoft.Web/sites/slots": "functionapp,linux",
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "Microsoft.CognitiveServices/accounts": ("AIServices",),
+    "Microsoft.Insights/components": ("web",),
+    "Microsoft.Insights/scheduledQueryRules": ("LogAlert",),
+    "Microsoft.Insights/workbooks": ("shared",),
+    "Microsoft.SignalRService/signalR": ("SignalR",),
+    "Microsoft.SignalRService/webPubSub": ("WebPubSub",),
+    "Microsoft.Storage/storageAccounts": ("StorageV2",),
+    "Microsoft.Web/serverfarms": ("elastic", "functionapp"),
+    "Microsoft.Web/sites": ("functionapp,linux",),
+    "Microsoft.Web/sites/slots": ("functionapp,linux",),
 }
 ROLES: Mapping[str, str] = {
     "090c5cfd-751d-490a-894a-3ce6f1109419": "Azure Service Bus Data Owner",
@@ -146,11 +147,10 @@ def test_the_script_asks_versions_that_are_known():
 def test_every_size_is_one_that_azure_sells(name: str):
     """SKUs and kinds are among those that are known; no resource with one is left out."""
     for each in variant(name).resources:
-        if "sku" in each.body:
-            size = tuple(each.body["sku"].values())
-            assert size in SKUS[each.type], f"{each.symbol}: {each.body['sku']}"
-        if "kind" in each.body and each.type != "Microsoft.Web/serverfarms":
-            assert each.body["kind"] == KINDS[each.type], each.symbol
+        size = tuple(each.body.get("sku", {}).values()) or None
+        assert size in SKUS.get(each.type, {None}), f"{each.symbol}: {size}"
+        kinds = KINDS.get(each.type, (None,))
+        assert each.body.get("kind") in kinds, f"{each.symbol}: {each.body.get('kind')}"
     properties = variant(name).one("Microsoft.OperationalInsights/workspaces").body["properties"]
     assert properties["sku"] == {"name": "PerGB2018"}
     vault = variant(name).one("Microsoft.KeyVault/vaults").body["properties"]

@@ -176,11 +176,12 @@ def test_latency_is_from_publish_to_delivery():
         "Latency per channel, from publish to delivery: 50th, 95th, 99th percentile in ms"
     )
     published, delivered = query.split(";")
+    assert published.startswith("let publishes = dependencies")
     assert f"where name == 'send {EVENTS_TOPIC}'" in published
     assert "published = min(timestamp)" in published
     assert "'huntaze.outcome']) == 'delivered'" in delivered
     assert "delivered = timestamp + duration * 1ms" in delivered
-    assert "join kind=inner published on tenant, event" in delivered
+    assert "join kind=inner publishes on tenant, event" in delivered
     assert "percentiles((delivered - published) / 1ms, 50, 95, 99) by channel" in delivered
     for part in (published, delivered):
         assert "tenant = tostring(customDimensions['huntaze.tenant.id'])" in part
