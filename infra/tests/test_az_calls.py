@@ -1,5 +1,6 @@
 """Every `az` command that is given or shown is one that the real azure-cli takes."""
 
+import argparse
 import itertools
 import os
 import re
@@ -60,8 +61,18 @@ def parse(call: list[str]) -> str:
         loader.command_table = {command: loader.command_table[command]}
     loader.load_arguments(command)
     invocation.parser.load_command_table(loader)
+    take_no_abbreviations(invocation.parser)
     parsed = invocation.parser.parse_args(call)
     return str(parsed.command)
+
+
+def take_no_abbreviations(parser: argparse.ArgumentParser) -> None:
+    """`--server` for `--server-name` is taken until there is another option that begins so."""
+    parser.allow_abbrev = False
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in set(action.choices.values()):
+                take_no_abbreviations(inner)
 
 
 def shape(call: list[str]) -> tuple[str, ...]:
@@ -223,10 +234,11 @@ def test_every_branch_of_the_scripts_is_looked_at():
     [
         ["group", "create", "--name", "x", "--lacation", "y"],
         ["group", "create", "--name", "x"],
+        ["group", "create", "--name", "x", "--loc", "y"],
         ["webpubsub", "key", "show", "--name", "x", "--resource-group", "y"],
     ],
 )
 def test_an_invented_call_is_refused(call: list[str]):
-    """The check can fail: a wrong option, a missing one, a command of an extension."""
+    """The check can fail: a wrong option, a missing one, half of one, an extension's command."""
     with pytest.raises(SystemExit):
         parse(call)

@@ -4,7 +4,6 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pycep import BicepParser
@@ -14,6 +13,7 @@ from notifications.bus.topology import TOPOLOGY
 from notifications.settings import Settings
 from scripts.infra_topology import OUT, document, duration
 from tests.bicep_files import INFRA, ROOT, Declaration, Expression, paths, read, resources, walk
+from tests.infra_variants import parameters, variant
 
 MAIN = read(INFRA / "main.bicep")
 PARAMETER_FILES = ("beta", "production")
@@ -76,12 +76,6 @@ def one(kind: str, file: str | None = None) -> Declaration:
     return found[0]
 
 
-def parameters(name: str) -> dict[str, Any]:
-    """The values of a parameter file."""
-    text = json.loads((INFRA / f"{name}.parameters.json").read_text())
-    return {key: each["value"] for key, each in text["parameters"].items()}
-
-
 @pytest.mark.parametrize("path", paths(), ids=lambda path: path.name)
 def test_every_file_is_bicep_to_two_grammars(path: Path):
     """tree-sitter's grammar finds no error, and pycep reads the same resources."""
@@ -127,7 +121,13 @@ def test_the_bus_is_made_from_the_file():
     assert bodies["topics"]["properties"] == Expression("topic.properties")
     assert bodies["subscriptions"]["properties"] == Expression("entry.properties")
     assert bodies["rules"]["properties"] == Expression("entry.rule.properties")
-    assert bodies["rules"]["name"].text.endswith("/${entry.rule.name}'")
+    hub, entries = variant("beta"), json.loads(OUT.read_text())["subscriptions"]
+    kind, bus = "Microsoft.ServiceBus/namespaces/topics", hub.outputs["serviceBusName"]
+    names = [f"{bus}/{each['topic']}/{each['name']}" for each in entries]
+    assert [each.name for each in hub.all(f"{kind}/subscriptions")] == names
+    rules = [f"{name}/{each['rule']['name']}" for name, each in zip(names, entries, strict=True)]
+    assert [each.name for each in hub.all(f"{kind}/subscriptions/rules")] == rules
+    assert [each.name for each in hub.all(kind)] == [f"{bus}/{topic.name}" for topic in TOPOLOGY]
     assert bodies["jobsTopic"]["name"] == TOPOLOGY[0].name
     assert bodies["eventsTopic"]["name"] == TOPOLOGY[1].name
 

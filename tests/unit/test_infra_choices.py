@@ -9,7 +9,7 @@ import pytest
 from tests.bicep_expressions import Refused
 from tests.bicep_files import INFRA, read
 from tests.bicep_values import Deployment
-from tests.infra_variants import ON_FLEX, made, parameters, variant
+from tests.infra_variants import ON_FLEX, VARIANTS, made, parameters, variant
 
 ZONES: Mapping[str, tuple[str, str]] = {
     # what has a door: its group, and the zone whose names lead there (Azure's list of private
@@ -76,6 +76,19 @@ def test_what_has_a_door_is_closed_outside():
     assert variant("private").all(rules) == []
     azure = variant("beta").one(rules).body["properties"]
     assert azure == {"startIpAddress": "0.0.0.0", "endIpAddress": "0.0.0.0"}
+
+
+@pytest.mark.parametrize("open_for", ["no network", "a key", "a small bus"])
+def test_the_bus_is_closed_where_everybody_is_inside_alone(open_for: str):
+    """Not where it can have no door, nor where Vercel sends with a key; those are outside."""
+    changes = {
+        "no network": {"privateNetwork": False},
+        "a key": {"sendKey": True},
+        "a small bus": {"serviceBusSku": "Standard"},
+    }[open_for]
+    hub = made({**parameters("beta"), **VARIANTS["private"], **changes})
+    bus = hub.one("Microsoft.ServiceBus/namespaces").body["properties"]
+    assert bus["publicNetworkAccess"] == "Enabled"
 
 
 @pytest.mark.parametrize(
