@@ -171,16 +171,16 @@ param userTokenSecret string
 param emailReportsKey string
 
 // Azure would refuse some of the names after ten minutes, each in its own words. To ask for a
-// property that is not there ends the deployment at once, with the property's name. (In quotes: the
-// compiler need not know which.)
+// property that is not there ends the deployment at once, with the property's name; any() keeps the
+// compiler from looking first.
 var letters = 'abcdefghijklmnopqrstuvwxyz'
-var prefixIsRight = [for place in range(0, length(prefix)): contains('${letters}0123456789', substring(toLower(prefix), place, 1))]
+var found = [for place in range(0, length(prefix)): contains('${letters}0123456789', substring(toLower(prefix), place, 1)) ? 'right' : 'wrong']
 var startIsRight = contains(letters, toLower(take(prefix, 1)))
-var verdict = startIsRight && !contains(prefixIsRight, false) ? 'right' : 'prefix: begin it with a letter, then two to nine letters and digits, and nothing else'
-var prefixes = {
+var verdict = startIsRight && !contains(found, 'wrong') ? 'right' : 'prefix: begin it with a letter, then two to nine letters and digits, and nothing else'
+var prefixes = any({
   right: toLower(prefix)
-}
-var checkedPrefix = prefixes['${verdict}']
+})
+var checkedPrefix = prefixes[verdict]
 var unique = take(uniqueString(resourceGroup().id), 8)
 var name = '${checkedPrefix}-${unique}'
 var databaseLogin = 'huntaze'

@@ -185,6 +185,7 @@ def _joined(*parts: Any) -> Any:
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "any": lambda value: value,
     "concat": _joined,
     "contains": lambda whole, part: part in whole,
     "empty": lambda value: not value,

@@ -50,7 +50,8 @@ def test_every_door_has_the_zone_that_leads_to_it(name: str):
     for each in links:
         assert each.body["properties"]["virtualNetwork"]["id"].endswith(network.name)
         assert each.body["properties"]["registrationEnabled"] is False
-    assert [each.name.partition("/")[0] for each in links] == zones
+    link = network.name.replace("-network", "-link")
+    assert [each.name for each in links] == [f"{zone}/{link}" for zone in zones]
 
 
 def test_what_has_a_door_is_closed_outside():
