@@ -147,6 +147,10 @@ def test_everything_is_where_it_can_be_and_says_whose_it_is(name: str):
         untagged = each.type.endswith("/virtualNetworkLinks")
         tags = {"application": "huntaze-notifications"} if expected and not untagged else None
         assert each.body.get("tags") == tags, each.symbol
+
+
+def test_a_region_is_chosen_once_and_the_models_apart():
+    """Everything that is in a region is in that of the parameter; models in theirs."""
     elsewhere = made(
         {**parameters("beta"), "location": "westeurope", "aiLocation": "swedencentral"}
     )

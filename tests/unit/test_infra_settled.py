@@ -11,7 +11,7 @@ import pytest
 
 from tests.bicep_files import INFRA
 from tests.bicep_values import CLIENT_ID, IDENTITY, Deployment
-from tests.infra_variants import VARIANTS, variant
+from tests.infra_variants import VARIANTS, parameters, variant
 
 ALL = (*VARIANTS, "production")
 APP: Mapping[str, Any] = {
@@ -97,7 +97,7 @@ SETTLED: Mapping[str, Mapping[str, Any]] = {
         "properties": {
             **TLS_AND_IDENTITY["properties"],
             "features": [{"flag": "ServiceMode", "value": "Serverless"}],
-            "cors": {"allowedOrigins": ["https://app.huntaze.example"]},
+            "cors": {"allowedOrigins": parameters("beta")["allowedOrigins"]},
         }
     },
     "Microsoft.SignalRService/webPubSub": TLS_AND_IDENTITY,

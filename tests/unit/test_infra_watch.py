@@ -24,7 +24,8 @@ def test_alerts_are_about_what_they_say():
     """Metric, threshold, aggregation and window, each topic by itself; and whom they wake."""
     hub = made({**parameters("beta"), "backlogMessages": 123})
     people = hub.one("Microsoft.Insights/actionGroups")
-    assert people.body["properties"]["emailReceivers"][0]["emailAddress"] == "ops@huntaze.example"
+    (owner,) = people.body["properties"]["emailReceivers"]
+    assert owner["emailAddress"] == parameters("beta")["alertEmail"]
     assert people.body["properties"]["enabled"] is True
     found = {}
     for each in hub.all("Microsoft.Insights/metricAlerts"):
@@ -32,10 +33,8 @@ def test_alerts_are_about_what_they_say():
         assert each.body["location"] == "global"
         assert " of the topic " in properties["description"]
         assert properties["scopes"][0].endswith(f"namespaces/{hub.outputs['serviceBusName']}")
-        assert [
-            len(people.name) > 0 and x["actionGroupId"].endswith(people.name)
-            for x in properties["actions"]
-        ] == [True]
+        (action,) = properties["actions"]
+        assert action["actionGroupId"].endswith(f"/actionGroups/{people.name}")
         assert properties["criteria"]["odata.type"] == (
             "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria"
         )
@@ -45,16 +44,13 @@ def test_alerts_are_about_what_they_say():
         assert rule["dimensions"] == [
             {"name": "EntityName", "operator": "Include", "values": ["*"]}
         ], "an idle topic would hide what waits in the other"
-        found[each.symbol] = (
-            *(rule[key] for key in ("metricName", "operator", "threshold", "timeAggregation")),
-            *(properties[key] for key in ("evaluationFrequency", "windowSize", "severity")),
-            properties["enabled"] and properties["autoMitigate"],
-        )
+        assert (properties["enabled"], properties["autoMitigate"]) == (True, True)
+        said = ("metricName", "operator", "threshold", "timeAggregation")
+        times = ("evaluationFrequency", "windowSize", "severity")
+        found[each.symbol] = [rule[key] for key in said] + [properties[key] for key in times]
     assert found == {
-        "deadLetters": (
-            *("DeadletteredMessages", "GreaterThan", 0, "Maximum", "PT5M", "PT5M", 1, True),
-        ),
-        "backlog": (*("ActiveMessages", "GreaterThan", 123, "Minimum", "PT5M", "PT15M", 2, True),),
+        "deadLetters": ["DeadletteredMessages", "GreaterThan", 0, "Maximum", "PT5M", "PT5M", 1],
+        "backlog": ["ActiveMessages", "GreaterThan", 123, "Minimum", "PT5M", "PT15M", 2],
     }
 
 
@@ -100,7 +96,7 @@ def test_the_budget_warns_before_it_is_spent():
         ("Forecasted", 100, "GreaterThanOrEqualTo", True),
     ]
     for each in budget["notifications"].values():
-        assert each["contactEmails"] == ["ops@huntaze.example"]
+        assert each["contactEmails"] == [parameters("production")["alertEmail"]]
 
 
 # --------------------------------------------------------------------------- the workbook
