@@ -110,14 +110,17 @@ param databaseStorageGb int = 32
 @maxValue(35)
 param databaseBackupDays int = 7
 
+@description('A second server in another zone that takes over by itself. Not for Burstable.')
 param databaseHighAvailability bool = false
+
+@description('A copy of the backups in the paired region. Cannot be changed afterwards.')
 param databaseGeoRedundantBackup bool = false
 
 @description('A server in this group that a backup was restored to. The hub uses it from then on; the one before stays as it is.')
 @maxLength(63)
 param restoredServer string = ''
 
-@description('Whether what can be in three zones is.')
+@description('Whether what can be in three zones is. A Premium plan then takes alwaysReadyInstances and maximumInstances of 3 at least.')
 param zoneRedundant bool = false
 
 @description('A network of our own, and services that nobody outside reaches. Whoever deploys must be inside, too.')

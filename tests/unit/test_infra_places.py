@@ -168,6 +168,7 @@ def test_names_stay_what_they_are():
         unique = hub.outputs["appName"].removesuffix("-hub")
         assert unique == f"hzbeta-{UNIQUE(GROUP)[:8]}"
         assert hub.one("Microsoft.Web/sites").name == f"{unique}-hub"
+        assert hub.one("Microsoft.Web/serverfarms").name == f"{unique}-hub-plan"
         for kind in {each.type for each in hub.resources} & set(NAMES) - set(found):
             names = " ".join(each.name for each in hub.all(kind))
             found[kind] = names.replace(unique, "*").replace(unique.replace("-", ""), "*")
