@@ -136,6 +136,10 @@ def test_what_is_made_is_what_the_hub_needs():
     """Each service of the design is there, once."""
     counts = Counter(each.type for each in resources())
     assert {kind: counts[kind] for kind in MADE} == MADE
+    pushes = ("Microsoft.SignalRService/webPubSub", "Microsoft.SignalRService/signalR")
+    assert [len(variant(name).all(kind)) for name in ("beta", "flex") for kind in pushes] == (
+        [1, 0, 0, 1]
+    )
 
 
 def test_the_rights_are_azures_roles():

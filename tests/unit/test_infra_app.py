@@ -195,6 +195,7 @@ def reports() -> Made:
 
 def test_delivery_reports_go_to_a_route_of_the_api():
     """Host, path and parameter are those under which the hub takes them, with its own key."""
+    assert reports().name == "hz-mail-reports/huntaze"
     where = reports().body["properties"]["destination"]
     url = urlsplit(where["properties"]["endpointUrl"])
     assert (where["endpointType"], url.scheme, url.netloc) == (

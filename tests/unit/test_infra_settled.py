@@ -218,7 +218,13 @@ def test_flex_runs_what_premium_runs():
         "blobContainer",
         variant("flex").outputs["packagesUrl"],
     )
-    assert storage["authentication"]["type"] == "UserAssignedIdentity"
+    (identity,) = (
+        variant("flex").one("Microsoft.Web/sites").body["identity"]["userAssignedIdentities"]
+    )
+    assert storage["authentication"] == {
+        "type": "UserAssignedIdentity",
+        "userAssignedIdentityResourceId": identity,
+    }
     plan = variant("flex").one("Microsoft.Web/serverfarms").body
     assert (plan["kind"], plan["properties"]) == ("functionapp", {"reserved": True})
     private = variant("private").one("Microsoft.Web/sites").body["properties"]["siteConfig"]

@@ -40,6 +40,7 @@ def test_alerts_are_about_what_they_say():
         )
         (rule,) = properties["criteria"]["allOf"]
         assert rule["metricNamespace"] == "Microsoft.ServiceBus/namespaces"
+        assert rule["name"] in each.name
         assert rule["criterionType"] == "StaticThresholdCriterion"
         assert rule["dimensions"] == [
             {"name": "EntityName", "operator": "Include", "values": ["*"]}
