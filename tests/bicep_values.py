@@ -128,7 +128,10 @@ class _Reference(Reference):
         """A property of it: what is known before it runs, or what is said of it in `RUNNING`."""
         if path in ("id", "name"):
             return getattr(self, path) if path == "id" else self.name.rpartition("/")[2]
-        return RUNNING[self.type.rpartition("/")[2], path].format(self.name.replace("/", "-"))
+        known = RUNNING.get((self.type.rpartition("/")[2], path))
+        if known is None:
+            raise Refused(f"{self.symbol}.{path}: RUNNING knows no such property of {self.type}")
+        return known.format(self.name.replace("/", "-"))
 
     def element(self, place: int) -> "_Reference":
         """See `Reference.element`."""
@@ -189,6 +192,13 @@ class _Scope(Expressions):
                 raise Refused(f"{name}: {word} is {limit}, not {value!r}")
 
     def named(self, name: str) -> Any:
+        """See `Expressions.named`.
+
+        Raises:
+            Refused: The file declares nothing of that name.
+        """
+        if name not in self._nodes:
+            raise Refused(f"{self.path.name} declares no {name}")
         node = self._nodes[name]
         match node.type:
             case "parameter_declaration":
