@@ -169,7 +169,9 @@ class Expressions(ABC):
         called, arguments = node.named_children[0], node.named_children[-1]
         name = text_of(called)
         if name.endswith(".getSecret"):
-            return f"secret {self.value_at(arguments.named_children[0], local)}"
+            secret = self.value_at(arguments.named_children[0], local)
+            vault = self.named(name.removesuffix(".getSecret"))
+            return f"{secret}-of-{vault.at('name')}"
         values = [self.value_at(each, local) for each in arguments.named_children]
         if name.startswith("load"):
             text = (self.path.parent / values[0]).read_text()

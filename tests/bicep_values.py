@@ -62,11 +62,19 @@ class Made:
 
 @dataclass(slots=True)
 class Deployment:
-    """Everything that is made, modules' resources among it; outputs, and what it was given."""
+    """Everything that is made, modules' resources among it, and what there is to know of it.
+
+    Attributes:
+        resources: In no order.
+        outputs: What the file says at the end.
+        parameters: What it was given, or has as a default.
+        modules: Those that are deployed, by their names in the file.
+    """
 
     resources: list[Made] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
 
     def all(self, kind: str, symbol: str | None = None) -> list[Made]:
         """Those of a type, or those of them with a name in their file."""
@@ -272,6 +280,7 @@ class _Scope(Expressions):
                 scope = _Scope(path, given, inner)
                 scope.run()
                 self._made.resources += inner.resources
+                self._made.modules.append(symbol)
                 self._modules[symbol] = scope.outputs()
         return self._modules.get(symbol, {})
 

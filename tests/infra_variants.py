@@ -24,10 +24,10 @@ DEPLOYER = "44444444-4444-4444-4444-444444444444"
 ON_FLEX: Mapping[str, Any] = {"hosting": "flex", "maximumInstances": 2, "alwaysReadyInstances": 0}
 
 OTHER_ORDER: Mapping[str, list[str]] = {
-    "video": ["Phi-4-mini-instruct"],
-    "chat": ["DeepSeek-V3.2"],
+    "video": ["Phi-4-mini-instruct", "Phi-4-multimodal-instruct"],
+    "chat": ["DeepSeek-V3.2", "Phi-4-mini-instruct"],
     "suggest": ["DeepSeek-V3.2", "DeepSeek-V4-Flash"],
-    "analyze": ["DeepSeek-V4-Flash"],
+    "analyze": ["Phi-4-mini-instruct", "DeepSeek-V3.2"],
 }
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -39,7 +39,12 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "flex-private": {**ON_FLEX, "privateNetwork": True, "alwaysReadyInstances": 2},
     "domain": {"mailDomain": "mail.example.com", "realtimeHub": "toasts"},
     "domain-verified": {"mailDomain": "mail.example.com", "mailDomainVerified": True},
-    "no-key": {"sendKey": False, "appUrl": "", "modelOrder": OTHER_ORDER},
+    "no-key": {
+        "sendKey": False,
+        "appUrl": "",
+        "modelOrder": OTHER_ORDER,
+        "allowedOrigins": ["https://app.example.com", "https://www.example.com"],
+    },
     "private": {"privateNetwork": True, "serviceBusSku": "Premium", "sendKey": False},
     "large": {
         "serviceBusSku": "Premium",

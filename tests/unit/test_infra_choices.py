@@ -11,6 +11,16 @@ from tests.bicep_files import INFRA, read
 from tests.bicep_values import Deployment
 from tests.infra_variants import ON_FLEX, VARIANTS, made, parameters, variant
 
+DOORS: Mapping[str, str] = {
+    # what has a door: the name of that; of another name it is another, and the former one stays
+    "vaults": "vault",
+    "storageAccounts/blob": "blob",
+    "storageAccounts/queue": "queue",
+    "storageAccounts/table": "table",
+    "flexibleServers": "database",
+    "accounts": "ai",
+    "namespaces": "bus",
+}
 ZONES: Mapping[str, tuple[str, str]] = {
     # what has a door: its group, and the zone whose names lead there (Azure's list of private
     # endpoints' DNS zones, 2026-11)
@@ -33,13 +43,15 @@ def test_every_door_has_the_zone_that_leads_to_it(name: str):
     doors = hub.all("Microsoft.Network/privateEndpoints")
     for door, group in zip(doors, groups, strict=True):
         assert group.name == f"{door.name}/default"
-        assert door.body["properties"]["subnet"]["id"].endswith("/subnets/endpoints")
+        assert door.body["properties"]["subnet"]["id"].endswith("-network/subnets/endpoints")
         (link,) = door.body["properties"]["privateLinkServiceConnections"]
         (kind,) = link["properties"]["groupIds"]
         of = link["properties"]["privateLinkServiceId"].split("/")[-2]
         (zone,) = group.body["properties"]["privateDnsZoneConfigs"]
         assert zone["name"] == link["name"]
+        assert door.name.endswith(f"-{link['name']}")
         key = f"{of}/{kind}" if of == "storageAccounts" else of
+        assert link["name"].partition("-")[0] == DOORS[key]
         found[key] = (kind, zone["properties"]["privateDnsZoneId"].rpartition("/")[2])
     bus = {"namespaces"} if name == "private" else set()
     assert found == {key: each for key, each in ZONES.items() if key != "namespaces" or key in bus}
@@ -104,7 +116,7 @@ def test_the_app_is_in_a_subnet_of_its_own(name: str, service: str):
     app, endpoints = network.body["properties"]["subnets"]
     assert (app["name"], endpoints["name"]) == ("app", "endpoints")
     (delegation,) = app["properties"]["delegations"]
-    assert delegation["properties"]["serviceName"] == service
+    assert delegation == {"name": "app", "properties": {"serviceName": service}}
     assert network.body["properties"]["addressSpace"] == {"addressPrefixes": ["10.40.0.0/16"]}
     assert [each["properties"]["addressPrefix"] for each in (app, endpoints)] == [
         "10.40.1.0/24",
@@ -114,12 +126,12 @@ def test_the_app_is_in_a_subnet_of_its_own(name: str, service: str):
     assert guard.body["properties"] == {"securityRules": []}
     for each in (app, endpoints):
         assert each["properties"]["networkSecurityGroup"]["id"].endswith(guard.name)
-    site = hub.one("Microsoft.Web/sites").body["properties"]
-    assert site["virtualNetworkSubnetId"].endswith(f"/virtualNetworks/{network.name}/subnets/app")
-    assert (
-        variant("beta").one("Microsoft.Web/sites").body["properties"]["virtualNetworkSubnetId"]
-        is None
-    )
+    for kind in ("Microsoft.Web/sites", "Microsoft.Web/sites/slots"):
+        for each in hub.all(kind):
+            subnet = each.body["properties"]["virtualNetworkSubnetId"]
+            assert subnet.endswith(f"/virtualNetworks/{network.name}/subnets/app")
+        for each in variant("beta").all(kind):
+            assert each.body["properties"]["virtualNetworkSubnetId"] is None
 
 
 # --------------------------------------------------------------------------- what is refused
@@ -209,6 +221,8 @@ def test_a_restored_server_takes_the_place_of_the_one_before():
     usual, hub = made({**parameters("beta"), "privateNetwork": True}), variant("restored")
     kind = "Microsoft.DBforPostgreSQL/flexibleServers"
     assert hub.one(kind).name == "hub-restored", "and the one before is left alone"
+    assert "restoredDatabase" in hub.modules
+    assert "restoredDatabase" not in usual.modules
     assert (hub.outputs["databaseServer"], hub.outputs["databaseHost"]) == (
         "hub-restored",
         "hub-restored.postgres.database.azure.com",

@@ -175,6 +175,12 @@ def test_names_stay_what_they_are():
     assert found == NAMES
 
 
+def test_everything_is_of_one_group():
+    """Deleting it takes everything away, and somebody with rights on it alone may deploy."""
+    lines = (INFRA / "main.bicep").read_text().splitlines()
+    assert [each for each in lines if "targetScope" in each] == ["targetScope = 'resourceGroup'"]
+
+
 def test_modules_have_names_of_their_own():
     """Two deployments of one name in a group would wait for each other, or end each other."""
     for path in paths():

@@ -170,14 +170,15 @@ def test_parameters_choose_the_sizes():
     assert site["functionAppScaleLimit"] == given["maximumInstances"]
     assert site["minimumElasticInstanceCount"] == given["alwaysReadyInstances"]
     made_models = [
-        {"name": each.name.rpartition("/")[2], "capacity": each.body["sku"]["capacity"]}
-        | each.body["properties"]["model"]
+        {**each.body["properties"]["model"], "capacity": each.body["sku"]["capacity"]}
         for each in hub.all("Microsoft.CognitiveServices/accounts/deployments")
     ]
     assert made_models == given["models"]
     workspace = hub.one("Microsoft.OperationalInsights/workspaces").body["properties"]
     assert workspace["workspaceCapping"]["dailyQuotaGb"] == given["logDailyCapGb"]
     assert workspace["retentionInDays"] == 30
+    assert server["properties"]["highAvailability"] == {"mode": "Disabled"}
+    assert server["properties"]["backup"]["geoRedundantBackup"] == "Disabled"
     large = variant("large")
     assert large.one("Microsoft.ServiceBus/namespaces").body["sku"]["capacity"] == 2
     assert large.one("Microsoft.Storage/storageAccounts").body["sku"]["name"] == "Standard_ZRS"
