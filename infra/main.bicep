@@ -188,7 +188,8 @@ var unique = take(uniqueString(resourceGroup().id), 8)
 var name = '${checkedPrefix}-${unique}'
 var databaseLogin = 'huntaze'
 var restored = !empty(restoredServer)
-var databaseServerName = restored ? restoredServer : '${name}-db'
+// By what says that it is there: the vault names no server before.
+var databaseServerName = restored ? restoredDatabase.outputs.name : '${name}-db'
 var publicAccess = privateNetwork ? 'Disabled' : 'Enabled'
 var busPublicAccess = privateNetwork && !sendKey && serviceBusSku == 'Premium' ? 'Disabled' : 'Enabled'
 var premium = hosting == 'premium'

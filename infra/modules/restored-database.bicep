@@ -7,4 +7,5 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2024-08-01' existing 
   name: name
 }
 
+output name string = server.name
 output location string = server.location

@@ -244,7 +244,18 @@ def test_a_restored_server_takes_the_place_of_the_one_before():
 
 
 def test_a_restored_server_has_to_be_there():
-    """Where it is is asked of it first: a name that is mistyped makes no empty database."""
+    """It is asked where it is: a name that is mistyped makes no empty database, and the vault does
+    not name it."""
+    said = [
+        line.strip()
+        for line in (INFRA / "main.bicep").read_text().splitlines()
+        if re.search(r"\brestoredServer\b", line)
+    ]
+    assert [each for each in said if "uniqueString(" not in each] == [
+        "param restoredServer string = ''",
+        "var restored = !empty(restoredServer)",
+        "name: restoredServer",
+    ], "whatever needs its name waits for restored-database.bicep to say it"
     module = read(INFRA / "modules" / "restored-database.bicep")
     (server,) = module.resources
     assert server.existing
