@@ -147,7 +147,9 @@ def test_the_script_asks_versions_that_are_known():
 def test_every_size_is_one_that_azure_sells(name: str):
     """SKUs and kinds are among those that are known; no resource with one is left out."""
     for each in variant(name).resources:
-        size = tuple(each.body.get("sku", {}).values()) or None
+        sku = each.body.get("sku", {})
+        assert list(sku) == [key for key in ("name", "tier", "family", "capacity") if key in sku]
+        size = tuple(sku.values()) or None
         assert size in SKUS.get(each.type, {None}), f"{each.symbol}: {size}"
         kinds = KINDS.get(each.type, (None,))
         assert each.body.get("kind") in kinds, f"{each.symbol}: {each.body.get('kind')}"
