@@ -6,6 +6,7 @@ import re
 import pytest
 
 from notifications.messages import EVENTS_TOPIC
+from notifications.retries import HOUR
 from tests.bicep_files import INFRA, ROOT
 from tests.infra_variants import made, parameters, variant
 
@@ -15,6 +16,7 @@ SOURCES = "\n".join(
     for folder in ("notifications", "ai_workers")
     for path in (ROOT / folder).rglob("*.py")
 )
+FAILING = (INFRA / "queries" / "failing.kql").read_text()
 QUERIES = {
     each["name"]: each["content"]["query"] for each in WORKBOOK["items"] if each["type"] == 3
 }
@@ -62,7 +64,7 @@ def test_the_alert_of_failures_says_what_its_query_counts():
     properties = rule.body["properties"]
     (criterion,) = properties["criteria"]["allOf"]
     query = criterion.pop("query")
-    assert query == (INFRA / "queries" / "failing.kql").read_text()
+    assert query == FAILING
     (number,) = re.findall(r"failures >= (\d+)\s*$", query)
     assert "failures = count()" in query
     assert re.search(r"by tenant, channel, target$", query, re.MULTILINE)
@@ -114,7 +116,7 @@ def test_the_workbook_shows_what_is_to_be_watched():
 
 def test_dashboard_and_alerts_ask_for_what_the_hub_logs():
     """Each record and each field that a query names is one that the code writes."""
-    asked = (INFRA / "workbook.json").read_text() + (INFRA / "queries" / "failing.kql").read_text()
+    asked = (INFRA / "workbook.json").read_text() + FAILING
     records = re.findall(r"essage == \\?['\"]([a-z._]+)", asked)
     fields = set(re.findall(r"(?:customDimensions|Properties)\.(\w+)", asked))
     assert set(records) == {"delivery.failed", "job.run_ended"}
@@ -141,6 +143,71 @@ def test_the_workbooks_parts_fit_together():
     (bus,) = [each for each in chosen["content"]["parameters"] if each["name"] == "bus"]
     assert (bus["queryType"], bus["resourceType"]) == (1, "microsoft.resourcegraph/resources")
     assert bus["query"] == "where type == 'microsoft.servicebus/namespaces' | project id"
+
+
+SHAPES = {
+    # type of an item: what it has, in and beside its content
+    9: {"version", "parameters"},
+    3: {
+        *("version", "title", "query", "size", "queryType", "resourceType"),
+        *("timeContextFromParameter", "visualization"),
+    },
+    10: {
+        *("version", "title", "size", "chartType", "resourceType", "metricScope"),
+        *("timeContextFromParameter", "resourceParameter", "metrics"),
+    },
+}
+CHOICES = {
+    # what can be chosen above: the same
+    "range": {"id", "version", "name", "label", "type", "isRequired", "value", "typeSettings"},
+    "bus": {
+        *("id", "version", "name", "label", "type", "isRequired", "query", "queryType"),
+        "resourceType",
+    },
+}
+
+
+def test_the_workbook_has_the_parts_that_azure_reads():
+    """It leaves out without a word what it does not know."""
+    assert set(WORKBOOK) == {"version", "items", "fallbackResourceIds", "$schema"}
+    assert WORKBOOK["$schema"].endswith(
+        "/Application-Insights-Workbooks/blob/master/schema/workbook.json"
+    )
+    for each in WORKBOOK["items"]:
+        assert set(each) == {"type", "name", "content"}
+        assert set(each["content"]) == SHAPES[each["type"]]
+        assert each["content"].get("size", 0) == 0
+    first = WORKBOOK["items"][0]["content"]
+    assert first["version"] == "KqlParameterItem/1.0"
+    for each in first["parameters"]:
+        assert set(each) == CHOICES[each["name"]]
+        assert each["version"] == "KqlParameterItem/1.0"
+        assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", each["id"])
+        assert each["isRequired"] is True
+    times = first["parameters"][0]
+    offered = times["typeSettings"]["selectableValues"]
+    assert offered == [{"durationMs": hours * HOUR} for hours in (1, 24, 7 * 24, 30 * 24)]
+    assert times["value"] in offered
+
+
+KQL = {
+    # operators and functions that the queries use, and the columns of the tables
+    *("let", "where", "extend", "summarize", "project", "join", "kind", "inner", "on", "by", "in"),
+    *("order", "desc", "take", "count", "sum", "min", "bin", "percentiles", "tostring", "todouble"),
+    *("make_set", "requests", "dependencies", "traces", "exceptions", "AppTraces"),
+    *("timestamp", "duration", "name", "message", "customDimensions", "type", "outerMessage"),
+    *("count_", "Message", "Properties"),
+}
+
+
+@pytest.mark.parametrize("query", [*QUERIES.values(), FAILING])
+def test_a_query_is_made_of_words_that_kusto_knows(query: str):
+    """Operators, functions, columns, and what the query itself gives a name."""
+    bare = re.sub(r"'[^']*'|\"[^\"]*\"|\.\w+", "", query)
+    given = set(re.findall(r"(\w+) = ", bare))
+    assert set(re.findall(r"\b[A-Za-z_]\w*", bare)) - KQL - given == set()
+    assert bare.count("(") == bare.count(")")
+    assert [line for line in bare.split("\n")[1:] if line and not re.match(r"\| |dep", line)] == []
 
 
 def test_the_workbook_shows_the_metrics_of_the_alerts():
