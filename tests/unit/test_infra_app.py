@@ -21,7 +21,7 @@ from tests.infra_variants import PACKAGES, SECRETS, SHORTEST, VARIANTS, made, pa
 
 HUB = {variable.name for variable in VARIABLES}
 PLATFORM: dict[str, str | None] = {
-    # Azure's own settings (facts of 2026-11: Functions' identity-based connections, app settings
+    # Azure's own settings (documentation of 2026-11: identity-based connections, app settings
     # reference) and their values; None where that is another test's
     "AzureWebJobsStorage__accountName": None,
     "AzureWebJobsStorage__credential": "managedidentity",

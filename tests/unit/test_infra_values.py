@@ -45,7 +45,7 @@ VERSIONS: Mapping[str, str] = {
     "Microsoft.Web": "2024-04-01",
 }
 SKUS: Mapping[str, set[tuple[Any, ...]]] = {
-    # type: name, tier and what else there is (facts of 2026-11, section 10.2)
+    # type: name, tier and what else there is, as Azure documents it in 2026-11
     "Microsoft.ServiceBus/namespaces": {
         ("Standard", "Standard", None),
         ("Premium", "Premium", 1),
