@@ -2,7 +2,7 @@
 
 targetScope = 'resourceGroup'
 
-@description('Begins every name: a letter, then at most nine letters and digits.')
+@description('Begins every name: a letter, then two to nine letters and digits.')
 @minLength(3)
 @maxLength(10)
 param prefix string = 'huntaze'
@@ -26,12 +26,12 @@ param hosting string = 'premium'
 ])
 param planSku string = 'EP1'
 
-@description('Function instances that are always there; Flex may have 0.')
+@description('Function instances that are always there. 0 is for Flex, which then sleeps; Premium has at least one.')
 @minValue(0)
 @maxValue(20)
 param alwaysReadyInstances int = 1
 
-@description('The most function instances there are at once.')
+@description('The most function instances there are at once. Flex takes no bound below 40, so that a lower one is 40 there, and each function that has messages has as many.')
 @minValue(1)
 @maxValue(100)
 param maximumInstances int = 3
@@ -102,6 +102,7 @@ param databaseSku string = 'Standard_B1ms'
 ])
 param databaseTier string = 'Burstable'
 
+@description('Grows by itself where it gets full, and can never shrink: not less than what it has grown to.')
 @minValue(32)
 param databaseStorageGb int = 32
 
@@ -109,10 +110,17 @@ param databaseStorageGb int = 32
 @maxValue(35)
 param databaseBackupDays int = 7
 
+@description('A second server in another zone that takes over by itself. Not for Burstable.')
 param databaseHighAvailability bool = false
+
+@description('A copy of the backups in the paired region. Cannot be changed afterwards.')
 param databaseGeoRedundantBackup bool = false
 
-@description('Whether what can be in three zones is.')
+@description('A server in this group that a backup was restored to. The hub uses it from then on; the one before stays as it is.')
+@maxLength(63)
+param restoredServer string = ''
+
+@description('Whether what can be in three zones is. A Premium plan then takes alwaysReadyInstances and maximumInstances of 3 at least.')
 param zoneRedundant bool = false
 
 @description('A network of our own, and services that nobody outside reaches. Whoever deploys must be inside, too.')
@@ -165,10 +173,23 @@ param userTokenSecret string
 @secure()
 param emailReportsKey string
 
+// Azure would refuse some of the names after ten minutes, each in its own words. To ask for a
+// property that is not there ends the deployment at once, with the property's name; any() keeps the
+// compiler from looking first.
+var letters = 'abcdefghijklmnopqrstuvwxyz'
+var found = [for place in range(0, length(prefix)): contains('${letters}0123456789', substring(toLower(prefix), place, 1)) ? 'right' : 'wrong']
+var startIsRight = contains(letters, toLower(take(prefix, 1)))
+var verdict = startIsRight && !contains(found, 'wrong') ? 'right' : 'prefix: begin it with a letter, then two to nine letters and digits, and nothing else'
+var prefixes = any({
+  right: toLower(prefix)
+})
+var checkedPrefix = prefixes[verdict]
 var unique = take(uniqueString(resourceGroup().id), 8)
-var name = '${prefix}-${unique}'
+var name = '${checkedPrefix}-${unique}'
 var databaseLogin = 'huntaze'
-var databaseServerName = '${name}-db'
+var restored = !empty(restoredServer)
+// By what says that it is there: the vault names no server before.
+var databaseServerName = restored ? restoredDatabase.outputs.name : '${name}-db'
 var publicAccess = privateNetwork ? 'Disabled' : 'Enabled'
 var busPublicAccess = privateNetwork && !sendKey && serviceBusSku == 'Premium' ? 'Disabled' : 'Enabled'
 var premium = hosting == 'premium'
@@ -215,7 +236,7 @@ module storage 'modules/storage.bicep' = {
   name: 'storage'
   params: {
     location: location
-    name: '${toLower(prefix)}${unique}'
+    name: '${checkedPrefix}${unique}'
     tags: tags
     principalId: identity.properties.principalId
     deployerId: deployerId
@@ -225,10 +246,17 @@ module storage 'modules/storage.bicep' = {
   }
 }
 
+module restoredDatabase 'modules/restored-database.bicep' = if (restored) {
+  name: 'restored-database'
+  params: {
+    name: restoredServer
+  }
+}
+
 module database 'modules/database.bicep' = {
   name: 'database'
   params: {
-    location: location
+    location: restored ? restoredDatabase.outputs.location : location
     name: databaseServerName
     tags: tags
     administratorLogin: databaseLogin
@@ -334,7 +362,8 @@ var privateTargets = [
     zone: 'privatelink.table.${storageSuffix}'
   }
   {
-    name: 'database'
+    // What a door leads to cannot be changed: another server gets another.
+    name: restored ? 'database-${uniqueString(restoredServer)}' : 'database'
     id: database.outputs.id
     group: 'postgresqlServer'
     zone: 'privatelink.postgres.database.azure.com'

@@ -66,13 +66,19 @@ def paths() -> tuple[Path, ...]:
 
 
 @cache
+def tree(path: Path) -> tree_sitter.Node:
+    """One file, as tree-sitter has it."""
+    parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bicep.language()))
+    return parser.parse(path.read_bytes()).root_node
+
+
+@cache
 def read(path: Path) -> BicepFile:
     """One file."""
-    parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bicep.language()))
-    root = parser.parse(path.read_bytes()).root_node
+    root = tree(path)
     found = BicepFile(path)
     found.errors = [
-        f"{path.name}:{node.start_point[0] + 1}: {_text(node)[:60]!r}"
+        f"{path.name}:{node.start_point[0] + 1}: {text_of(node)[:60]!r}"
         for node in _every(root)
         if node.is_error or node.is_missing
     ]
@@ -107,7 +113,7 @@ def walk(value: Any) -> Iterator[Any]:
 
 
 def _declare(found: BicepFile, node: tree_sitter.Node, decorators: tree_sitter.Node | None) -> None:
-    name = _text(node.named_children[0]) if node.named_children else ""
+    name = text_of(node.named_children[0]) if node.named_children else ""
     match node.type:
         case "resource_declaration":
             found.resources.append(_declaration(found.path, name, node))
@@ -118,13 +124,13 @@ def _declare(found: BicepFile, node: tree_sitter.Node, decorators: tree_sitter.N
         case "variable_declaration":
             found.variables[name] = _value(node.named_children[1])
         case "output_declaration":
-            found.outputs[name] = _text(node.named_children[-1])
+            found.outputs[name] = text_of(node.named_children[-1])
 
 
 def _declaration(path: Path, name: str, node: tree_sitter.Node) -> Declaration:
     kind, _, version = str(_value(node.named_children[1])).partition("@")
     body = next(each for each in _every(node) if each.type == "object")
-    head = _text(node)[: body.start_byte - node.start_byte]
+    head = text_of(node)[: body.start_byte - node.start_byte]
     return Declaration(
         file=path.name,
         symbol=name,
@@ -139,12 +145,12 @@ def _parameter(node: tree_sitter.Node, decorators: tree_sitter.Node | None) -> P
     calls = decorators.named_children if decorators else []
     allowed: tuple[Any, ...] = ()
     for call in calls:
-        if _text(call).startswith("@allowed"):
+        if text_of(call).startswith("@allowed"):
             allowed = tuple(_value(next(each for each in _every(call) if each.type == "array")))
     return Parameter(
-        type=_text(node.named_children[1]),
+        type=text_of(node.named_children[1]),
         optional=len(node.named_children) > 2,
-        secure=any(_text(call).startswith("@secure") for call in calls),
+        secure=any(text_of(call).startswith("@secure") for call in calls),
         allowed=allowed,
     )
 
@@ -153,7 +159,7 @@ def _value(node: tree_sitter.Node) -> Any:
     match node.type:
         case "object":
             return {
-                _key(each.named_children[0]): _value(each.named_children[-1])
+                key_of(each.named_children[0]): _value(each.named_children[-1])
                 for each in node.named_children
                 if each.type == "object_property"
             }
@@ -162,23 +168,29 @@ def _value(node: tree_sitter.Node) -> Any:
         case "string":
             return _string(node)
         case "number":
-            return int(_text(node))
+            return int(text_of(node))
         case "boolean":
-            return _text(node) == "true"
+            return text_of(node) == "true"
         case "null":
             return None
         case _:
-            return Expression(_text(node), tuple(_outermost_objects(node)))
+            return Expression(text_of(node), tuple(_outermost_objects(node)))
 
 
 def _string(node: tree_sitter.Node) -> Any:
     if any(each.type == "interpolation" for each in node.named_children):
-        return Expression(_text(node))
-    return _text(node)[1:-1].replace("\\'", "'")
+        return Expression(text_of(node))
+    return plain_string(node)
 
 
-def _key(node: tree_sitter.Node) -> str:
-    return _text(node).strip("'")
+def plain_string(node: tree_sitter.Node) -> str:
+    """A string without expressions in it, unquoted."""
+    return text_of(node)[1:-1].replace("\\'", "'")
+
+
+def key_of(node: tree_sitter.Node) -> str:
+    """A property's name, unquoted."""
+    return text_of(node).strip("'")
 
 
 def _outermost_objects(node: tree_sitter.Node) -> Iterator[dict[str, Any]]:
@@ -195,5 +207,6 @@ def _every(node: tree_sitter.Node) -> Iterator[tree_sitter.Node]:
         yield from _every(each)
 
 
-def _text(node: tree_sitter.Node) -> str:
+def text_of(node: tree_sitter.Node) -> str:
+    """A node as it is written."""
     return (node.text or b"").decode()

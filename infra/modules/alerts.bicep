@@ -7,14 +7,25 @@ param alertEmail string
 param serviceBusId string
 param workspaceId string
 
-@description('Messages that may wait at every moment of a quarter of an hour.')
+@description('Messages of one topic that may wait at every moment of a quarter of an hour.')
 param backlogMessages int
 
-@description('Dollars a month for the whole group. A mail at 80 % and at 100 %.')
+@description('Dollars a month for the whole group. A mail when 80 % is spent, and when 100 % is foreseen.')
 param monthlyBudgetUsd int
 
 @description('The first day of a month. Cannot be changed afterwards: the budget keeps the one it has.')
 param budgetStart string
+
+// Each topic by itself. Over both, the least that waits is what waits in the idle one.
+var everyTopic = [
+  {
+    name: 'EntityName'
+    operator: 'Include'
+    values: [
+      '*'
+    ]
+  }
+]
 
 resource people 'Microsoft.Insights/actionGroups@2023-01-01' = {
   name: '${name}-people'
@@ -38,7 +49,7 @@ resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   location: 'global'
   tags: tags
   properties: {
-    description: 'A message is in the dead letters: list them with huntaze dead-letters list, replay what is mended.'
+    description: 'A message of the topic is in the dead letters: list them with huntaze dead-letters list, replay what is mended.'
     severity: 1
     enabled: true
     scopes: [
@@ -58,6 +69,7 @@ resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {
           operator: 'GreaterThan'
           threshold: 0
           timeAggregation: 'Maximum'
+          dimensions: everyTopic
         }
       ]
     }
@@ -75,7 +87,7 @@ resource backlog 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   location: 'global'
   tags: tags
   properties: {
-    description: 'Messages have been waiting for a quarter of an hour: see the workbook for the subscription, then the workers\' failures.'
+    description: 'Messages of the topic have been waiting for a quarter of an hour: the workbook shows which functions run, and what fails.'
     severity: 2
     enabled: true
     scopes: [
@@ -95,6 +107,7 @@ resource backlog 'Microsoft.Insights/metricAlerts@2018-03-01' = {
           operator: 'GreaterThan'
           threshold: backlogMessages
           timeAggregation: 'Minimum'
+          dimensions: everyTopic
         }
       ]
     }
@@ -113,7 +126,7 @@ resource failing 'Microsoft.Insights/scheduledQueryRules@2022-06-15' = {
   kind: 'LogAlert'
   properties: {
     displayName: 'Huntaze: deliveries fail'
-    description: 'Over a fifth of the attempts of half an hour failed: look at endpoints in the console, and at what carries mails.'
+    description: '20 failed attempts or more at one target of a tenant in half an hour: look at the endpoint in the console, or at what carries mails.'
     severity: 2
     enabled: true
     scopes: [
@@ -172,5 +185,3 @@ resource budget 'Microsoft.Consumption/budgets@2023-05-01' = {
     }
   }
 }
-
-output actionGroupId string = people.id

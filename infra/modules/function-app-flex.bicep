@@ -117,6 +117,3 @@ resource noPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@202
     appSettings
   ]
 }]
-
-output name string = app.name
-output url string = 'https://${app.properties.defaultHostName}'

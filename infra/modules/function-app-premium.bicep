@@ -196,7 +196,3 @@ resource noPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@202
     stays
   ]
 }]
-
-output name string = app.name
-output url string = 'https://${app.properties.defaultHostName}'
-output stagingUrl string = 'https://${staging.properties.defaultHostName}'

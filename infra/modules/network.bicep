@@ -118,6 +118,3 @@ resource names 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2023-11-
     ]
   }
 }]
-
-output networkId string = network.id
-output appSubnetId string = '${network.id}/subnets/app'

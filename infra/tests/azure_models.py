@@ -9,6 +9,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -93,11 +94,10 @@ BY_HAND: dict[str, Any] = {
     }
 }
 
-OF_BICEP = frozenset({"parent", "scope", "dependsOn", "name", "location", "tags"})
-"""What every resource may have; `identity`, `sku` and `kind` are the models' own."""
 
 Fields = dict[str, Any]
-"""Property to the models of its value; () where it is a plain value, None where anything goes."""
+"""Property to the models or enums of its value; () where it is a plain value, None where anything
+goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,14 @@ def fields(model: type) -> Fields:
 
 def _own(model: type) -> Iterator[tuple[str, Any]]:
     if hasattr(model, "_attribute_map"):
-        for each in model._attribute_map.values():
-            yield each["key"], _named(model, re.findall(r"\w+", each["type"]), each["type"])
+        said = dict(
+            re.findall(r"(?m):vartype (\w+): str or\s+~[\w.]+\.(\w+)$", model.__doc__ or "")
+        )
+        for name, each in model._attribute_map.items():
+            words = re.findall(r"\w+", each["type"])
+            # Of an enum the map says `str`, and the text of the class which.
+            words += [said[name]] if each["type"] == "str" and name in said else []
+            yield each["key"], _named(model, words, each["type"])
         return
     for base in reversed(model.__mro__):
         hints = inspect.get_annotations(base)
@@ -156,13 +162,20 @@ def _words(hint: str) -> list[str]:
 
 
 def _named(model: type, words: list[str], text: str) -> Any:
-    """The models that a type's text names; None for plain objects."""
+    """The models and enums that a type's text names; None for plain objects."""
     module = importlib.import_module(re.sub(r"\._models(_py3)?$", "", model.__module__))
     named = [getattr(module, word, None) for word in words]
-    kinds = tuple(kind for kind in named if isinstance(kind, type) and _is_model(kind))
+    kinds = tuple(
+        kind for kind in named if isinstance(kind, type) and (_is_model(kind) or is_enum(kind))
+    )
     if text.startswith("{") or "dict[" in text:
         return Map(kinds) if kinds else None
     return None if text == "object" or "Any" in text else kinds
+
+
+def is_enum(kind: Any) -> bool:
+    """Whether it is a list of the values that Azure takes."""
+    return isinstance(kind, type) and issubclass(kind, Enum)
 
 
 def _is_model(kind: type) -> bool:

@@ -1,5 +1,7 @@
 """Every `az` command that is given or shown is one that the real azure-cli takes."""
 
+import argparse
+import itertools
 import os
 import re
 import shlex
@@ -12,6 +14,7 @@ from scripts.test_workers import traces_command
 from tests.fake_azure import DEPLOYED, FRESH, ROOT, SCRIPT, Answers, deploy
 
 PAGE = ROOT / "docs" / "azure.md"
+SCRIPTS = (SCRIPT, ROOT / "scripts" / "test-workers.sh")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,8 +61,18 @@ def parse(call: list[str]) -> str:
         loader.command_table = {command: loader.command_table[command]}
     loader.load_arguments(command)
     invocation.parser.load_command_table(loader)
+    take_no_abbreviations(invocation.parser)
     parsed = invocation.parser.parse_args(call)
     return str(parsed.command)
+
+
+def take_no_abbreviations(parser: argparse.ArgumentParser) -> None:
+    """`--server` for `--server-name` is taken until there is another option that begins so."""
+    parser.allow_abbrev = False
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in set(action.choices.values()):
+                take_no_abbreviations(inner)
 
 
 def shape(call: list[str]) -> tuple[str, ...]:
@@ -90,22 +103,70 @@ def recorded(folder: Path) -> list[list[str]]:
     return list(calls.values())
 
 
+NO_COMMANDS = frozenset(("is", "did", "does", "cannot", "keeps", "may", "if", "for", "to"))
+"""What follows az where a sentence speaks of it, and not of a command."""
+
+
 def shown() -> list[str]:
-    """Every command of the page, and every one that the script's complaints advise."""
+    """Every command of the page, and every one that the scripts have or advise."""
     page = PAGE.read_text() if PAGE.exists() else ""
     blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    found = [line.strip() for line in lines if re.match(r"\s*az ", line)]
+    found = [line.strip().split(" | ")[0] for line in lines if re.match(r"\s*az ", line)]
     inline = re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)
     found += re.findall(r"`(az [^`]+)`", inline)
-    said = "\n".join(line for line in SCRIPT.read_text().splitlines() if "stop " in line)
-    advised = re.findall(r"\baz [a-z][^,;)\"]*", said)
-    found += [
-        each
-        for each in advised
-        if re.match(r"az (account list|role assignment|group wait|keyvault|cognitive|dep)", each)
-    ]
+    for script in SCRIPTS:
+        found += of_script(script.read_text())
     return sorted(set(found))
+
+
+def of_script(text: str) -> Iterator[str]:
+    """The commands of a shell script: those that it runs, wherever, and those in what it says."""
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.lstrip().startswith("#"):
+            continue
+        words = tokens(line)
+        if words is None:
+            yield from advised(line)
+            continue
+        for place, word in enumerate(words):
+            if word == "az" and is_command(words[place + 1 : place + 2]):
+                rest = itertools.takewhile(lambda each: not set(each) <= OPERATORS, words[place:])
+                yield shlex.join(without_descriptor(list(rest), words, place))
+            elif " " in word:
+                yield from advised(word)
+
+
+OPERATORS = frozenset("|&;()<>")
+
+
+def is_command(follows: list[str]) -> bool:
+    """Whether what follows az is the beginning of a command."""
+    return bool(follows) and follows[0][0].isalpha() and follows[0] not in NO_COMMANDS
+
+
+def tokens(line: str) -> list[str] | None:
+    """The words of a line of shell, its operators among them; None for a line of plain text."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="".join(sorted(OPERATORS)))
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    try:
+        return list(lexer)
+    except ValueError:
+        return None
+
+
+def without_descriptor(call: list[str], words: list[str], place: int) -> list[str]:
+    """A call without the number of the stream that is sent elsewhere after it: `2` of `2>said`."""
+    follows = words[place + len(call) : place + len(call) + 1]
+    return call[:-1] if follows and follows[0].startswith(">") and call[-1].isdigit() else call
+
+
+def advised(text: str) -> Iterator[str]:
+    """The commands in a sentence: each ends where the sentence goes on."""
+    for found in re.finditer(r"\baz ([a-z][a-z-]*)", text):
+        if found[1] not in NO_COMMANDS:
+            yield re.split(r"[,;|)\"]|\s\(|\sthen\b", text[found.start() :])[0].strip()
 
 
 def test_every_recorded_call_is_taken(tmp_path: Path):
@@ -121,12 +182,51 @@ def test_every_recorded_call_is_taken(tmp_path: Path):
     assert wrong == []
 
 
+def filled(line: str) -> list[str]:
+    """The words of a command with values in place of variables."""
+    text = line.replace("$deployer_type", "User").replace(
+        "'${at[@]}'", "--resource-group value --name value"
+    )
+    return shlex.split(re.sub(r"\$[\w{}]+(\([^)]*\))?", "value", text))
+
+
 @pytest.mark.parametrize("line", shown())
 def test_every_command_that_is_shown_is_taken(line: str):
-    """Nobody copies a line that azure-cli refuses."""
-    filled = line.split(" | ")[0].replace("$deployer_type", "User")
-    words = shlex.split(re.sub(r"\$[\w{}]+(\([^)]*\))?", "value", filled))
-    assert parse(words[1:])
+    """Nobody copies a line that azure-cli refuses, and no branch of a script ends in one."""
+    assert parse(filled(line)[1:])
+
+
+def test_every_branch_of_the_scripts_is_looked_at():
+    """Commands are found in groups, in substitutions, in lists and in what is said."""
+    found = list(
+        of_script(
+            """
+            group() {
+                a || { az group show --name "$x" 2>/dev/null || b; }
+            }
+            answer=$(az account show --query "[id, name]" --output tsv 2>"$said") && c
+            list=(az storage blob list --account-name "$x")
+            stop "az is not there: az login, then (az group wait --deleted --name $x), mend it"
+            # az nothing
+            The admin's key: az keyvault list --output tsv
+            command -v az >/dev/null || stop "see az account list --output table, and go on"
+            """
+        )
+    )
+    assert found == [
+        "az group show --name '$x'",
+        "az account show --query '[id, name]' --output tsv",
+        "az storage blob list --account-name '$x'",
+        "az login",
+        "az group wait --deleted --name $x",
+        "az keyvault list --output tsv",
+        "az account list --output table",
+    ]
+    deploy_script = list(of_script(SCRIPT.read_text()))
+    named = [each for each in deploy_script if " firewall-rule delete " in each]
+    assert len(named) == SCRIPT.read_text().count("firewall-rule delete ")
+    for begin in ("az keyvault recover", "az logout", "az upgrade", "az webapp log tail"):
+        assert any(each.startswith(begin) for each in deploy_script), begin
 
 
 @pytest.mark.parametrize(
@@ -134,10 +234,11 @@ def test_every_command_that_is_shown_is_taken(line: str):
     [
         ["group", "create", "--name", "x", "--lacation", "y"],
         ["group", "create", "--name", "x"],
+        ["group", "create", "--name", "x", "--loc", "y"],
         ["webpubsub", "key", "show", "--name", "x", "--resource-group", "y"],
     ],
 )
 def test_an_invented_call_is_refused(call: list[str]):
-    """The check can fail: a wrong option, a missing one, a command of an extension."""
+    """The check can fail: a wrong option, a missing one, half of one, an extension's command."""
     with pytest.raises(SystemExit):
         parse(call)

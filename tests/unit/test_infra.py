@@ -4,7 +4,6 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pycep import BicepParser
@@ -14,6 +13,7 @@ from notifications.bus.topology import TOPOLOGY
 from notifications.settings import Settings
 from scripts.infra_topology import OUT, document, duration
 from tests.bicep_files import INFRA, ROOT, Declaration, Expression, paths, read, resources, walk
+from tests.infra_variants import parameters, variant
 
 MAIN = read(INFRA / "main.bicep")
 PARAMETER_FILES = ("beta", "production")
@@ -76,12 +76,6 @@ def one(kind: str, file: str | None = None) -> Declaration:
     return found[0]
 
 
-def parameters(name: str) -> dict[str, Any]:
-    """The values of a parameter file."""
-    text = json.loads((INFRA / f"{name}.parameters.json").read_text())
-    return {key: each["value"] for key, each in text["parameters"].items()}
-
-
 @pytest.mark.parametrize("path", paths(), ids=lambda path: path.name)
 def test_every_file_is_bicep_to_two_grammars(path: Path):
     """tree-sitter's grammar finds no error, and pycep reads the same resources."""
@@ -127,7 +121,13 @@ def test_the_bus_is_made_from_the_file():
     assert bodies["topics"]["properties"] == Expression("topic.properties")
     assert bodies["subscriptions"]["properties"] == Expression("entry.properties")
     assert bodies["rules"]["properties"] == Expression("entry.rule.properties")
-    assert bodies["rules"]["name"].text.endswith("/${entry.rule.name}'")
+    hub, entries = variant("beta"), json.loads(OUT.read_text())["subscriptions"]
+    kind, bus = "Microsoft.ServiceBus/namespaces/topics", hub.outputs["serviceBusName"]
+    names = [f"{bus}/{each['topic']}/{each['name']}" for each in entries]
+    assert [each.name for each in hub.all(f"{kind}/subscriptions")] == names
+    rules = [f"{name}/{each['rule']['name']}" for name, each in zip(names, entries, strict=True)]
+    assert [each.name for each in hub.all(f"{kind}/subscriptions/rules")] == rules
+    assert [each.name for each in hub.all(kind)] == [f"{bus}/{topic.name}" for topic in TOPOLOGY]
     assert bodies["jobsTopic"]["name"] == TOPOLOGY[0].name
     assert bodies["eventsTopic"]["name"] == TOPOLOGY[1].name
 
@@ -136,6 +136,9 @@ def test_what_is_made_is_what_the_hub_needs():
     """Each service of the design is there, once."""
     counts = Counter(each.type for each in resources())
     assert {kind: counts[kind] for kind in MADE} == MADE
+    for name, kinds in (("beta", {"webPubSub", "webPubSub/hubs"}), ("flex", {"signalR"})):
+        pushes = [each.type.partition("/") for each in variant(name).resources]
+        assert {kind for by, _, kind in pushes if by == "Microsoft.SignalRService"} == kinds
 
 
 def test_the_rights_are_azures_roles():
@@ -230,7 +233,7 @@ def test_every_secret_of_the_app_is_in_the_vault():
     referred = set(re.findall(r"secretsUri\}/([a-z-]+)/", MAIN.path.read_text()))
     assert referred == names - {"database-password"}
     script = (ROOT / "scripts" / "deploy-azure-workers.sh").read_text()
-    kept = re.findall(r"^for name in ([a-z -]+); do$", script, re.MULTILINE)
+    kept = re.findall(r"(?m)^(?:for name in |names=\()([a-z -]+)(?:; do|\))$", script)
     assert set(kept[0].split()) == names - {"database-url"}
 
 
@@ -282,30 +285,6 @@ def test_production_is_beta_with_more_of_it():
     for key in ("maximumInstances", "databaseStorageGb", "databaseBackupDays", "monthlyBudgetUsd"):
         assert beta[key] < production[key], key
     assert production["monthlyBudgetUsd"] == 1300
-
-
-def test_the_workbook_shows_what_is_to_be_watched():
-    """Throughput, latency, dead letters and cost, each with a query or a metric."""
-    items = json.loads((INFRA / "workbook.json").read_text())["items"]
-    titles = " ".join(each["name"].lower() for each in items)
-    for word in ("throughput", "latency", "dead letters", "ai cost", "wait"):
-        assert word in titles
-    assert all(each["content"].get("query") for each in items if each["type"] == 3)
-
-
-def test_dashboard_and_alerts_ask_for_what_the_hub_logs():
-    """Each record and each field that a query names is one that the code writes."""
-    sources = "\n".join(
-        path.read_text()
-        for folder in ("notifications", "ai_workers")
-        for path in (ROOT / folder).rglob("*.py")
-    )
-    asked = (INFRA / "workbook.json").read_text() + (INFRA / "queries" / "failing.kql").read_text()
-    records = re.findall(r"essage == \\?['\"]([a-z._]+)", asked)
-    fields = set(re.findall(r"(?:customDimensions|Properties)\.(\w+)", asked))
-    assert set(records) == {"delivery.failed", "job.run_ended"}
-    for word in {*records, *fields}:
-        assert f'"{word}"' in sources, word
 
 
 def test_every_setting_of_the_app_is_text():
