@@ -65,6 +65,14 @@ class _Prepared:
     headers: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A tenant's endpoints by id, and the endpoints that these were."""
+
+    endpoints: Sequence[Endpoint]
+    by_id: Mapping[str, Endpoint]
+
+
 class WebhookChannel:
     """Delivers to customers' endpoints. Implements `ports.ChannelAdapter`."""
 
@@ -73,6 +81,7 @@ class WebhookChannel:
         self._sender = sender
         self._clock = clock
         self._prepared: dict[tuple[str, str], _Prepared] = {}
+        self._found: dict[str, _Found] = {}
 
     async def route(self, event: Event) -> Route:
         """The endpoints that ask for this type, whatever their state; a test goes to its own."""
@@ -106,7 +115,14 @@ class WebhookChannel:
 
     async def _find(self, tenant_id: str, endpoint_id: str) -> Endpoint | None:
         endpoints = await self._directory.endpoints(tenant_id)
-        return next((each for each in endpoints if each.id == endpoint_id), None)
+        found = self._found.get(tenant_id)
+        # By identity: while the directory remembers them, they are the same object.
+        if found is None or found.endpoints is not endpoints:
+            if len(self._found) >= _MAX_PREPARED:
+                self._found.clear()
+            found = _Found(endpoints, {each.id: each for each in endpoints})
+            self._found[tenant_id] = found
+        return found.by_id.get(endpoint_id)
 
     def _headers(self, endpoint: Endpoint, event: Event) -> dict[str, str]:
         timestamp = int(self._clock.wall().timestamp())
