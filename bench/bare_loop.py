@@ -1,9 +1,12 @@
 """The bare loop: the same signed POSTs to the same receiver, by the same client, and nothing else.
 
-    python bench/bare_loop.py URL COUNT
+    python bench/bare_loop.py URL COUNT [raw]
 
-Prints POSTs per second, and processor seconds per POST. No queue, no ledger, no retries: the most
-that any sender in Python could reach on this machine, which the hub is measured against.
+Prints POSTs per second, and processor seconds per POST. No queue, no ledger, no retries: what the
+hub is measured against. The client is aiohttp, the fastest of the libraries that were tried
+(docs/decisions/0003-webhook-client.md). With `raw` there is none: bytes are written to 64
+connections and the answers' ends counted, without TLS, names, limits or checks. No sender that has
+to be relied upon can be that; it is the most that Python does on this machine.
 """
 
 import asyncio
@@ -12,8 +15,12 @@ import hashlib
 import hmac
 import sys
 import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
+import httptools
 import orjson
 
 IN_FLIGHT = 64
@@ -40,6 +47,65 @@ def body_of(number: int) -> bytes:
     )
 
 
+def signed(number: int) -> tuple[bytes, dict[str, str]]:
+    """The body and the headers of one."""
+    body = body_of(number)
+    stamp = str(int(time.time()))
+    name = f"evt_{number:032x}"
+    digest = hmac.digest(KEY, f"{name}.{stamp}.".encode() + body, hashlib.sha256)
+    return body, {
+        "content-type": "application/cloudevents+json",
+        "webhook-id": name,
+        "webhook-timestamp": stamp,
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+class Raw(asyncio.Protocol):
+    """A connection that posts the next once the last was answered."""
+
+    def __init__(self, head: bytes, numbers: Iterator[int], done: asyncio.Semaphore) -> None:
+        self._head = head
+        self._numbers = numbers
+        self._done = done
+        self._parser = httptools.HttpResponseParser(self)
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._next()
+
+    def _next(self) -> None:
+        number = next(self._numbers, None)
+        if number is None:
+            self._done.release()
+            return
+        body, headers = signed(number)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self._transport.write(
+            b"%b%bcontent-length: %d\r\n\r\n%b" % (self._head, lines.encode(), len(body), body)
+        )
+
+
+async def run_raw(url: str, count: int) -> float:
+    """The same without a client."""
+    parts, numbers = urlsplit(url), iter(range(count))
+    head = f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode()
+    loop, done = asyncio.get_running_loop(), asyncio.Semaphore(0)
+    begun = time.perf_counter()
+    for _ in range(IN_FLIGHT):
+        await loop.create_connection(lambda: Raw(head, numbers, done), parts.hostname, parts.port)
+    for _ in range(IN_FLIGHT):
+        await done.acquire()
+    return count / (time.perf_counter() - begun)
+
+
 async def run(url: str, count: int) -> float:
     """POST `count` signed events; how many a second."""
     numbers = iter(range(count))
@@ -47,17 +113,7 @@ async def run(url: str, count: int) -> float:
 
         async def send() -> None:
             for number in numbers:
-                body = body_of(number)
-                stamp = str(int(time.time()))
-                name = f"evt_{number:032x}"
-                signed = f"{name}.{stamp}.".encode() + body
-                digest = base64.b64encode(hmac.digest(KEY, signed, hashlib.sha256)).decode()
-                headers = {
-                    "content-type": "application/cloudevents+json",
-                    "webhook-id": name,
-                    "webhook-timestamp": stamp,
-                    "webhook-signature": f"v1,{digest}",
-                }
+                body, headers = signed(number)
                 async with session.post(url, data=body, headers=headers) as response:
                     await response.read()
 
@@ -70,5 +126,6 @@ if __name__ == "__main__":
     import uvloop
 
     wanted = int(sys.argv[2])
-    rate = uvloop.run(run(sys.argv[1], wanted))
+    loop = run_raw if sys.argv[3:] == ["raw"] else run
+    rate = uvloop.run(loop(sys.argv[1], wanted))
     print(rate, time.process_time() / wanted)

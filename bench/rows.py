@@ -39,6 +39,7 @@ class Row:
         at_most: The goal, where less is better.
         limited_by: What kept it from being better, by measurement; or why there is no value.
         tried: What was done to meet the goal, and where it is told.
+        bound: What it must not be worse than, however far the goal is.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Row:
     at_least: float | None = None
     at_most: float | None = None
     tried: str = ""
+    bound: float | None = None
 
     @property
     def goal(self) -> float | None:
@@ -56,10 +58,19 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None where there is none."""
-        if self.goal is None:
-            return None
-        return self.score is not None and self.score >= 1
+        """Whether the goal is met; None where there is none. What was not measured met nothing."""
+        if self.value is None:
+            return False
+        return None if self.score is None else self.score >= 1
+
+    @property
+    def out_of_bounds(self) -> bool:
+        """Whether it is worse than it must be, or was not measured."""
+        if self.value is None:
+            return True
+        if self.bound is None:
+            return False
+        return self.value < self.bound if self.at_least is not None else self.value > self.bound
 
     @property
     def score(self) -> float | None:
@@ -128,9 +139,9 @@ def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def write_json(path: Path, rows: Sequence[Row]) -> None:
-    """Write `results.json`."""
-    document = {"rows": [row.document() for row in rows]}
+def write_json(path: Path, rows: Sequence[Row], *, quick: bool) -> None:
+    """Write `results.json`; `quick` says that the figures are coarser."""
+    document = {"quick": quick, "rows": [row.document() for row in rows]}
     path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
 
 

@@ -1,11 +1,12 @@
 """Webhooks a second through the whole durable path, as a ratio to the bare loop of the same run.
 
-HTTP publish, ledger, bus, sign, POST, ledger; against a loop that only signs and POSTs. The two
+HTTP publish, ledger, bus, sign, POST, ledger (its last commits are over a moment after the last
+POST, at which the clock is stopped); against a loop that only signs and POSTs. The two
 take turns, so that a noisy machine disturbs both; the ratio is the median over the pairs. Beside
 each rate stands the processor time that one webhook cost its process.
 
 Once with events that only webhooks carry, and once with events that go out as a toast, a mail in
-the mail folder and a webhook each.
+the mail folder and a webhook each; and against a loop without a client library, too.
 """
 
 import statistics
@@ -19,6 +20,7 @@ import rows
 from usage import watching
 
 GOAL = 0.5
+BOUND = 0.25
 TRIED = "fewer messages, rows at the driver, cheaper values, no collector (bench/RESULTS.md)"
 USER = "u1"
 WITHIN_S = 300
@@ -46,15 +48,17 @@ def durable(
     return count / took
 
 
-def bare(receiver: harness.Receiver, count: int) -> tuple[float, float]:
+def bare(receiver: harness.Receiver, count: int, *how: str) -> tuple[float, float]:
     """POSTs a second without the hub, and processor seconds per POST."""
-    command = [sys.executable, harness.HERE / "bare_loop.py", receiver.url, str(count)]
+    command = [sys.executable, harness.HERE / "bare_loop.py", receiver.url, str(count), *how]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rate, cost = said.split()
     return float(rate), float(cost)
 
 
-def measure(kind: str, name: str, options: rows.Options, *, goal: float | None) -> rows.Row:
+def measure(
+    kind: str, name: str, options: rows.Options, *how: str, goal: float | None = None
+) -> rows.Row:
     """The median ratio of interleaved pairs."""
     pairs, count = options.size(5, 3), options.size(10_000, 3_000)
     with harness.receiver() as receiver, harness.running_hub() as hub:
@@ -64,7 +68,7 @@ def measure(kind: str, name: str, options: rows.Options, *, goal: float | None) 
         durable(hub, receiver, endpoint, 1_000, kind)
         ratios, costs, busiest = [], [], []
         for pair in range(1, pairs + 1):
-            alone, cost = bare(receiver, count)
+            alone, cost = bare(receiver, count, *how)
             used = hub.cpu_s()
             with watching(hub.data) as usage:
                 whole = durable(hub, receiver, endpoint, count, kind)
@@ -82,18 +86,20 @@ def measure(kind: str, name: str, options: rows.Options, *, goal: float | None) 
     return rows.Row(
         name=name,
         value=statistics.median(ratios),
-        unit="of the bare loop",
+        unit=f"of the {' '.join((*how, 'bare'))} loop",
         at_least=goal,
         limited_by=limited + more,
         tried=TRIED,
+        bound=None if goal is None else BOUND,
     )
 
 
 def measured(options: rows.Options) -> Sequence[rows.Row]:
-    """Both rows."""
+    """Three rows."""
     return [
         measure("webhook", "webhooks-ratio", options, goal=GOAL),
-        measure("all", "webhooks-all-channels", options, goal=None),
+        measure("all", "webhooks-all-channels", options),
+        measure("webhook", "webhooks-raw-ratio", options, "raw"),
     ]
 
 
