@@ -76,8 +76,8 @@ def _insert(
     dialect = tx.connection.dialect.name
     if not tx.shared:
         insert = _new_events(dialect)
-        new = [row for row in rows if statements.is_new(tx.connection, insert, row)]
-        return {(row["tenant_id"], row["id"]): row["key"] for row in new}
+        told = zip(rows, statements.new_of(tx.connection, insert, rows), strict=True)
+        return {(row["tenant_id"], row["id"]): row["key"] for row, new in told if new}
     found = tx.connection.execute(_new_events_told(dialect), rows)
     keys = {(row.tenant_id, row.id): row.key for row in found}
     return dict(sorted(keys.items(), key=lambda item: item[1]))
