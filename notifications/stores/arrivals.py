@@ -1,5 +1,6 @@
 """Events coming into the ledger, being looked up and counted, within a transaction."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -118,14 +119,15 @@ def look(connection: sa.Connection, names: Sequence[Name], channel: Channel) -> 
 
 def count(tx: Transaction, keys: Sequence[int]) -> int:
     """Count the events that were not counted yet; how many those were."""
-    new: dict[tuple[str, str, str], int] = {}
+    alike: Counter[tuple[str, str, int]] = Counter()
     for page in codes.pages(keys):
-        for row in tx.connection.execute(_COUNT_NEW, {"keys": page}):
-            day = codes.day_of(row.accepted_at)
-            new[(row.tenant_id, day, row.type)] = new.get((row.tenant_id, day, row.type), 0) + 1
+        alike.update(map(tuple, tx.connection.execute(_COUNT_NEW, {"keys": page})))
+    new: Counter[tuple[str, str, str]] = Counter()
+    for (tenant_id, kind, accepted_at), number in alike.items():
+        new[(tenant_id, codes.day_of(accepted_at), kind)] += number
     if new:
         _add_counts(tx, new)
-    return sum(new.values())
+    return new.total()
 
 
 def _add_counts(tx: Transaction, new: Mapping[tuple[str, str, str], int]) -> None:

@@ -13,8 +13,10 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     # Values, decisions and ports: no I/O, nothing of ours below them.
     "core": (
         "notifications",
+        "notifications.values",
         "notifications.errors",
         "notifications.retries",
+        "notifications.envelope",
         "notifications.events",
         "notifications.directory",
         "notifications.deliveries",
