@@ -63,6 +63,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.catalogue",
         "notifications.shipped",
         "notifications.template_files",
+        "notifications.sandbox",
         "notifications.rendering",
         "notifications.setting_forms",
         "notifications.service_bus_address",
