@@ -13,6 +13,7 @@ from notifications.messages import Received
 from notifications.values import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """What became of an event that was offered.

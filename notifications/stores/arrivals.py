@@ -60,7 +60,7 @@ def _insert(
     """Insert those that are new; their numbers, in the order offered."""
     rows: list[dict[str, Any]] = [
         {
-            "key": numbers.next(),
+            "key": key,
             "tenant_id": event.tenant_id,
             "id": event.id,
             "type": event.type,
@@ -71,7 +71,7 @@ def _insert(
             "fingerprint": prints[index],
             "body": event.body,
         }
-        for index in indexes
+        for index, key in zip(indexes, numbers.several(len(indexes)), strict=True)
         for event, channels, _ in (offers[index],)
     ]
     dialect = tx.connection.dialect.name
