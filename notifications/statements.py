@@ -70,6 +70,11 @@ def first(connection: sa.Connection, statement: Any, values: Values) -> Any:
     return _kept(statement, tuple(values)).first(connection, values)
 
 
+def is_new(connection: sa.Connection, statement: Any, values: Values) -> bool:
+    """Insert a row, unless it is there already; whether it is new."""
+    return new_of(connection, statement, (values,))[0]
+
+
 def new_of(connection: sa.Connection, statement: Any, rows: Sequence[Values]) -> list[bool]:
     """Insert rows, save those that are there already; of each whether it is new."""
     if not rows:

@@ -62,6 +62,7 @@ def test_only_what_was_not_there_is_new(connection: sa.Connection) -> None:
     rows = [row("a"), row("a", raw=b"other"), row("b")]
     assert statements.new_of(connection, NEW, rows) == [True, False, True]
     assert statements.new_of(connection, NEW, []) == []
+    assert [statements.is_new(connection, NEW, row(name)) for name in ("b", "c")] == [False, True]
     assert statements.first(connection, ONE, {"name": "a"}).raw == b"\0\xff"
 
 
