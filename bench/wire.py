@@ -112,7 +112,7 @@ class _Connection(asyncio.Protocol):
         self._body = b""
         self._transport.write(request)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self._closed(self)
 
     def data_received(self, data: bytes) -> None:
