@@ -10,8 +10,8 @@ from notifications.bus.queues import Entry, Queue
 from notifications.bus.settling import Settling
 from notifications.database import Transaction
 
-_FEW = 1_000
-"""Messages that are gone and still remembered, at least, before they are looked for."""
+_GONE = 4_000
+"""Messages that have come since those that are gone were last forgotten, at most."""
 
 
 class Reading:
@@ -23,9 +23,9 @@ class Reading:
 
     def __init__(self, settling: Settling) -> None:
         self._settling = settling
-        # Not a `WeakValueDictionary`: it learns of each that goes, for a microsecond and a half.
+        # Not a `WeakValueDictionary`: it hears of each that goes, for half a microsecond.
         self._entries: dict[int, ref[Entry]] = {}
-        self._most = _FEW
+        self._most = _GONE
 
     def __len__(self) -> int:
         """How many messages are in memory."""
@@ -49,7 +49,7 @@ class Reading:
 
     def _forget_gone(self) -> None:
         self._entries = {seq: known for seq, known in self._entries.items() if known() is not None}
-        self._most = 2 * len(self._entries) + _FEW
+        self._most = len(self._entries) + _GONE
 
     def _known(self, seq: int) -> Entry | None:
         known = self._entries.get(seq)
