@@ -43,7 +43,7 @@ def to_bytes(mail: Mail, sender: str, *, international: bool = False) -> bytes:
 
     Ids, date and boundary come from the mail, so that the same mail gives the same bytes. Nothing
     in it can begin another header: what becomes one is put on one line and encoded. Written here,
-    not by the standard library, which makes objects of everything first: ten times the price.
+    not by the standard library, which makes objects of everything first, at many times the price.
 
     Args:
         mail: What to send.
