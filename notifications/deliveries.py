@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from notifications.events import Channel
 from notifications.retries import MINUTE, SECOND, RetryTable
+from notifications.values import quick
 
 TOO_MANY = 1 * MINUTE
 """How long whoever answers 429 without `Retry-After` is left alone at least."""
@@ -103,6 +104,7 @@ Outcome = Delivered | Failed | Skipped | Parked | Postponed
 """What an attempt returned."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One try at a delivery.
@@ -122,6 +124,7 @@ class Attempt:
     outcome: Outcome
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One event to one target.

@@ -5,34 +5,28 @@ An event is decoded once, where it enters (HTTP or bus), by `read_event`; its ca
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from notifications import json_limits
+from notifications.envelope import errors_of, is_sound
+from notifications.envelope import is_tenant_id as is_tenant_id
+from notifications.envelope import is_traceparent as is_traceparent
+from notifications.envelope import is_user_id as is_user_id
+from notifications.envelope import read_time as read_time
 from notifications.errors import FieldError, InvalidEvent, RejectedMessage
+from notifications.values import quick
 
 MAX_EVENT_BYTES = 192 * 1024
 """The largest event on the wire, in bytes: what fits a Service Bus message with its properties."""
 
-_EVENT_ID = re.compile(r"[\x21-\x7e]{1,90}")
-_TENANT_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
-_USER_ID = re.compile(r"[^\x00-\x20\x7f]{1,128}")
-# Narrower than `datetime.fromisoformat`, which also takes weeks, commas and missing minutes.
-_RFC_3339 = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
-)
-_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _NO_TRACE = "0" * 32
-_EXTENSIONS = ("tenantid", "userid", "jobid", "jobtype", "traceparent")
-_KNOWN = frozenset(
-    ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data")
-) | frozenset(_EXTENSIONS)
 
 
 class Channel(StrEnum):
@@ -43,6 +37,7 @@ class Channel(StrEnum):
     WEBHOOK = "webhook"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """An immutable fact.
@@ -113,6 +108,7 @@ class Event:
         return named if self.trace_id is None else {**named, "traceId": self.trace_id}
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """An event as the ledger knows it.
@@ -130,32 +126,6 @@ class Known:
     routed: frozenset[str] = frozenset()
 
 
-def is_tenant_id(value: object) -> bool:
-    """Whether `value` may name a tenant: `[A-Za-z0-9_-]{1,36}`."""
-    return isinstance(value, str) and _TENANT_ID.fullmatch(value) is not None
-
-
-def is_user_id(value: object) -> bool:
-    """Whether `value` may name a user: 1-128 characters, no spaces or control characters."""
-    return isinstance(value, str) and _USER_ID.fullmatch(value) is not None and value.isprintable()
-
-
-def is_traceparent(value: object) -> bool:
-    """Whether `value` is a W3C trace context of version 00."""
-    return isinstance(value, str) and _TRACEPARENT.fullmatch(value) is not None
-
-
-def read_time(value: object) -> datetime | None:
-    """A time as RFC 3339 writes it, with a zone, 1970-2199; None where it is none."""
-    if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value.upper())
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None and 1970 <= moment.year < 2200 else None
-
-
 def read_event(document: object, *, tenant_id: str | None, now: datetime) -> Event:
     """Check an event's envelope and give it its canonical bytes.
 
@@ -169,9 +139,8 @@ def read_event(document: object, *, tenant_id: str | None, now: datetime) -> Eve
     """
     if not isinstance(document, Mapping):
         raise InvalidEvent([FieldError("", "an event is a JSON object")])
-    errors = list(_envelope_errors(document, tenant_id))
-    if errors:
-        raise InvalidEvent(errors)
+    if not is_sound(document, tenant_id):
+        raise InvalidEvent(errors_of(document, tenant_id))
     canonical = _canonical(document, tenant_id, now)
     body = orjson.dumps(canonical)
     if len(body) > MAX_EVENT_BYTES:
@@ -256,7 +225,7 @@ def _canonical(document: Mapping[str, Any], tenant_id: str | None, now: datetime
         "id": document["id"],
         "source": document["source"],
         "type": document["type"],
-        "time": document.get("time") or now.isoformat(timespec="milliseconds"),
+        "time": document.get("time") or _written(now),
         "datacontenttype": "application/json",
         "tenantid": document.get("tenantid") or tenant_id or "",
     }
@@ -268,96 +237,7 @@ def _canonical(document: Mapping[str, Any], tenant_id: str | None, now: datetime
     return canonical
 
 
-def _envelope_errors(document: Mapping[str, Any], tenant_id: str | None) -> list[FieldError]:
-    checks = (
-        _check_version(document.get("specversion")),
-        _check_id(document.get("id")),
-        _check_text("source", document.get("source"), 256, required=True),
-        _check_text("type", document.get("type"), 64, required=True),
-        _check_text("subject", document.get("subject"), 256),
-        _check_time(document.get("time")),
-        _check_content_type(document.get("datacontenttype")),
-        _check_tenant(document.get("tenantid"), tenant_id),
-        _check_user(document.get("userid")),
-        _check_text("jobid", document.get("jobid"), 128),
-        _check_text("jobtype", document.get("jobtype"), 64),
-        _check_traceparent(document.get("traceparent")),
-        _check_data(document.get("data")),
-    )
-    errors = [error for error in checks if error is not None]
-    if not _KNOWN.issuperset(document):
-        unknown = sorted(str(name) for name in document if name not in _KNOWN)[:10]
-        errors += [
-            FieldError(_pointer(name), "unknown attribute; your own values go into data")
-            for name in unknown
-        ]
-    return errors
-
-
-def _pointer(name: str) -> str:
-    return "/" + name.replace("~", "~0").replace("/", "~1")
-
-
-def _check_version(value: object) -> FieldError | None:
-    return None if value == "1.0" else FieldError("/specversion", 'must be "1.0"')
-
-
-def _check_id(value: object) -> FieldError | None:
-    if isinstance(value, str) and _EVENT_ID.fullmatch(value):
-        return None
-    return FieldError("/id", "required: 1-90 printable ASCII characters without spaces")
-
-
-def _check_text(
-    name: str, value: object, longest: int, *, required: bool = False
-) -> FieldError | None:
-    if value is None:
-        return FieldError(f"/{name}", "required") if required else None
-    if not isinstance(value, str) or not 1 <= len(value) <= longest or not value.isprintable():
-        return FieldError(
-            f"/{name}", f"must be a string of 1-{longest} characters, no control characters"
-        )
-    return None
-
-
-def _check_time(value: object) -> FieldError | None:
-    if value is None:
-        return None
-    wrong = FieldError(
-        "/time", "must be RFC 3339 with a zone, e.g. 2026-01-31T12:00:00Z, 1970-2199"
-    )
-    return wrong if read_time(value) is None else None
-
-
-def _check_content_type(value: object) -> FieldError | None:
-    if value in (None, "application/json"):
-        return None
-    return FieldError("/datacontenttype", 'must be "application/json" or left out')
-
-
-def _check_tenant(value: object, default: str | None) -> FieldError | None:
-    if value is None and default is not None:
-        return None
-    if value is None:
-        return FieldError("/tenantid", "required: the tenant this event belongs to")
-    if not is_tenant_id(value):
-        return FieldError("/tenantid", "must be 1-36 characters of A-Z a-z 0-9 _ -")
-    return None
-
-
-def _check_user(value: object) -> FieldError | None:
-    if value is None or is_user_id(value):
-        return None
-    return FieldError("/userid", "must be 1-128 characters, no spaces or control characters")
-
-
-def _check_traceparent(value: object) -> FieldError | None:
-    if value is None or is_traceparent(value):
-        return None
-    return FieldError("/traceparent", "must be a W3C trace context of version 00")
-
-
-def _check_data(value: object) -> FieldError | None:
-    if value is None or isinstance(value, dict):
-        return None
-    return FieldError("/data", "must be a JSON object")
+@lru_cache(maxsize=1)
+def _written(moment: datetime) -> str:
+    """A time as it is written; those of one request are the same."""
+    return moment.isoformat(timespec="milliseconds")

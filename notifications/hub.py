@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from notifications import tracing
 from notifications.crashpoints import Point, between
@@ -54,9 +55,10 @@ class Hub:
         """
         answers: dict[int, Published | HuntazeError] = {}
         offered: dict[int, Event] = {}
+        now = self._clock.wall()
         for index, document in enumerate(documents):
             try:
-                offered[index] = self._read(document, tenant_id)
+                offered[index] = self._read(document, tenant_id, now)
             except HuntazeError as error:
                 answers[index] = error
         if offered:
@@ -69,8 +71,8 @@ class Hub:
             answers.update(await accepting)
         return [answers[index] for index in range(len(documents))]
 
-    def _read(self, document: object, tenant_id: str | None) -> Event:
-        event = read_event(document, tenant_id=tenant_id, now=self._clock.wall())
+    def _read(self, document: object, tenant_id: str | None, now: datetime) -> Event:
+        event = read_event(document, tenant_id=tenant_id, now=now)
         if tenant_id is not None and event.tenant_id != tenant_id:
             raise NotFound(f"tenant {event.tenant_id!r} is not this key's")
         check_not_ours(event)

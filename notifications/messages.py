@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from notifications.events import Known
+from notifications.values import quick
 
 JOBS_TOPIC = "huntaze-jobs"
 EVENTS_TOPIC = "huntaze-events"
@@ -15,6 +16,7 @@ PropertyValue = str | int | float | bool
 """What an application property may hold. Integers are sent as int32: that is what the SDK takes."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What is put on a topic.
@@ -50,6 +52,7 @@ class Message:
         return len(self.body) if self.wire is None else len(self.body) + len(self.wire)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
     """A message in hand, under a lock where the bus holds one.

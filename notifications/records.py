@@ -10,8 +10,10 @@ from notifications.deliveries import Attempt, Delivery, Outcome
 from notifications.events import Event
 from notifications.lanes import Health
 from notifications.messages import Received
+from notifications.values import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """What became of an event that was offered.
@@ -27,6 +29,7 @@ class Accepted:
     conflict: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxEntry:
     """A notification as its user sees it, before it has a place in the inbox.
@@ -58,6 +61,7 @@ class InboxEntry:
     created_at: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxItem:
     """A row of a user's inbox.
@@ -102,6 +106,7 @@ class Written:
     placed: Placed | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One delivery's next form, and what came with it.
@@ -119,6 +124,7 @@ class Result:
     entry: InboxEntry | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """What is written in one commit.
@@ -249,6 +255,7 @@ class Attempted:
     entry: InboxEntry | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
     """A rendered mail.

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from notifications import formats
@@ -30,6 +29,7 @@ from notifications.directory import Locale, User
 from notifications.errors import ConfigurationError, HuntazeError
 from notifications.events import Event
 from notifications.records import Mail
+from notifications.sandbox import Sandbox
 from notifications.template_files import TemplateFiles
 from notifications.text import clean, one_line, safe_url, shorten
 
@@ -280,7 +280,7 @@ def _environment(files: TemplateFiles, locale: str, app_url: str | None) -> jinj
         text = files.sources.get(name)
         return None if text is None else (text, name, lambda: True)
 
-    environment = ImmutableSandboxedEnvironment(
+    environment = Sandbox(
         loader=jinja2.FunctionLoader(source),
         autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=jinja2.StrictUndefined,

@@ -108,12 +108,13 @@ def goes_to(event: Event, endpoint: Endpoint) -> bool:
 def event_properties(event: Event) -> dict[str, PropertyValue]:
     """What rules may look at; strings all."""
     properties: dict[str, PropertyValue] = {"type": event.type, "tenantId": event.tenant_id}
-    optional = (
-        ("userId", event.user_id),
-        ("jobType", event.job_type),
-        ("traceparent", event.hop or event.traceparent),
-    )
-    properties.update((name, value) for name, value in optional if value is not None)
+    if event.user_id is not None:
+        properties["userId"] = event.user_id
+    if event.job_type is not None:
+        properties["jobType"] = event.job_type
+    step = event.hop or event.traceparent
+    if step is not None:
+        properties["traceparent"] = step
     return properties
 
 

@@ -132,9 +132,18 @@ class Numbers:
 
     def next(self) -> int:
         """The next number: larger than any before from this process."""
+        return self.several(1)[0]
+
+    def several(self, count: int) -> list[int]:
+        """The next numbers, each larger than those before; the clock is asked once."""
         base = ((self._clock.now() - self.EPOCH) << 12) & ~0xFFF
-        self._last = max(self._last + self.BLOCK, base)
-        return ((self._last >> 12) << 22) | (self._process << 12) | (self._last & 0xFFF)
+        first = max(self._last + self.BLOCK, base)
+        self._last = first + (count - 1) * self.BLOCK
+        process = self._process << 12
+        return [
+            ((place >> 12) << 22) | process | (place & 0xFFF)
+            for place in range(first, self._last + 1, self.BLOCK)
+        ]
 
     @classmethod
     def time_of(cls, number: int) -> int:

@@ -125,15 +125,13 @@ def entry_of(row: MessageRow) -> Entry:
 
 def insert(tx: Transaction, topic: str, arrived: Iterable[Entry]) -> None:
     """Write messages that are visible from now on."""
-    rows = [
-        {
-            **columns(topic, entry.seq, entry.message),
-            "event": None if entry.message.decoded else event_carried(entry.message),
-            "enqueued_at": entry.enqueued_at,
-            "pending": entry.pending,
-        }
-        for entry in arrived
-    ]
+    rows = []
+    for entry in arrived:
+        row = columns(topic, entry.seq, entry.message)
+        row["event"] = None if entry.message.decoded else event_carried(entry.message)
+        row["enqueued_at"] = entry.enqueued_at
+        row["pending"] = entry.pending
+        rows.append(row)
     statements.run(tx.connection, _INSERT, rows)
 
 

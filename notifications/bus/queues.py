@@ -6,7 +6,7 @@ No I/O. What is here is also in the database; this only says what has been hande
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from notifications.bus.filters import Filter
@@ -133,7 +133,7 @@ class Queue:
         """Messages were published; those that are not kept in memory are read later."""
         if kept and kept[-1].seq > self.loaded:
             # Some may have been read from the file in the same commit.
-            self._add(entry for entry in kept if entry.seq > self.loaded)
+            self._add([entry for entry in kept if entry.seq > self.loaded])
             self.loaded = kept[-1].seq
         if more:
             self.behind = True
@@ -150,7 +150,7 @@ class Queue:
             number += 1
         return number
 
-    def caught_up(self, entries: Iterable[Entry], upto: int, *, more: bool) -> None:
+    def caught_up(self, entries: Sequence[Entry], upto: int, *, more: bool) -> None:
         """Messages were read from the database: all that there are up to `upto`."""
         self._add(entries)
         self.loaded = upto
@@ -224,10 +224,9 @@ class Queue:
         """Tokens of the locks that ran out."""
         return [token for token, lock in self.locks.items() if lock.until <= now]
 
-    def _add(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self._ready.append(entry)
-            self._bytes += entry.message.size
+    def _add(self, entries: Sequence[Entry]) -> None:
+        self._ready.extend(entries)
+        self._bytes += sum([entry.message.size for entry in entries])
 
     def _first(self) -> Entry:
         entry = self._ready.popleft()

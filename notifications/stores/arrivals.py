@@ -1,5 +1,6 @@
 """Events coming into the ledger, being looked up and counted, within a transaction."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -59,7 +60,7 @@ def _insert(
     """Insert those that are new; their numbers, in the order offered."""
     rows: list[dict[str, Any]] = [
         {
-            "key": numbers.next(),
+            "key": key,
             "tenant_id": event.tenant_id,
             "id": event.id,
             "type": event.type,
@@ -70,14 +71,14 @@ def _insert(
             "fingerprint": prints[index],
             "body": event.body,
         }
-        for index in indexes
+        for index, key in zip(indexes, numbers.several(len(indexes)), strict=True)
         for event, channels, _ in (offers[index],)
     ]
     dialect = tx.connection.dialect.name
     if not tx.shared:
         insert = _new_events(dialect)
-        new = [row for row in rows if statements.is_new(tx.connection, insert, row)]
-        return {(row["tenant_id"], row["id"]): row["key"] for row in new}
+        told = zip(rows, statements.new_of(tx.connection, insert, rows), strict=True)
+        return {(row["tenant_id"], row["id"]): row["key"] for row, new in told if new}
     found = tx.connection.execute(_new_events_told(dialect), rows)
     keys = {(row.tenant_id, row.id): row.key for row in found}
     return dict(sorted(keys.items(), key=lambda item: item[1]))
@@ -118,14 +119,15 @@ def look(connection: sa.Connection, names: Sequence[Name], channel: Channel) -> 
 
 def count(tx: Transaction, keys: Sequence[int]) -> int:
     """Count the events that were not counted yet; how many those were."""
-    new: dict[tuple[str, str, str], int] = {}
+    alike: Counter[tuple[str, str, int]] = Counter()
     for page in codes.pages(keys):
-        for row in tx.connection.execute(_COUNT_NEW, {"keys": page}):
-            day = codes.day_of(row.accepted_at)
-            new[(row.tenant_id, day, row.type)] = new.get((row.tenant_id, day, row.type), 0) + 1
+        alike.update(map(tuple, tx.connection.execute(_COUNT_NEW, {"keys": page})))
+    new: Counter[tuple[str, str, str]] = Counter()
+    for (tenant_id, kind, accepted_at), number in alike.items():
+        new[(tenant_id, codes.day_of(accepted_at), kind)] += number
     if new:
         _add_counts(tx, new)
-    return sum(new.values())
+    return new.total()
 
 
 def _add_counts(tx: Transaction, new: Mapping[tuple[str, str, str], int]) -> None:

@@ -27,6 +27,7 @@ BITS: Mapping[Channel, int] = {Channel.REALTIME: 1, Channel.EMAIL: 2, Channel.WE
 _SETS = {
     code: frozenset(channel for channel, bit in BITS.items() if code & bit) for code in range(8)
 }
+_CODES = {channels: code for code, channels in _SETS.items()}
 
 
 _V = TypeVar("_V")
@@ -43,9 +44,9 @@ def text(value: str | None) -> str | None:
     return value.replace("\0", "\ufffd") if value is not None and "\0" in value else value
 
 
-def channels_code(channels: Iterable[Channel]) -> int:
+def channels_code(channels: frozenset[Channel]) -> int:
     """A set of channels as bits."""
-    return sum(BITS[channel] for channel in channels)
+    return _CODES[channels]
 
 
 def channels_of(code: int) -> frozenset[Channel]:

@@ -73,7 +73,7 @@ def _query(consumer: str) -> sa.Select[Any]:
     if consumer not in frozenset(Channel):
         return query.where(_e.counted == 0)
     return query.where(
-        _e.channels.op("&")(codes.channels_code([Channel(consumer)])) != 0,
+        _e.channels.op("&")(codes.BITS[Channel(consumer)]) != 0,
         ~sa.exists().where(_d.event_key == _e.key, _d.channel == consumer),
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
+from notifications import statements
 from notifications.database import Transaction
 from notifications.directory import EndpointState
 from notifications.events import Channel
@@ -93,6 +94,9 @@ class SqlSwitches:
 
 def forget(tx: Transaction, lanes: Sequence[str]) -> None:
     """Stop the clocks of these endpoints."""
+    if not tx.shared:  # each commit of outcomes asks for it
+        statements.run(tx.connection, _FORGET_ONE, [{"b_lane": lane} for lane in lanes])
+        return
     for page in codes.pages(lanes):
         tx.connection.execute(_FORGET, {"lanes": page})
 
@@ -123,6 +127,7 @@ def _ended(result: Result) -> int:
 _f, _ep = tables.endpoint_failures.c, tables.endpoints.c
 _b = sa.bindparam
 _FORGET = sa.delete(tables.endpoint_failures).where(_f.lane.in_(_b("lanes", expanding=True)))
+_FORGET_ONE = sa.delete(tables.endpoint_failures).where(_f.lane == _b("b_lane"))
 _SWITCH_OFF = (
     sa.update(tables.endpoints)
     .where(

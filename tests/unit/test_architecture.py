@@ -13,8 +13,10 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     # Values, decisions and ports: no I/O, nothing of ours below them.
     "core": (
         "notifications",
+        "notifications.values",
         "notifications.errors",
         "notifications.retries",
+        "notifications.envelope",
         "notifications.events",
         "notifications.directory",
         "notifications.deliveries",
@@ -61,6 +63,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "notifications.catalogue",
         "notifications.shipped",
         "notifications.template_files",
+        "notifications.sandbox",
         "notifications.rendering",
         "notifications.setting_forms",
         "notifications.service_bus_address",

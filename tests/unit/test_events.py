@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from notifications.envelope import errors_of, is_sound
 from notifications.errors import InvalidEvent, RejectedMessage
 from notifications.events import (
     MAX_EVENT_BYTES,
@@ -142,6 +143,24 @@ def test_a_wrong_value_is_refused_where_it_stands(name: str, value: object) -> N
 def test_a_value_at_the_edge_of_its_rule_is_taken(name: str, value: str) -> None:
     """The longest and the oddest values that the rules allow come through as they are."""
     assert orjson.loads(read(**{name: value}).body)[name] == value
+
+
+@given(
+    left_out=st.sets(st.sampled_from(sorted(WHOLE))),
+    changes=st.dictionaries(
+        st.sampled_from([*sorted(WHOLE), "colour"]),
+        st.sampled_from([None, "", "1.0", 7]),
+        max_size=2,
+    ),
+    tenant_id=st.sampled_from([None, "acme"]),
+)
+def test_what_is_sound_is_what_nothing_is_wrong_with(
+    left_out: set[str], changes: dict[str, Any], tenant_id: str | None
+) -> None:
+    """The quick look at what is there never disagrees with the list of all that is wrong."""
+    kept = {name: value for name, value in WHOLE.items() if name not in left_out}
+    document = {**kept, **changes}
+    assert is_sound(document, tenant_id) is (errors_of(document, tenant_id) == [])
 
 
 def test_unknown_attributes_are_refused_by_name() -> None:

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from notifications.channels.email.folder import BATCH, FolderMailer, file_name
-from notifications.channels.email.message import to_bytes, to_message
+from notifications.channels.email.message import to_bytes
 from notifications.deliveries import Delivered, Failed
 from notifications.errors import InvalidInput
 from notifications.records import Mail
@@ -39,7 +39,7 @@ async def test_a_mail_is_a_file(tmp_path):
     assert outcome == Delivered(detail="dlv_0000000015lk7.eml")
     (file,) = folder.iterdir()
     assert file.name == "dlv_0000000015lk7.eml"
-    assert file.read_bytes() == to_bytes(to_message(mail(), SENDER))
+    assert file.read_bytes() == to_bytes(mail(), SENDER)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     arrived = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
     assert arrived["Subject"] == "Your video analysis is ready"

@@ -274,6 +274,13 @@ def test_a_template_cannot_leave_the_sandbox(templates, body):
     assert sample.data == before
 
 
+def test_data_comes_before_what_a_dict_can_do(templates):
+    """A field that is named like a method of Python's is shown like any other."""
+    sample = example("payment.received", items="three", keys="two")
+    toast = toast_of(templates, sample, body="{{ data.items }}, {{ data.keys }}, {{ data.amount }}")
+    assert toast.body == f"three, two, {sample.data['amount']}"
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -59,8 +59,10 @@ def test_what_is_written_is_read_by_either_way(connection: sa.Connection, told: 
 
 def test_only_what_was_not_there_is_new(connection: sa.Connection) -> None:
     """The row that is there stays as it is."""
-    assert statements.is_new(connection, NEW, row("a"))
-    assert not statements.is_new(connection, NEW, row("a", raw=b"other"))
+    rows = [row("a"), row("a", raw=b"other"), row("b")]
+    assert statements.new_of(connection, NEW, rows) == [True, False, True]
+    assert statements.new_of(connection, NEW, []) == []
+    assert [statements.is_new(connection, NEW, row(name)) for name in ("b", "c")] == [False, True]
     assert statements.first(connection, ONE, {"name": "a"}).raw == b"\0\xff"
 
 

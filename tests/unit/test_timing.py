@@ -264,6 +264,14 @@ class TestNumbers:
 
         assert made[63] < Numbers.at(clock.ms + 1) <= made[64] < Numbers.at(clock.ms + 2)
 
+    def test_several_at_once_are_those_one_by_one(self) -> None:
+        """A batch gets the numbers that its items would have got, none where it has none."""
+        clock = ManualClock()
+        at_once, one_by_one = Numbers(clock, SeededDice()), Numbers(clock, SeededDice())
+        for count in (1, 0, 100, 3):
+            assert at_once.several(count) == [one_by_one.next() for _ in range(count)]
+            clock.ms += 1
+
     def test_of_several_processes(self) -> None:
         """Processes with another share of chance never make the same number."""
         clock = ManualClock()

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from notifications.channels.email import smtp_answers as answers
-from notifications.channels.email.message import read_address, read_sender, to_bytes, to_message
+from notifications.channels.email.message import read_address, read_sender, to_bytes
 from notifications.channels.email.smtp_answers import Verdict
 from notifications.channels.email.smtp_gate import Gate
 from notifications.channels.email.smtp_pool import Place, Pool
@@ -102,7 +102,7 @@ class SmtpMailer:
         return await self._gate.through(lambda: self._attempt(envelope))
 
     def _envelope(self, mail: Mail) -> Envelope:
-        content = to_bytes(to_message(mail, self._sender, international=True))
+        content = to_bytes(mail, self._sender, international=True)
         recipient = read_address(mail.to, "/to", international=True)
         return Envelope(sender=self._bounces, recipient=recipient, content=content)
 
