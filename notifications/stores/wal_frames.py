@@ -24,7 +24,7 @@ _MAGIC = 0x377F_0682
 VERSION = 3_007_000
 _PAGES = frozenset(1 << bits for bits in range(9, 17))
 
-_AT_ONCE = 4 << 20
+_AT_ONCE = 1 << 20
 """Bytes that are read at a time."""
 
 _ALL = 0xFFFF_FFFF
@@ -145,8 +145,8 @@ def _frames(file: BinaryIO, head: _Head) -> Iterator[tuple[bool, bool, bool]]:
 def _whole(words: "array[int]", head: _Head, sums: int, before: int) -> list[bool]:
     """Of each frame whether its checksum is that of the one before, carried on over it.
 
-    In plain Python a megabyte takes a second so. One big number with 64 bits for each frame, which
-    takes a word of all of them at a step, takes five milliseconds.
+    One big number with 64 bits for each frame, which takes a word of all of them at each step, is
+    six times as fast as a loop over the words.
     """
     step = head.frame // 8
     count = len(words) // step
