@@ -127,11 +127,10 @@ def _read_index(path: Path) -> _Index | None:
             raw = file.read(_INDEX_SIZE)
     except FileNotFoundError:
         return None
-    half = _INDEX.size
-    if len(raw) < _INDEX_SIZE or raw[:half] != raw[half : 2 * half]:
+    if len(raw) < _INDEX_SIZE:
         return None
     version, made, _, _, frames, _, _, salts, first, second = _INDEX.unpack_from(raw)
-    sums = checksum(raw[: half - 8], big=sys.byteorder == "big")
+    sums = checksum(raw[: _INDEX.size - 8], big=sys.byteorder == "big")
     if (version, made, first | second << 32) != (VERSION, 1, sums):
         return None
     copied, attempted = (

@@ -129,15 +129,12 @@ def _frames(file: BinaryIO, head: _Head) -> Iterator[tuple[bool, bool, bool]]:
         count = len(raw) // head.frame
         words = array("Q", raw[: count * head.frame])
         step = head.frame // 8
-        numbers, salts, stored = (words[column::step].tobytes() for column in range(3))
+        pages, salts, stored = (words[column::step].tobytes() for column in range(3))
         sums = _lanes(stored, swapped=True)
-        current = [
-            salts[at : at + 8] == head.salts and any(numbers[at : at + 4])
-            for at in range(0, count * 8, 8)
-        ]
+        current = [salts[at : at + 8] == head.salts for at in range(0, count * 8, 8)]
         whole = _whole(words, head, sums, before) if any(current) else [False] * count
         for number in range(count):
-            commits = any(numbers[number * 8 + 4 : number * 8 + 8])
+            commits = any(pages[number * 8 + 4 : number * 8 + 8])
             yield current[number], commits, current[number] and whole[number]
         before = sums >> (count - 1) * 64 if count else before
 
