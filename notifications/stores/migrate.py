@@ -148,22 +148,25 @@ def check_files(path: Path) -> None:
     log = wal.log_of(file)
     if not file.exists():
         if wal.log_size(file):
-            raise ConfigurationError(
-                f"{path} cannot be used (it is gone, and its log {log.name} is there): {RESTORE};"
-                f" to begin anew instead, delete {log}"
-            )
+            what = f"it is gone, and its log {log.name} is there"
+            raise ConfigurationError(f"{path} cannot be used ({what}): {_begin_anew(file)}")
         return
     if not file.is_file():
         return
     size = file.stat().st_size
     if size == 0:
-        anew = f"to begin anew instead, delete {path}"
-        raise ConfigurationError(f"{path} cannot be used (it is empty): {RESTORE}; {anew}")
+        raise ConfigurationError(f"{path} cannot be used (it is empty): {_begin_anew(file)}")
     if size < _LEAST:
         raise ConfigurationError(f"{path} cannot be used (it is cut off): {RESTORE}")
     damage = wal.find_damage(file)
     if damage is not None:
         raise ConfigurationError(f"{path} cannot be used ({damage.what}): {_ways_on(file, damage)}")
+
+
+def _begin_anew(file: Path) -> str:
+    every = (file, wal.log_of(file), wal.index_of(file))
+    there = " ".join(shlex.quote(str(each)) for each in every if each.exists())
+    return f"{RESTORE}; or, to begin anew with nothing of what was there: rm {there}"
 
 
 def _ways_on(file: Path, damage: wal.Damage) -> str:

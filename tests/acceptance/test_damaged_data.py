@@ -222,7 +222,8 @@ def test_regression_a_database_that_is_gone_leaves_its_log(tmp_path: Path, worke
     put(tmp_path, files)
     line = refused(tmp_path, files)
     assert "it is gone, and its log hub.db-wal is there" in line
-    assert f"to begin anew instead, delete {tmp_path / 'hub.db-wal'}" in line
+    remains = f"{tmp_path / 'hub.db-wal'} {tmp_path / 'hub.db-shm'}"
+    assert line.endswith(f"to begin anew with nothing of what was there: rm {remains}")
 
 
 @pytest.mark.fault("what it wrote last, hub.db-wal, has a bit flipped", "ourselves")
