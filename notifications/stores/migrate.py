@@ -5,7 +5,7 @@ import shlex
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -101,7 +101,8 @@ def _keep_name(folder: Path) -> None:
     """Make a new name durable; SQLite has done that for what is in the file."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        with suppress(OSError):  # not every file system can; SQLite leaves it at that, too
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

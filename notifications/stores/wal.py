@@ -10,7 +10,7 @@ Both files' forms are those of https://sqlite.org/walformat.html.
 
 import struct
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from notifications.stores.wal_frames import HEAD_SIZE, VERSION, Extent, checksum, measure
@@ -86,9 +86,8 @@ def find_damage(database: Path) -> Damage | None:
     extent = measure(log)
     if not extent.salts:
         # The head is durable before there is a frame: no failing power leaves it half-written.
-        partly = index is not None and index.attempted > index.copied
-        what = f"the head of {log.name} is damaged"
-        return Damage(what=what, keep=None if partly else 0, lost=1)
+        damage = _damage(f"the head of {log.name} is damaged", extent, index)
+        return replace(damage, lost=1)  # nothing says that the index is of this log
     if index is not None and index.salts != extent.salts:
         index = None  # an older log's: nobody hurries it to the disk, and then the power failed
     if extent.lost:

@@ -185,7 +185,6 @@ def worked(tmp_path_factory: pytest.TempPathFactory) -> Worked:
         publish(hub, tenant, [f"late-{number}" for number in range(EVENTS)])
         hub.kill()
         killed = files_of(data)
-        (data / "hub.db-wal").unlink()
     return Worked(stopped=stopped, killed=killed, tenant=tenant)
 
 

@@ -132,6 +132,7 @@ def test_regression_a_damaged_head_is_not_taken_for_an_empty_log(tmp_path: Path)
     for place in range(HEAD_SIZE):
         flip(log_of(path), place, place % 8)
         assert "the head of a.db-wal is damaged" in found(path).what
+        assert (found(path).keep, found(path).lost) == (0, 1)
         flip(log_of(path), place, place % 8)
 
 
