@@ -14,6 +14,7 @@ from notifications.auditing import expectations, service_bus_seen
 from notifications.cli.access import DEFAULT_DATA, read_settings
 from notifications.cli.complaints import Hindrance
 from notifications.cli.looks import RIGHT, WRONG, terminal
+from notifications.cli.resting import check_at_rest
 from notifications.errors import Unavailable
 from notifications.owner import DataFolder
 from notifications.retries import MINUTE
@@ -58,6 +59,8 @@ def audit(context: click.Context, data: Sequence[Path], as_json: bool) -> None:
 def _audit(folders: Sequence[Path], settings: Settings) -> AuditReport:
     url = settings.database_url
     files = [DataFolder(folder).database for folder in folders]
+    for folder in folders:
+        check_at_rest(DataFolder(folder))
     expected = expectations(SystemClock().now())
     try:
         if url is not None and settings.service_bus is not None and settings.bus == "servicebus":

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from notifications.cli.findings import Finding, Mark
+from notifications.cli.resting import check_at_rest
 from notifications.errors import ConfigurationError
 from notifications.owner import DataFolder
 from notifications.settings import SECRET_FILES, Settings, read_secrets
@@ -19,9 +20,10 @@ _LITTLE_SPACE = 1 << 30
 
 def examine_data(folder: DataFolder, settings: Settings) -> Iterator[Finding]:
     """The folder, its secrets and its database."""
+    damage = _damage(folder)
     yield from _folder(folder)
-    yield from _secrets(folder, settings)
-    yield _database(folder)
+    yield from _secrets(folder, settings, look=damage is None)
+    yield damage or _database(folder)
     if settings.database_url is not None:
         yield _server(settings.database_url)
 
@@ -50,7 +52,17 @@ def _folder(folder: DataFolder) -> Iterator[Finding]:
         yield Finding(Mark.DOUBTFUL, "disk", detail, "make room: a full disk stops the hub")
 
 
-def _secrets(folder: DataFolder, settings: Settings) -> Iterator[Finding]:
+def _damage(folder: DataFolder) -> Finding | None:
+    """What is wrong with its files; then nobody may open them, who would wipe out the proof."""
+    try:
+        check_at_rest(folder)
+    except ConfigurationError as error:
+        return Finding(Mark.WRONG, "database", str(error))
+    return None
+
+
+def _secrets(folder: DataFolder, settings: Settings, *, look: bool) -> Iterator[Finding]:
+    """Those in files; `look` says whether the database may be asked for those that are stored."""
     before = len(SECRET_FILES)
     for name in SECRET_FILES:
         path = folder.path / name
@@ -69,7 +81,7 @@ def _secrets(folder: DataFolder, settings: Settings) -> Iterator[Finding]:
             advice = "put the former file back from a backup of the data folder"
             yield Finding(Mark.WRONG, "secrets", problem, advice)
         return
-    missing = _missing_keys(folder, keys) if settings.database_url is None else ()
+    missing = _missing_keys(folder, keys) if look and settings.database_url is None else ()
     if missing:
         named = ", ".join(missing)
         detail = f"stored webhook secrets are encrypted with key {named}, which is gone"

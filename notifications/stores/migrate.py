@@ -1,9 +1,11 @@
 """Bringing a database to this release's tables."""
 
+import os
+import shlex
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -14,6 +16,7 @@ from alembic.script import ScriptDirectory
 
 from notifications import postgres, sqlite
 from notifications.errors import ConfigurationError
+from notifications.stores import wal
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -48,17 +51,21 @@ _ALONE = threading.Lock()
 def migrate(path: Path) -> None:
     """Create the SQLite file or bring it to this release; does nothing where it is there.
 
+    A new one appears when it has all its tables: an empty one is damage.
+
     Raises:
         ConfigurationError: It is damaged, of a newer release, or cannot be written; says what to
-            do. The file is left as it is.
+            do. The file and its log are left as they are.
     """
-    engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool)
     try:
-        path.touch(mode=0o600)  # SQLite gives its other files the mode of this one
-        _check_whole(path)
-        with engine.begin() as connection:
-            _check_known(connection, str(path))
-            command.upgrade(_config(connection), "head")
+        file = path.resolve()
+        if file.exists():
+            file.touch()  # where it cannot be written to, here is the place to say so
+            check_whole(path)
+            _upgrade(file, str(path))
+        else:
+            check_files(path)
+            _create(file)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written to: {error.strerror}") from error
     except sa.exc.DBAPIError as error:
@@ -66,17 +73,53 @@ def migrate(path: Path) -> None:
         raise ConfigurationError(f"{path} cannot be used ({error.orig}): {advice}") from error
 
 
-def _check_whole(path: Path) -> None:
-    """Find out whether the file is damaged, without changing it.
+def _upgrade(file: Path, name: str) -> None:
+    engine = sa.create_engine(f"sqlite:///{file}", poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        _check_known(connection, name)
+        command.upgrade(_config(connection), "head")
+
+
+def _create(file: Path) -> None:
+    """Make it under another name, so that it is never there without its tables."""
+    draft = file.with_name(f"{file.name}.new")
+    parts = (draft, draft.with_name(f"{draft.name}-journal"))
+    wal.index_of(file).unlink(missing_ok=True)  # it says what was in another log
+    for part in parts:
+        part.unlink(missing_ok=True)  # left by a start that was killed
+    try:
+        draft.touch(mode=0o600)  # SQLite gives its other files the mode of this one
+        _upgrade(draft, str(file))
+        draft.rename(file)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+    _keep_name(file.parent)
+
+
+def _keep_name(folder: Path) -> None:
+    """Make a new name durable; SQLite has done that for what is in the file."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # not every file system can; SQLite leaves it at that, too
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_whole(path: Path) -> None:
+    """Find out whether a file or its log is damaged, without changing them.
 
     SQLite finds damage where it comes by, which may be weeks later and in the middle of a commit;
     and what it says of it may hold bytes that are no text.
+
+    Raises:
+        ConfigurationError: Says what is wrong and what to do.
+        OSError: It cannot be read.
     """
-    size = path.stat().st_size
-    if not 0 < size <= _LOOKED_THROUGH:
+    check_files(path)
+    if not path.is_file() or path.stat().st_size > _LOOKED_THROUGH:
         return
-    if size < _LEAST:  # SQLite would take it for an empty one, and write over it
-        raise ConfigurationError(f"{path} cannot be used (it is cut off): {RESTORE}")
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
@@ -89,6 +132,63 @@ def _check_whole(path: Path) -> None:
     if found != "ok":
         what = " ".join(str(found).split())
         raise ConfigurationError(f"{path} cannot be used ({what}): {RESTORE}")
+
+
+def check_files(path: Path) -> None:
+    """Refuse what SQLite would make good without a word, by forgetting what was accepted.
+
+    It takes a file that is gone or empty for a new one and deletes its log, and a damaged log for
+    one that ends there. Whoever opens the file wipes out what proves it, whoever asks this does
+    not. No process may write to it meanwhile.
+
+    Raises:
+        ConfigurationError: Says what is wrong, which files stay, and what to do.
+        OSError: It cannot be read.
+    """
+    file = path.resolve()
+    log = wal.log_of(file)
+    if not file.exists():
+        if wal.log_size(file):
+            what = f"it is gone, and its log {log.name} is there"
+            raise ConfigurationError(f"{path} cannot be used ({what}): {_begin_anew(file)}")
+        return
+    if not file.is_file():
+        return
+    size = file.stat().st_size
+    if size == 0:
+        raise ConfigurationError(f"{path} cannot be used (it is empty): {_begin_anew(file)}")
+    if size < _LEAST:
+        raise ConfigurationError(f"{path} cannot be used (it is cut off): {RESTORE}")
+    damage = wal.find_damage(file)
+    if damage is not None:
+        raise ConfigurationError(f"{path} cannot be used ({damage.what}): {_ways_on(file, damage)}")
+
+
+def _begin_anew(file: Path) -> str:
+    every = (file, wal.log_of(file), wal.index_of(file))
+    there = " ".join(shlex.quote(str(each)) for each in every if each.exists())
+    return f"{RESTORE}; or, to begin anew with nothing of what was there: rm {there}"
+
+
+def _ways_on(file: Path, damage: wal.Damage) -> str:
+    log, index = wal.log_of(file), wal.index_of(file)
+    restore = (
+        f"keep {file.name}, {log.name} and {index.name} aside as they are, and put a backup of the"
+        " data folder in their place"
+    )
+    if damage.keep is None:
+        return f"{restore}; {file.name} by itself holds but parts of what was written last"
+    if damage.lost:
+        commits = "one commit" if damage.lost == 1 else f"{damage.lost:,} commits"
+        without = (
+            f"what was written from there on, at least {commits}: events that were accepted are"
+            " lost then, and what was delivered may be delivered again"
+        )
+    else:
+        without = "the log, all of which is in the database already"
+    cut = f"truncate -s {damage.keep} {shlex.quote(str(log))}"
+    forget = f"rm -f {shlex.quote(str(index))}"
+    return f"{restore}; or, once they are copied, go on without {without}: {cut}; {forget}"
 
 
 def revisions() -> tuple[str, ...]:

@@ -162,6 +162,16 @@ class TestDurability:
             await database.write(note(str(number)))
             assert texts(database.path)[-1] == str(number)
 
+    async def test_regression_a_commit_waits_for_the_disk(self, database: SqliteDatabase) -> None:
+        """What was committed is there after the power fails: the connection that writes has a log,
+        and SQLite waits for the disk at each commit (2 is FULL)."""
+
+        def unit(tx: Transaction) -> list[object]:
+            asked = ("synchronous", "journal_mode")
+            return [tx.connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in asked]
+
+        assert await database.write(unit) == [2, "wal"]
+
     async def test_callbacks_after_the_commit(self, database: SqliteDatabase) -> None:
         """What is to happen after the commit happens when others can see it, and once."""
         seen: list[list[str]] = []
