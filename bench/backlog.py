@@ -32,7 +32,8 @@ from notifications.timing import SystemClock
 
 TOPIC, READER = "work", "reader"
 SMALL, BIG = 1_000, 1_000_000
-SIZE = 800
+SIZE = 2_000
+"""Messages of a round: as many as are read from a backlog at once, so each round pays for it."""
 GOAL_RATIO = 1.2
 THRESHOLDS = gc.get_threshold()
 BATCH = 128
@@ -119,7 +120,7 @@ def resident_mb() -> float:
 
 async def compare(options: rows.Options) -> tuple[float, float]:
     """The ratio of a message's costs, and by how many MB the process grew."""
-    waiting, rounds = options.size(BIG, 50_000), options.size(25, 9)
+    waiting, rounds = options.size(BIG, 50_000), options.size(11, 5)
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)  # as `huntaze up` has it
     with tempfile.TemporaryDirectory(prefix="huntaze-bench-") as folder:
