@@ -154,6 +154,11 @@ class Wall:
         return abs(off - self.hours * 3_600) < 60
 
 
+def mapped(hub: HubProcess) -> str:
+    """The files that its process runs."""
+    return Path(f"/proc/{hub.pid}/maps").read_text()
+
+
 async def run_jobs(one: Tenant, name: str) -> list[str]:
     """A job of each lane, both running for some seconds; their ids."""
     ids = []
@@ -193,7 +198,7 @@ async def test_a_clock_that_jumps_expires_nothing_and_holds_up_nothing(
         right = HubProcess(tmp_path / "data", SETTINGS, program)
         await asyncio.to_thread(hub.start)
         try:
-            assert "libfaketime" in Path(f"/proc/{hub.pid}/maps").read_text()
+            assert "libfaketime" in mapped(hub), "its clock is the machine's"
             async with tenant(hub, "t1", receiver.url) as acme:
                 jobs = await run_jobs(acme, "first")
                 assert await acme.publish(f"before-{n}" for n in range(20)) == 202
