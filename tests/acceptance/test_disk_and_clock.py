@@ -82,21 +82,30 @@ async def taken(one: Tenant, name: str) -> bool:
 @pytest.mark.fault("its disk is full, a small one of its own", "ourselves")
 async def test_on_a_full_disk_the_hub_waits(tmp_path: Path) -> None:
     """Publishing is refused with 503 and reading goes on; when there is room again, so does the
-    hub, by itself, and all that was accepted is delivered once."""
+    hub, by itself, and all that was accepted is delivered once, what was under way included."""
+    slow = {f"slow-{n}" for n in range(20)}
     with small_disk(48 * MIB) as disk:
         async with counting() as receiver:
             with hub_process(disk / "data", SETTINGS) as hub:
                 async with tenant(hub, "t1", receiver.url) as acme:
                     assert await acme.publish(f"before-{n}" for n in range(50)) == 202
+                    await until(lambda: len(receiver.answered) == 50, "what was there before")
+                    receiver.delay_s = 4.0
+                    assert await acme.publish(slow) == 202
+                    await until(lambda: slow <= set(receiver.calls), "the receiver to be called")
                     with full(disk):
+                        assert not slow & set(receiver.answered), "nothing is under way"
+                        receiver.delay_s = 0.0
                         # The log of the database has some room of its own, which is used up first.
                         numbers = iter(range(100_000))
                         await until(
                             lambda: refused(acme, f"during-{next(numbers)}"), "to be refused"
                         )
                         assert (await acme.call("GET", "/v1/events"))[0] == 200
+                        await until(lambda: slow <= set(receiver.answered), "its answers")
                     await until(lambda: taken(acme, "after"), "to be taken again")
                     await until(lambda: acme.accepted <= set(receiver.answered), "everything")
+                    await until(acme.is_settled, "all of it to be written down")
                 await audit_is_clean(hub, SETTINGS)
     assert receiver.answered == Counter(acme.accepted)
 
