@@ -68,6 +68,64 @@ def read_only(disk: Path) -> Iterator[None]:
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
 
 
+class BreakingDisk:
+    """A disk that its file system makes read-only when it finds an error, as disks' ends begin."""
+
+    def __init__(self, folder: Path) -> None:
+        self.place = folder / "disk"
+        self._image = folder / "image"
+
+    def make(self) -> None:
+        """Make and mount it; skips where nobody may."""
+        self.place.mkdir()
+        with self._image.open("wb") as file:
+            file.truncate(48 * MIB)
+        try:
+            self._run("mkfs.ext4", "-q", str(self._image))
+            self.mount()
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no disk can be made here: {error}")
+
+    def mount(self) -> None:
+        """Put it in its place."""
+        options = "loop,errors=remount-ro"
+        self._run("mount", "-o", options, str(self._image), str(self.place))
+
+    def unmount(self) -> None:
+        """Take it away, if it is there; whatever is open stays so."""
+        if self.place.is_mount():
+            self._run("umount", "--lazy", str(self.place))
+
+    def fail(self) -> None:
+        """Have an error found; skips where the kernel takes none."""
+        device = Path(self._run("findmnt", "-no", "SOURCE", str(self.place)).strip()).name
+        try:
+            Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("a test")
+        except OSError as error:
+            pytest.skip(f"this kernel breaks no file system when it is asked to: {error}")
+
+    def mend(self) -> None:
+        """As its owner does, who has it looked through and mounts it again."""
+        self._run("umount", str(self.place))
+        subprocess.run(["e2fsck", "-fy", str(self._image)], capture_output=True, check=False)
+        self.mount()
+
+    @staticmethod
+    def _run(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@contextmanager
+def breaking_disk(folder: Path) -> Iterator[BreakingDisk]:
+    """A disk that is there while the block runs."""
+    disk = BreakingDisk(folder)
+    disk.make()
+    try:
+        yield disk
+    finally:
+        disk.unmount()
+
+
 async def refused(one: Tenant, name: str) -> bool:
     """Whether publishing is answered 503."""
     return await one.publish([name]) == 503
@@ -127,6 +185,35 @@ def test_on_a_read_only_disk_a_start_says_so(tmp_path: Path) -> None:
     assert str(data) in line
     assert "Read-only file system" in line
     assert after == before
+
+
+@pytest.mark.chaos
+@pytest.mark.fault("its disk becomes read-only while it works", "ourselves")
+async def test_on_a_disk_that_becomes_read_only_nothing_is_lost(tmp_path: Path) -> None:
+    """Publishing is refused with 503, reading goes on, and it ends when it is told to; once the
+    disk is mended and it is started again, all that was accepted arrives."""
+    slow = {f"slow-{n}" for n in range(20)}
+    with breaking_disk(tmp_path) as disk:
+        async with counting() as receiver:
+            with hub_process(disk.place / "data", SETTINGS) as hub:
+                async with tenant(hub, "t1", receiver.url) as acme:
+                    assert await acme.publish(f"before-{n}" for n in range(50)) == 202
+                    await until(lambda: len(receiver.answered) == 50, "what was there before")
+                    receiver.delay_s = 2.0
+                    assert await acme.publish(slow) == 202
+                    await until(lambda: slow <= set(receiver.calls), "the receiver to be called")
+                    disk.fail()
+                    await until(lambda: refused(acme, "during"), "to be refused")
+                    assert (await acme.call("GET", "/readyz"))[0] == 503
+                    assert (await acme.call("GET", "/v1/events/slow-0"))[0] == 200
+                    await asyncio.to_thread(hub.stop)
+                    disk.mend()
+                    await asyncio.to_thread(hub.start)
+                    await until(lambda: taken(acme, "after"), "to be taken again")
+                    await until(lambda: acme.accepted <= set(receiver.answered), "everything")
+                    await until(acme.is_settled, "all of it to be written down")
+                await audit_is_clean(hub, SETTINGS)
+    assert set(receiver.answered) == acme.accepted
 
 
 # --------------------------------------------------------------------------- the clock

@@ -320,7 +320,7 @@ async def test_a_bomb_is_refused(packed: str):
 @pytest.mark.fault("give a video in compressed bytes", "attackers")
 @pytest.mark.parametrize("headers", [{}, {"content-encoding": "identity"}], ids=["silent", "lying"])
 async def test_a_bomb_that_is_not_said_to_be_one_is_not_unpacked(headers: dict[str, str]):
-    """Its bytes are taken as they come; what reads videos says what they are."""
+    """Packed bytes that nobody says are packed are kept as they come: nothing unpacks them."""
     async with receiver(answer(body=BOMB, headers=headers)) as server:
         assert await fetch(server.url()) == BOMB
 
