@@ -189,9 +189,9 @@ def test_on_a_read_only_disk_a_start_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.chaos
 @pytest.mark.fault("its disk becomes read-only while it works", "ourselves")
-async def test_on_a_disk_that_becomes_read_only_nothing_is_lost(tmp_path: Path) -> None:
-    """Publishing is refused with 503, reading goes on, and it ends when it is told to; once the
-    disk is mended and it is started again, all that was accepted arrives."""
+async def test_regression_on_a_disk_that_becomes_read_only_nothing_is_lost(tmp_path: Path) -> None:
+    """Publishing is refused with 503, reading goes on, and it ends in order when it is told to;
+    once the disk is mended and it is started again, all that was accepted arrives."""
     slow = {f"slow-{n}" for n in range(20)}
     with breaking_disk(tmp_path) as disk:
         async with counting() as receiver:
@@ -206,7 +206,7 @@ async def test_on_a_disk_that_becomes_read_only_nothing_is_lost(tmp_path: Path) 
                     await until(lambda: refused(acme, "during"), "to be refused")
                     assert (await acme.call("GET", "/readyz"))[0] == 503
                     assert (await acme.call("GET", "/v1/events/slow-0"))[0] == 200
-                    await asyncio.to_thread(hub.stop)
+                    assert await asyncio.to_thread(hub.stop) == 0
                     disk.mend()
                     await asyncio.to_thread(hub.start)
                     await until(lambda: taken(acme, "after"), "to be taken again")
