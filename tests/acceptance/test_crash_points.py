@@ -33,7 +33,7 @@ WHERE_COMMITS_DIFFER = (Point.ATTEMPT_ENDS, Point.RECORD_ENDS, Point.CLAIM_ENDS)
 these are other statements, in other commits. Each waits for claims of half a minute to run out."""
 
 SWEEP_STEPS = range(2, 5)
-"""Those of a sweep after the first: ending what is over, resuming, and what comes after that."""
+"""Those after the first, which resumes: ending what is over, waking, and what comes after that."""
 
 WHILE_SLOW = (Point.RENEW_BEGINS, Point.RENEW_ENDS)
 """Passed while a message is in hand for longer than twenty seconds: a job's, here."""

@@ -82,7 +82,11 @@ def assigned(within: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
     """What is assigned, and to what."""
     for node in ast.walk(within):
         if isinstance(node, ast.Assign):
-            yield from ((target, node.value) for target in node.targets)
+            for target in node.targets:
+                if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                    yield from zip(target.elts, node.value.elts, strict=False)
+                else:
+                    yield target, node.value
         elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value is not None:
             yield node.target, node.value
 
@@ -208,8 +212,12 @@ def wrong_pairs(module: ast.Module) -> list[str]:
     for function, _ in functions(module):
         for before, step, after in steps(function):
             pair = (before.removeprefix("Point."), after.removeprefix("Point."))
-            asks = [ast.unparse(each.func).rpartition(".")[2] for each in either(step)]  # type: ignore[attr-defined]
-            if asks != [PAIRS.get(pair)] * len(asks):
+            asks = {
+                ast.unparse(each.func).rpartition(".")[2]
+                for each in either(step)
+                if isinstance(each, ast.Call)
+            }
+            if asks != {PAIRS.get(pair)}:
                 wrong.append(f"{pair} around {ast.unparse(step)}")
     return wrong
 
@@ -244,6 +252,7 @@ HELD = "class Some:\n def __init__(self, bus: Bus) -> None:\n  self._bus = bus\n
         HELD + " async def do(self): await self._bus.settle(a, b)",
         HELD + " async def do(self):\n  bus = self._bus\n  await bus.settle(a, b)",
         HELD + " async def do(self):\n  one = self._bus\n  other = one\n  await other.settle(a, b)",
+        HELD + " async def do(self):\n  a, bus = 1, self._bus\n  await bus.settle(a, b)",
         HELD + " async def do(self):\n  settle = self._bus.settle\n  await settle(a, b)",
         HELD + " async def do(self): await elsewhere.settle_with(self._bus, a, b)",
         HELD + " async def do(self, ledger: Ledger): await ledger.record(a)",
