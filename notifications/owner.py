@@ -8,7 +8,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +68,12 @@ class DataFolder:
         draft.replace(self.announcement)
 
     def withdraw(self) -> None:
-        """Say that there is no hub any more."""
-        self.announcement.unlink(missing_ok=True)
+        """Say that there is no hub any more; a disk that takes no writes stops nobody from ending.
+
+        What is then left says nothing: it is of a process that does not own the folder.
+        """
+        with suppress(OSError):
+            self.announcement.unlink(missing_ok=True)
 
     def running(self) -> RunningHub | None:
         """The hub that owns the folder and is ready; None where there is none."""

@@ -28,7 +28,7 @@ Written by `scripts/reliability.py` from the tests: change the test, not this pa
 
 `make chaos` runs them all and takes up to half an hour; those marked ° run there alone.
 The others run with `make test`, too, some of them shorter.
-Small disks need root, and clocks that jump need `libfaketime` (Debian: `faketime`).
+Small and breaking disks need root, and clocks that jump need `libfaketime` (Debian: `faketime`).
 Where these are missing, their tests are skipped and say so.
 """
 

@@ -90,6 +90,11 @@ class Tenant:
             self.accepted.update(each["id"] for each in batch)
         return status
 
+    async def is_settled(self) -> bool:
+        """Whether it is written down what became of every delivery."""
+        status, found = await self.call("GET", "/v1/deliveries?state=pending")
+        return status == 200 and not found["items"]
+
 
 @asynccontextmanager
 async def tenant(hub: HubProcess, name: str, *targets: str) -> AsyncIterator[Tenant]:

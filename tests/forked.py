@@ -21,6 +21,8 @@ from typing import IO, Self
 
 ROOT = Path(__file__).parent.parent
 _asking = threading.Lock()
+_PRELOADED = "LD_PRELOAD"
+"""Names libraries for a program that begins; one that is forked has begun long ago."""
 
 
 class Forked:
@@ -100,7 +102,7 @@ def start(
     cwd: Path = ROOT,
 ) -> "Forked | subprocess.Popen[str]":
     """Start a program; the streams are as `subprocess.Popen` has them."""
-    if not _is_of_here(command):
+    if not _is_of_here(command) or _PRELOADED in env:
         return subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True, env=env, cwd=cwd)
     out, err = _Stream.of(stdout, 1), _Stream.of(stderr, 2)
     if stderr == subprocess.STDOUT:
@@ -170,6 +172,7 @@ def _fork(
 ) -> tuple[int, int]:
     """The process's id, and the pipe in which its end will be told."""
     assert _is_of_here(command), "only what is loaded already can be forked"
+    assert _PRELOADED not in env, "the loader of libraries looks at it before a program begins"
     request = {"arguments": list(command[1:]), "environment": dict(env), "cwd": str(cwd)}
     end, told = os.pipe()
     server = _server()

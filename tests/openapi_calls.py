@@ -3,7 +3,7 @@
 A new route is called, and so tested, as soon as it is in the document.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,10 @@ SAMPLES: Mapping[str, Any] = {
     "input": {"text": "one two three"},
 }
 """Values of properties whose schema cannot say all that they must be, by name."""
+
+
+Place = tuple[str | int, ...]
+"""Where something is in a body: names, and 0 for what is in a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,27 @@ class Operation:
         known = schema.get("properties", {})
         return whole | {name: value for name, value in given.items() if name in known}
 
+    def texts(self) -> Sequence[Place]:
+        """Where its body takes a text, however deep; never in what says whose it is."""
+        found = dict.fromkeys(self._texts(self.body_schema or {}, ()))
+        return [place for place in found if place[0] != self.tenant_field]
+
+    def _texts(self, schema: Mapping[str, Any], at: Place) -> Iterator[Place]:
+        for each in (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ())):
+            one = each
+            while "$ref" in one:  # what an event's own schema defines is of one type alone
+                name = one["$ref"].rpartition("/")[2]
+                one = self.document["components"]["schemas"].get(name, {})
+            if at and "string" in str(one.get("type")):
+                yield at
+            if "items" in one:
+                yield from self._texts(one["items"], (*at, 0))
+            for name, inner in one.get("properties", {}).items():
+                yield from self._texts(inner, (*at, name))
+            others = one.get("additionalProperties", "properties" not in one)
+            if one.get("type") == "object" and others:
+                yield from self._texts({"type": "string"} if others is True else others, (*at, "x"))
+
     @property
     def tenant_field(self) -> str | None:
         """The name under which its body says whose it is."""
@@ -135,6 +160,17 @@ class Operation:
                 schema = schema["oneOf"][0]
             else:
                 return schema
+
+
+def put(value: object, at: Place, into: object = None) -> Any:
+    """What something becomes with a value at a place in it; a list, with it alone."""
+    if not at:
+        return value
+    name, *rest = at
+    if isinstance(name, int):
+        return [put(value, tuple(rest))]
+    whole = dict(into) if isinstance(into, Mapping) else {}
+    return {**whole, name: put(value, tuple(rest), whole.get(name))}
 
 
 def operations_of(document: Mapping[str, Any]) -> list[Operation]:

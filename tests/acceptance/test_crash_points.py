@@ -28,6 +28,13 @@ BESIDE_OTHERS = (
 )
 """Passed where ledger and bus do not share a commit."""
 
+WHERE_COMMITS_DIFFER = (Point.ATTEMPT_ENDS, Point.RECORD_ENDS, Point.CLAIM_ENDS)
+"""Sent and claimed in a row, written down and not settled, claimed and not begun: on PostgreSQL
+these are other statements, in other commits. Each waits for claims of half a minute to run out."""
+
+SWEEP_STEPS = range(2, 5)
+"""Those after the first, which resumes: ending what is over, waking, and what comes after that."""
+
 WHILE_SLOW = (Point.RENEW_BEGINS, Point.RENEW_ENDS)
 """Passed while a message is in hand for longer than twenty seconds: a job's, here."""
 
@@ -97,6 +104,29 @@ async def test_killed_between_database_and_bus(tmp_path: Path, point: Point) -> 
     settings = {"HUNTAZE_DATABASE_URL": new_database(), "HUNTAZE_WEBHOOK_TIMEOUT": "1s"}
     async with crash_world(tmp_path / "data", settings) as world:
         await die_at(world, (point, 1))
+        await reconcile(world)
+    assert world.deaths == 1
+
+
+@pytest.mark.chaos
+@pytest.mark.fault("the hub is killed -9 while its ledger is on PostgreSQL", "ourselves")
+@pytest.mark.parametrize("point", WHERE_COMMITS_DIFFER, ids=str)
+async def test_killed_on_a_database_of_its_own(tmp_path: Path, point: Point) -> None:
+    """What was claimed, sent or written down before is done once by its id by the next process."""
+    settings = {"HUNTAZE_DATABASE_URL": new_database(), "HUNTAZE_WEBHOOK_TIMEOUT": "1s"}
+    async with crash_world(tmp_path / "data", settings) as world:
+        await die_at(world, (point, 1))
+        await reconcile(world)
+    assert world.deaths == 1
+
+
+@pytest.mark.chaos
+@pytest.mark.fault("the hub is killed -9 within a sweep", "ourselves")
+@pytest.mark.parametrize("step", SWEEP_STEPS)
+async def test_killed_between_two_steps_of_a_sweep(tmp_path: Path, step: int) -> None:
+    """What the sweep had moved is moved once, and what it had not comes to its turn."""
+    async with crash_world(tmp_path / "data") as world:
+        await die_at(world, (Point.SWEEP_STEP_ENDS, step))
         await reconcile(world)
     assert world.deaths == 1
 

@@ -201,7 +201,7 @@ def unread(process: "subprocess.Popen[bytes]") -> int:
 
 @ON_LINUX
 @pytest.mark.fault("whoever took its log takes no more of it, or is gone", "ourselves")
-async def test_a_log_that_nobody_takes_holds_up_nothing(tmp_path: Path) -> None:
+async def test_regression_a_log_that_nobody_takes_holds_up_nothing(tmp_path: Path) -> None:
     """The hub goes on as if it were written, and ends in order when it is told to."""
     async with logging_hub(tmp_path / "data", "debug") as (hub, process):
         async with counting(refuses=True) as receiver, tenant(hub, "t1", receiver.url) as acme:

@@ -186,6 +186,7 @@ async def test_a_report_that_comes_before_its_row_is_wanted_again(world: World) 
     assert (await tell(world, report({"id": public_number(late)}))).status_code == 200
 
 
+@pytest.mark.fault("report mails as bounced without the key of reports", "attackers")
 async def test_only_who_has_the_key_reports(tmp_path: Path) -> None:
     """A wrong key, none, and any key where none is set: 401, and nothing is read."""
     async with hub_world(tmp_path, email_reports_key=KEY) as world:

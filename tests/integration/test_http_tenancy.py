@@ -1,7 +1,7 @@
 """Who may do what: keys, tokens, tenants. Every call is made out of the OpenAPI document, so that a
 new operation is tested as soon as it is there."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import pytest_asyncio
 from notifications.http.routing import USER_TOKEN
 from tests.furnished import GUARDED, Things, call, everything, furnish
 from tests.hub_world import World, bearer, document, hub_world, until
-from tests.openapi_calls import DOCUMENT, Operation
+from tests.openapi_calls import DOCUMENT, Operation, put
 from tests.webhook_receivers import answer, receiver
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -202,43 +202,46 @@ async def test_a_query_finds_nothing_of_another_tenants(
                 assert not leaked, f"{parameter['name']}={value}: {answer.text}"
 
 
-def strings_of(operation: Operation) -> Iterator[tuple[str, bool]]:
-    """The properties of a body that take a text, or a list of texts."""
-    for name, schema in (operation.body_schema or {}).get("properties", {}).items():
-        alternatives = [schema, *schema.get("anyOf", ())]
-        types = {str(each.get("type")) for each in alternatives}
-        if "string" in " ".join(types) and name != operation.tenant_field:
-            yield name, False
-        elif "array" in types:
-            yield name, True
-
-
 @pytest.mark.parametrize("operation", TAKING_BODY, ids=str)
 @pytest.mark.fault("put another tenant's ids into any route, query or body", "attackers")
 async def test_a_body_reaches_nothing_of_another_tenants(
     world: World, acme: Things, intruder: Things, operation: Operation
 ) -> None:
-    """Whatever of acme's another tenant puts into any field, acme's things stay as they are, and
-    no answer shows more of them than was sent."""
+    """Whatever of acme's another tenant puts into any field, however deep, acme's things stay as
+    they are, and no answer shows more of them than was sent."""
     before = await everything(world, acme)
     headers = await world.tenant(intruder.tenant)
 
-    for name, is_list in strings_of(operation):
-        for value in sorted(acme.ids.values()):
+    right = operation.body(userId=intruder.user) or {}
+    for place in operation.texts():
+        # The last overwrites what an answer may show of what was sent before.
+        for value in (*sorted(acme.ids.values()), intruder.tenant):
             answer = await call(
                 world,
                 operation,
                 headers,
                 ids=intruder.ids,
                 user=intruder.user,
-                body={name: [value] if is_list else value},
+                body=put(value, place, right),
             )
 
             if answer.is_success:
                 theirs = (word for word in acme.words - {"acme"} if word not in value)
                 leaked = [word for word in theirs if word in answer.text]
-                assert leaked == [], f"{name}={value}: {answer.text}"
+                assert leaked == [], f"{place}={value}: {answer.text}"
     assert await everything(world, acme) == before
+
+
+async def test_every_field_that_takes_a_text_is_found() -> None:
+    """Among the fields are some in lists, in objects, and under names that anybody may choose."""
+    places = {str(each): each.texts() for each in TAKING_BODY}
+    assert ("data", "payer", "name") in places["POST /v1/events"]
+    assert ("data", "metadata", "x") in places["POST /v1/events"]
+    assert ("input", "x") in places["POST /v1/jobs"]
+    assert {("eventTypes", 0), ("headers", "x"), ("url",)} <= set(
+        places["POST /v1/webhook-endpoints"]
+    )
+    assert ("tenantId",) not in places["POST /v1/api-keys"]
 
 
 # --------------------------------------------------------------------------- the admin

@@ -98,12 +98,15 @@ async def test_servers_reach_users_groups_connections_and_all() -> None:
                 await of_web_pubsub.recv()
 
 
+@pytest.mark.fault("forge a token of SignalR, or show one whose time is over", "attackers")
 async def test_only_tokens_for_this_service_open_it() -> None:
     """A Web PubSub token, another hub's, an expired or foreign one: 401, as in negotiate."""
     async with serving(clock=SystemClock()) as service, httpx.AsyncClient() as http:
         url, good = service.signalr_access("acme", "lea")
         bad = [
             "nonsense",
+            good[:-1],
+            good.rpartition(".")[0] + ".",
             service.token("acme", "lea"),
             server_token(url, nameid="acme/lea", key="another-secret-of-more-than-32-bytes!"),
             server_token(url, nameid="acme/lea", life_s=-1),

@@ -52,10 +52,42 @@ def test_what_a_token_opens(policy: str, path: str) -> None:
         ("SharedAccessSignature " + "x" * 5000, "orders"),
     ],
 )
+@pytest.mark.fault("forge a signature of the door", "attackers")
 def test_what_opens_nothing(token: str, path: str) -> None:
     """A token that is another's, expired, for something else or malformed is refused."""
     with pytest.raises(Refused):
         check(token, KEYS, NOW, path=path)
+
+
+@pytest.mark.fault(
+    "show a signature of the door whose time is over, or for what is another's", "attackers"
+)
+def test_a_token_is_good_for_its_time_and_its_place_alone() -> None:
+    """Shown again at its last second or later, or for another queue, a right token is refused."""
+    token = signed()
+    assert check(token, KEYS, NOW + 59.9, path="orders") == Grant(
+        path="orders", expires_at=NOW + 60
+    )
+    for now, path in (
+        (NOW + 60, "orders"),
+        (NOW + 86_400, "orders"),
+        (NOW, "invoices"),
+        (NOW, "order"),
+    ):
+        with pytest.raises(Refused):
+            check(token, KEYS, now, path=path)
+
+
+@pytest.mark.fault("forge a signature of the door", "attackers")
+def test_a_token_that_is_cut_off_or_altered_opens_nothing() -> None:
+    """A right token without its end, and one with any character another, is refused."""
+    token = signed()
+    check(token, KEYS, NOW, path="orders")
+    for at, letter in enumerate(token):
+        other = "0" if letter != "0" else "1"
+        for forged in (token[:at], token[:at] + other + token[at + 1 :]):
+            with pytest.raises(Refused):
+                check(forged, KEYS, NOW, path="orders")
 
 
 def test_an_empty_key() -> None:

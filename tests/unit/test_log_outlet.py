@@ -46,7 +46,7 @@ def pipe() -> Iterator[Pipe]:
     os.close(made.end)
 
 
-def test_a_reader_that_stands_still_holds_up_nobody_for_long(pipe: Pipe) -> None:
+def test_regression_a_reader_that_stands_still_holds_up_nobody_for_long(pipe: Pipe) -> None:
     """Lines beyond what the pipe holds are left out at once; how many is told when it is read
     again, before the next one."""
     begun = time.monotonic()
@@ -63,7 +63,7 @@ def test_a_reader_that_stands_still_holds_up_nobody_for_long(pipe: Pipe) -> None
     assert again["name"] == "again"
 
 
-def test_a_line_that_was_cut_off_spoils_no_other(pipe: Pipe) -> None:
+def test_regression_a_line_that_was_cut_off_spoils_no_other(pipe: Pipe) -> None:
     """The reader stops within a line; the next one it reads begins on a line of its own."""
     for _ in range(10):
         pipe.log.warning("long", extra={"text": "x" * 10_000})

@@ -114,6 +114,14 @@ def test_a_damaged_announcement_says_nothing(tmp_path: Path, content: str):
         assert folder.running() is None
 
 
+def test_regression_an_announcement_that_cannot_be_removed_stops_nobody(tmp_path: Path):
+    """The owner ends as always, and nobody takes what is left for a hub."""
+    with own(tmp_path) as folder:
+        folder.announcement.mkdir()  # as on a disk that has become read-only: it stays
+    assert folder.announcement.exists()
+    assert (folder.owner(), folder.running()) == (None, None)
+
+
 def test_the_announcement_has_the_contract_s_form(tmp_path: Path):
     """Scripts read `url` and `pid` from hub.json."""
     with own(tmp_path) as folder:

@@ -75,6 +75,7 @@ def test_a_user_token_has_the_contract_s_claims(users: UserTokens, clock: HandCl
     assert users.read(signed(user_claims(clock))) == ("acme", "lea")
 
 
+@pytest.mark.fault("show a user's token whose time is over", "attackers")
 def test_a_token_is_over_at_its_exp(users: UserTokens, clock: HandClock) -> None:
     """It opens until the second before `exp`, and is expired at `exp`, by the hub's clock."""
     token, _ = users.issue("acme", "lea", 300)
@@ -158,6 +159,7 @@ def test_a_user_token_needs_a_user_and_a_tenant(
     assert reason(users, signed(user_claims(clock, **changed))) == expected
 
 
+@pytest.mark.fault("forge a user's token", "attackers")
 def test_forged_tokens_open_nothing(
     users: UserTokens, clients: ClientTokens, clock: HandClock
 ) -> None:
@@ -171,11 +173,29 @@ def test_forged_tokens_open_nothing(
             assert reason(tokens, token) == "malformed"
 
 
+@pytest.mark.fault("forge a user's token", "attackers")
 def test_a_changed_payload_breaks_the_signature(users: UserTokens, clock: HandClock) -> None:
     """The claims of one token do not go with the signature of another."""
     head, _, signature = signed(user_claims(clock)).split(".")
     payload = signed(user_claims(clock, sub="max"), secret=OTHER_SECRET).split(".")[1]
     assert reason(users, f"{head}.{payload}.{signature}") == "signature"
+
+
+@pytest.mark.fault("forge a user's token", "attackers")
+def test_a_token_that_is_cut_off_or_altered_opens_nothing(
+    users: UserTokens, clients: ClientTokens
+) -> None:
+    """A right token without its end, and one with any character another, is refused."""
+    for tokens, token in (
+        (users, users.issue("acme", "lea", 60)[0]),
+        (clients, clients.issue(ORIGIN, "acme", "lea", 60).token),
+    ):
+        tokens.read(token)
+        for at, letter in enumerate(token):
+            other = "B" if letter != "B" else "Q"
+            for forged in (token[:at], token[:at] + other + token[at + 1 :]):
+                with pytest.raises(TokenError):
+                    tokens.read(forged)
 
 
 def test_any_secret_verifies_and_the_newest_signs(clock: HandClock) -> None:
