@@ -8,7 +8,7 @@
 #   make soak      kills, random walks and made-up input for longer, with other seeds each time; SOAK_ROUNDS=20
 #   make chaos     everything that goes wrong, 130 kills and more; takes up to half an hour
 #   make bench     measure this machine: a table, bench/results.json and bench/results.png; takes
-#                  half an hour, QUICK=1 three minutes, BENCH="webhooks growth" chooses
+#                  a quarter of an hour, QUICK=1 three minutes, BENCH="webhooks growth" chooses
 #   make infra-test  what can be known of a deployment to Azure without one; takes minutes
 #
 # VENV=… puts the environment elsewhere, PYTHON=… makes it with another Python,
