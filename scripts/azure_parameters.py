@@ -26,10 +26,14 @@ DEFAULTS: Mapping[str, Any] = {
     "mailDomain": "",
     "mailDomainVerified": False,
     "models": [],
+    "prefix": "huntaze",
     "hosting": "premium",
 }
 """What `facts` prints after the samples, a line each, in this order. The last is never empty: a
 shell drops empty lines at the end."""
+
+PREFIX = re.compile(r"[a-z][a-z0-9]{1,9}")
+"""As main.bicep has it, which lowers it first."""
 
 HOSTINGS = ("premium", "flex")
 
@@ -87,6 +91,10 @@ def facts(given: Mapping[str, Any], location: str) -> Iterator[str]:
             value = " ".join(_name(each) for each in _models(value))
         elif name == "aiLocation":
             value = value or location
+        elif name == "prefix":
+            value = str(value).lower()
+            if not PREFIX.fullmatch(value):
+                raise Wrong(f"prefix is {json.dumps(value)}: a letter, then 1-9 letters and digits")
         elif name == "hosting" and value not in HOSTINGS:
             raise Wrong(f"hosting is {json.dumps(value)}: it is premium or flex")
         yield str(value).lower() if isinstance(value, bool) else " ".join(str(value).split())

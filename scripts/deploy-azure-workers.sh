@@ -136,6 +136,8 @@ explain() {
 		stop "this login is for another directory than the subscription's: az login --tenant TENANT, then run this again"
 	elif has "az login|AADSTS|refresh token|InteractionRequired|CredentialUnavailable"; then
 		stop "not logged in to Azure: run az login (without a browser: az login --use-device-code), then this again"
+	elif has "No subscription found"; then
+		stop "this login has no subscription: az login --tenant TENANT (the directory that has one), then run this again"
 	elif has "SubscriptionNotFound|subscription .*(doesn't exist|not found|could not be found)"; then
 		stop "az cannot find that subscription: see az account list --output table, and give one with --subscription"
 	elif has "ReadOnlyDisabledSubscription|SubscriptionDisabled|not in a state to"; then
@@ -146,7 +148,9 @@ explain() {
 		stop "$doing: that service lets in its own network alone: run this again from inside it"
 	elif has "Forbidden|ForbiddenByRbac" && has "vault" && [ -n "$asked_vault" ] && [ "$asked_vault" = "$secrets_from" ]; then
 		stop "the vault $secrets_from does not let you read its secrets: take the role Key Vault Secrets User on it (portal: the vault, Access control), wait five minutes, then run this again"
-	elif has "Forbidden|ForbiddenByRbac" && has "vault"; then
+	elif has "SecretDisabled"; then
+		stop "$doing: that secret is switched off: switch it on (portal: the vault, Secrets, the newest version, Enabled), then run this again"
+	elif [ -n "$asked_vault" ] && has "Forbidden|ForbiddenByRbac" && has "vault"; then
 		stop "the vault of $group does not let you read its secrets, and new ones would lock the hub out of its data: run az role assignment create --role 'Key Vault Secrets Officer' --assignee-object-id $deployer --assignee-principal-type $deployer_type --scope /subscriptions/$subscription/resourceGroups/$group, wait five minutes, then run this again"
 	elif has "Insufficient privileges|Authorization_RequestDenied"; then
 		stop "$doing: this login may not look itself up: give its object id with --deployer-id (portal: Enterprise applications)"
@@ -171,9 +175,9 @@ explain() {
 		stop "$doing: the secret ${secret:-NAME} was deleted and its name is kept for 90 days: az keyvault secret recover --vault-name ${vault:-VAULT} --name ${secret:-NAME}, then run this again; to change a secret, set a new value and delete nothing"
 	elif has "FlagMustBeSetForRestore|soft.deleted|DeletedVault|existing in deleted state"; then
 		stop "$doing: something of the same name was deleted and is kept for a while: az keyvault recover --name NAME, or az cognitiveservices account purge --name NAME --resource-group $group --location $location, then run this again; details in $kept"
-	elif has "AlreadyExists|AlreadyTaken|NameUnavailable|NamespaceUnavailable|NameNotAvailable|CustomDomainInUse|name is already (taken|in use)"; then
+	elif has "AlreadyExists|AlreadyTaken|NameUnavailable|NamespaceUnavailable|NameNotAvailable|CustomDomainInUse|NamespaceNotAvailable|given name .* already exists|name is already (taken|in use)"; then
 		stop "$doing: a name is taken by somebody else: names are made of the prefix in $parameters and of the group, so choose another prefix or another --group, then run this again; details in $kept"
-	elif has "ModelNotFound|DeploymentModelNotSupported|InvalidResourceProperties.*model|model .* (not supported|not available)"; then
+	elif has "ModelNotFound|ServiceModelDeprecated|DeploymentModelNotSupported|InvalidResourceProperties.*model|model .* (not supported|not available)"; then
 		stop "$doing: a model is not to be had in that region or version: az cognitiveservices model list --location $location --output table, then mend models or aiLocation in $parameters; details in $kept"
 	elif has "LocationNotAvailable|not available (in|for) (the )?(location|region)|LocationIsOfferRestricted|does not support .*(region|location)"; then
 		stop "$doing: region $location does not offer it: take another --location with a new --group; details in $kept"
@@ -228,6 +232,13 @@ need() {
 	[ -n "$answer" ] || stop "$2"
 }
 
+# ours WHAT SUFFIX COMMAND...: the name of what main.bicep made of a kind, empty where there is none.
+# A group may have others' things, too, and those of a hub of another prefix.
+ours() {
+	ask "$1" "${@:3}" --query "[?starts_with(name, '$prefix-') && ends_with(name, '$2')].name" --output tsv
+	[[ $answer != *$'\n'* ]] || stop "$1: $group has several that begin with $prefix- and end with $2 ($(paste -sd , - <<<"$answer")): take another --group, or another prefix in $parameters"
+}
+
 # of_parameters WHAT ARGUMENT...: what azure_parameters.py says is in $answer.
 of_parameters() {
 	answer=$(python3 "$root/scripts/azure_parameters.py" "$@" 2>"$work/said") && return
@@ -239,7 +250,8 @@ of_parameters() {
 of_parameters facts "$parameters" "$location"
 {
 	read -r samples && read -r ai_location && read -r private_network && read -r send_key &&
-		read -r mail_domain_name && read -r mail_domain_verified && read -r models && read -r hosting
+		read -r mail_domain_name && read -r mail_domain_verified && read -r models && read -r prefix &&
+		read -r hosting
 } <<<"$answer"
 if [ -n "$samples" ] && [ -z "$roll_back" ]; then
 	[ -n "$dry" ] || stop "these of $parameters are samples: $samples; put yours in (mailDomain may be left out), then run this again"
@@ -264,6 +276,7 @@ minor=${az_version#2.}
 minor=${minor%%.*}
 # The oldest whose options are known to be these; make infra-test holds every call against it.
 case $az_version in
+0.* | 1.*) stop "az $az_version is too old: 2.91 or newer is needed; az upgrade, then run this again" ;;
 2.*) [ "$minor" -ge 91 ] 2>/dev/null || stop "az $az_version is too old: 2.91 or newer is needed; az upgrade, then run this again" ;;
 esac
 
@@ -341,7 +354,7 @@ swap() {
 
 if [ -n "$roll_back" ]; then
 	[ "$hosting" = premium ] || stop "Flex Consumption has no slot to swap back: run this again with --package and the former package, which is in the storage account"
-	ask "finding the app" az functionapp list --resource-group "$group" --query "[0].name" --output tsv
+	ours "finding the app" -hub az functionapp list --resource-group "$group"
 	need APP "there is no app in $group: nothing to roll back"
 	app=$answer
 	package_of production
@@ -406,7 +419,7 @@ done
 
 # What is in the vault stays: the stored data is sealed with it.
 say "secrets"
-ask "looking for the vault" az keyvault list --resource-group "$group" --query "[0].name" --output tsv
+ours "looking for the vault" -kv az keyvault list --resource-group "$group"
 vault=$answer
 
 # read_secret VAULT NAME: the secret is in $answer, empty where there is none.
@@ -442,7 +455,7 @@ fi
 # --------------------------------------------------------------------------- infrastructure
 
 say "infrastructure"
-ask "looking for the app" az functionapp list --resource-group "$group" --query "[0].name" --output tsv
+ours "looking for the app" -hub az functionapp list --resource-group "$group"
 app=$answer
 [ -z "$dry" ] || app=APP
 for slot in production staging; do
@@ -452,7 +465,7 @@ for slot in production staging; do
 	package_of "$slot"
 	printf '%s' "$answer" >"$work/package.$slot"
 done
-ask "looking for the budget" az rest --method get --url "$scope/providers/Microsoft.Consumption/budgets?api-version=2023-05-01" --query "value[0].properties.timePeriod.startDate" --output tsv
+ask "looking for the budget" az rest --method get --url "$scope/providers/Microsoft.Consumption/budgets?api-version=2023-05-01" --query "value[?starts_with(name, '$prefix-') && ends_with(name, '-budget')] | [0].properties.timePeriod.startDate" --output tsv
 printf '%s' "$answer" >"$work/budget"
 
 if [ -n "$dry" ]; then

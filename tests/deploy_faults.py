@@ -165,6 +165,30 @@ FAULTS: dict[str, tuple[Answers, tuple[str, ...]]] = {
         {"storage blob upload": (1, "('Connection aborted.', ConnectionResetError(104))")},
         ("network was cut", "goes on from there"),
     ),
+    "az of another age": ({"version": "1.9.0"}, ("az 1.9.0 is too old", "az upgrade")),
+    "no subscription": (
+        {"account show": (1, "No subscription found. Run 'az account set' to select one.")},
+        ("no subscription", "az login --tenant"),
+    ),
+    "the app's name taken": (
+        {CREATE: (1, "(Conflict) Website with given name hz-hub already exists.")},
+        ("taken by somebody else", "another prefix"),
+    ),
+    "secret switched off": (
+        {
+            "keyvault list": "hz-kv",
+            "keyvault secret show": (1, "(Forbidden) SecretDisabled: not allowed on a vault's"),
+        },
+        ("switched off", "Enabled"),
+    ),
+    "a deployment that a vault forbids": (
+        {CREATE: (1, "(Forbidden) Microsoft.KeyVault/vaults: the operation is not allowed")},
+        ("mend that, then run this again",),
+    ),
+    "two hubs' vaults": (
+        {"keyvault list": "huntaze-aaaaaaaa-kv\nhuntaze-bbbbbbbb-kv"},
+        ("several", "huntaze-aaaaaaaa-kv,huntaze-bbbbbbbb-kv", "another --group"),
+    ),
     "old az": ({"version": "2.55.0"}, ("az 2.55.0 is too old", "az upgrade")),
     "older az than it says": (
         {"functionapp deployment slot swap": (2, "unrecognized arguments: --target-slot")},

@@ -182,6 +182,42 @@ def test_every_recorded_call_is_taken(tmp_path: Path):
     assert wrong == []
 
 
+GROUP = [
+    {"name": "aaa-other-hub"},
+    {"name": "hzbetaold-0a1b2c3d-kv", "tags": {"application": "huntaze-notifications"}},
+    {"name": "hzbeta-0a1b2c3d-kv"},
+    {"name": "hzbeta-0a1b2c3d-hub"},
+    {"name": "hzbeta-0a1b2c3d-budget", "properties": {"timePeriod": {"startDate": "2026-03-01"}}},
+]
+"""What a group may have, others' things and those of another prefix first."""
+
+
+@pytest.mark.parametrize(
+    ("begins", "found"),
+    [
+        (("keyvault", "list"), ["hzbeta-0a1b2c3d-kv"]),
+        (("functionapp", "list"), ["hzbeta-0a1b2c3d-hub"]),
+        (("rest", "--method", "get", "--url", "budgets"), "2026-03-01"),
+    ],
+    ids=["vault", "app", "budget"],
+)
+def test_what_is_found_in_a_group_is_the_hubs_own(
+    begins: tuple[str, ...], found: object, tmp_path: Path
+):
+    """The vault, the app and the budget are this hub's, whoever else's are in the group before."""
+    import jmespath
+
+    queries = {
+        call[call.index("--query") + 1]
+        for call in recorded(tmp_path)
+        if tuple(call[: len(begins)]) == begins
+        or (begins[-1] == "budgets" and "budgets?" in " ".join(call))
+    }
+    (query,) = queries
+    there = {"value": GROUP} if "budgets" in begins else GROUP
+    assert jmespath.search(query, there) == found
+
+
 def filled(line: str) -> list[str]:
     """The words of a command with values in place of variables."""
     text = line.replace("$deployer_type", "User").replace(

@@ -61,7 +61,7 @@ def test_a_sample_is_a_name_that_is_kept_for_samples(address: str, sample: bool)
 def test_facts_are_lines_the_last_never_empty(tmp_path: Path):
     """Defaults where nothing is said; a shell that drops the last empty line reads them all."""
     lines = list(facts(read(file_of(tmp_path, sendKey=False)), "westus2"))
-    assert lines == ["westus2", "false", "false", "", "false", "", "premium"]
+    assert lines == ["westus2", "false", "false", "", "false", "", "huntaze", "premium"]
 
 
 @pytest.mark.parametrize(
