@@ -137,14 +137,16 @@ class Attempts:
     async def within_grace(self, running: Sequence[Running]) -> tuple[list[Running], list[Running]]:
         """Those that came back within the grace, and those that did not.
 
-        Whoever is cancelled meanwhile leaves them all to go on in the background.
+        Whoever is cancelled meanwhile leaves those that have a row to go on in the background. The
+        others' event comes again, with all of its targets: of what it became, one commit says all.
         """
         try:
             if running:
                 await asyncio.wait([one.task for one in running], timeout=self._policy.grace)
         except asyncio.CancelledError:
             for one in running:
-                self.go_on(one)
+                if one.row is not None:
+                    self.go_on(one)
             raise
         done = [one for one in running if one.task.done()]
         return done, [one for one in running if not one.task.done()]
@@ -160,12 +162,13 @@ class Attempts:
     ) -> None:
         """Write down what came back, as `record` does; what did not goes on in the background.
 
-        Where this is cancelled, all of it does: what is written twice is found to be, and left.
+        Where this is cancelled, all that has a row does: what is written twice is found to be, and
+        left.
         """
         try:
             await self.record(done, others=others, completes=completes, drained=drained)
         except asyncio.CancelledError:
-            slow = [*done, *slow]
+            slow = [*(one for one in done if one.row is not None), *slow]
             raise
         finally:
             for one in slow:

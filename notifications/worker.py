@@ -75,14 +75,15 @@ class Guard:
         return list(await in_spans(self._handle, messages))
 
     async def put_off(self, messages: Sequence[Received], *, until: int) -> list[Settlement]:
-        """Have messages that say all by themselves come again then, as copies; settlements."""
+        """Have messages that say all by themselves come again then, as copies.
+
+        One settlement each; none where that failed, for a message that is given back comes at once.
+        """
         copies = [
             replace(each.message, id=f"again-{self._dice.token(16).hex()}", due_at=until)
             for each in messages
         ]
-        if not await self._sent(copies):
-            return [Abandon() for _ in messages]
-        return [Complete() for _ in messages]
+        return [Complete() for _ in messages] if await self._sent(copies) else []
 
     async def _handle(self, messages: Sequence[Received]) -> list[Settlement]:
         try:
@@ -234,7 +235,9 @@ class Worker:
             loop.cancel()
         try:
             await asyncio.gather(*self._loops, return_exceptions=True)
+        finally:
             self._let_go()
+        try:
             if self._handling:
                 await asyncio.wait(self._handling, timeout=within_s)
         finally:

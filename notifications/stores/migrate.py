@@ -23,8 +23,11 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 GO_ON = "start that release again, or put a backup from before it in its place"
 """What to do about a file that a newer release has written to."""
 
-RESTORE = "keep it aside, and put a backup of the data folder in its place"
-"""What to do about a file that cannot be read."""
+RESTORE = (
+    "keep hub.db, hub.db-wal and hub.db-shm aside as they are, and put a backup of the data folder"
+    " in their place"
+)
+"""What to do about a file that cannot be read. A log that stayed would be laid over the backup."""
 
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another program holds it, end that",
@@ -84,7 +87,9 @@ def _create(file: Path) -> None:
     """Make it under another name, so that it is never there without its tables."""
     draft = file.with_name(f"{file.name}.new")
     parts = (draft, draft.with_name(f"{draft.name}-journal"))
-    wal.index_of(file).unlink(missing_ok=True)  # it says what was in another log
+    # What one says of another log, and the other would take out of a file that it is not of.
+    for old in (wal.index_of(file), file.with_name(f"{file.name}-journal")):
+        old.unlink(missing_ok=True)
     for part in parts:
         part.unlink(missing_ok=True)  # left by a start that was killed
     try:
@@ -165,19 +170,16 @@ def check_files(path: Path) -> None:
 
 
 def _begin_anew(file: Path) -> str:
-    every = (file, wal.log_of(file), wal.index_of(file))
+    journal = file.with_name(f"{file.name}-journal")
+    every = (file, wal.log_of(file), wal.index_of(file), journal)
     there = " ".join(shlex.quote(str(each)) for each in every if each.exists())
     return f"{RESTORE}; or, to begin anew with nothing of what was there: rm {there}"
 
 
 def _ways_on(file: Path, damage: wal.Damage) -> str:
     log, index = wal.log_of(file), wal.index_of(file)
-    restore = (
-        f"keep {file.name}, {log.name} and {index.name} aside as they are, and put a backup of the"
-        " data folder in their place"
-    )
     if damage.keep is None:
-        return f"{restore}; {file.name} by itself holds but parts of what was written last"
+        return f"{RESTORE}; {file.name} by itself holds but parts of what was written last"
     if damage.lost:
         commits = "one commit" if damage.lost == 1 else f"{damage.lost:,} commits"
         without = (
@@ -188,7 +190,7 @@ def _ways_on(file: Path, damage: wal.Damage) -> str:
         without = "the log, all of which is in the database already"
     cut = f"truncate -s {damage.keep} {shlex.quote(str(log))}"
     forget = f"rm -f {shlex.quote(str(index))}"
-    return f"{restore}; or, once they are copied, go on without {without}: {cut}; {forget}"
+    return f"{RESTORE}; or, once they are copied, go on without {without}: {cut}; {forget}"
 
 
 def revisions() -> tuple[str, ...]:

@@ -60,6 +60,10 @@ def index_of(database: Path) -> Path:
     return database.with_name(f"{database.name}-shm")
 
 
+_LOOKS = 4
+"""How often files are looked at that somebody changes meanwhile."""
+
+
 def log_size(database: Path) -> int:
     """The bytes of its log; 0 where there is none."""
     try:
@@ -71,12 +75,42 @@ def log_size(database: Path) -> int:
 def find_damage(database: Path) -> Damage | None:
     """What is wrong with the log of a database that no process writes to.
 
+    Whoever opens and closes such a database, a shell or a backup, copies its log and removes it:
+    what was looked at meanwhile is looked at again.
+
     Args:
         database: The file, no symbolic link.
 
     Raises:
         OSError: It cannot be read.
     """
+    for looks_left in reversed(range(_LOOKS)):
+        before = _stamps(database)
+        try:
+            damage = _look(database)
+        except FileNotFoundError:
+            if not looks_left:
+                raise
+            continue
+        if damage is None or _stamps(database) == before:
+            return damage
+    return damage
+
+
+def _stamps(database: Path) -> list[tuple[int, int, int] | None]:
+    """What changes about log and index when somebody touches them."""
+    stamps: list[tuple[int, int, int] | None] = []
+    for path in (log_of(database), index_of(database)):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            stamps.append(None)
+        else:
+            stamps.append((found.st_ino, found.st_size, found.st_mtime_ns))
+    return stamps
+
+
+def _look(database: Path) -> Damage | None:
     log, index = log_of(database), _read_index(index_of(database))
     if log_size(database) <= HEAD_SIZE:
         if index is None or index.frames <= index.copied:

@@ -45,7 +45,7 @@ def test_a_start_on_a_damaged_database_is_refused_with_one_line(
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"huntaze: {database} cannot be used (")
     assert said in line
-    assert "put a backup of the data folder in its place" in line
+    assert "put a backup of the data folder in their place" in line
     assert database.read_bytes() == content
 
 
@@ -211,7 +211,7 @@ def test_regression_an_emptied_database_is_not_taken_for_a_new_one(
     put(tmp_path, files)
     line = refused(tmp_path, files)
     assert "(it is empty)" in line
-    assert "put a backup of the data folder in its place" in line
+    assert "put a backup of the data folder in their place" in line
 
 
 def test_regression_a_database_that_is_gone_leaves_its_log(tmp_path: Path, worked: Worked):
@@ -335,7 +335,7 @@ def test_regression_damage_is_found_before_anything_is_done(
     assert len(said) >= (7 if kind == "cut off" else 10)
     for line in said:
         assert line.startswith(f"{path} cannot be used (")
-        assert "put a backup of the data folder in its place" in line
+        assert "put a backup of the data folder in their place" in line
         assert len(line.splitlines()) == 1
 
 

@@ -378,15 +378,46 @@ async def test_a_drain_that_comes_to_its_turn_in_a_stop_begins_nothing(
         assert len(world.webhooks.tries) == 3 * TOGETHER
 
 
-async def test_attempts_whose_handler_is_let_go_of_are_written_down(tmp_path: Path) -> None:
+async def test_attempts_that_have_a_row_are_written_down_though_their_handler_ends(
+    tmp_path: Path,
+) -> None:
     """A stop that runs out of patience cuts handlers, not what they have sent."""
-    async with heart_world(tmp_path, grace=10 * PATIENCE_S) as world:
+    async with heart_world(tmp_path, grace=10 * PATIENCE_S, store=POSTGRESQL) as world:
         gate = world.webhooks.hold("ep_1")
         await world.publish(sample_event())
         await world.until_tried(1)
         await world.workers[Channel.WEBHOOK.value].stop(0)
         gate.set()
         await world.until_states(delivered=1)
+
+
+@pytest.mark.fault("a stop cuts what routes an event", "ourselves")
+async def test_regression_a_stop_that_cuts_a_handler_loses_no_target(tmp_path: Path) -> None:
+    """Every target of the event has its delivery after the next start, whichever had answered."""
+    async with heart_world(tmp_path, grace=10 * PATIENCE_S) as world:
+        world.webhooks.targets = ("ep_1", "ep_2")
+        world.webhooks.hold("ep_2")
+        await world.publish(sample_event())
+        await world.until_tried(2)
+        await world.workers[Channel.WEBHOOK.value].stop(0)
+        await world.dispatchers[Channel.WEBHOOK].close()
+        await world.bus.close()
+        clock = world.clock
+    async with heart_world(tmp_path, clock=clock) as world:
+        world.webhooks.targets = ("ep_1", "ep_2")
+        await world.live_until(lambda: world.states() == {"delivered": 2})
+        assert world.audit().clean
+
+
+async def test_drains_that_cannot_be_put_off_die_of_nothing(tmp_path: Path) -> None:
+    """While the bus takes no message, those beyond what is in hand keep their deliveries."""
+    async with heart_world(tmp_path, grace=10 * PATIENCE_S, drains=10) as world:
+        world.carrier.away = True
+        await become_due(world)
+        await world.until_tried(len(MANY) + 10)
+        for _ in range(20):
+            await world.pass_time(SECOND)
+        assert world.dead() == []
 
 
 async def test_a_full_lane_is_looked_at_twice_a_second_not_more(world: HeartWorld) -> None:
