@@ -54,7 +54,32 @@ def test_alerts_are_about_what_they_say():
     assert found == {
         "deadLetters": ["DeadletteredMessages", "GreaterThan", 0, "Maximum", "PT5M", "PT5M", 1],
         "backlog": ["ActiveMessages", "GreaterThan", 123, "Minimum", "PT5M", "PT15M", 2],
+        "waiting": ["ActiveMessages", "GreaterThan", 0, "Minimum", "PT5M", "PT1H", 2],
     }
+    assert {each.name.rpartition("-")[2] for each in hub.all("Microsoft.Insights/metricAlerts")} == {
+        "letters",
+        "backlog",
+        "waiting",
+    }
+
+
+def test_the_page_says_when_each_alert_of_the_bus_wakes_somebody():
+    """Its rows have the numbers and times of the alerts, and the files' own counts."""
+    page = (ROOT / "docs" / "azure.md").read_text()
+    beta, production = (parameters(name)["backlogMessages"] for name in ("beta", "production"))
+    counted, waiting = (
+        variant("beta").one("Microsoft.Insights/metricAlerts", symbol).body["properties"]
+        for symbol in ("backlog", "waiting")
+    )
+    assert counted["criteria"]["allOf"][0]["threshold"] == beta
+    assert (counted["windowSize"], waiting["windowSize"]) == ("PT15M", "PT1H")
+    assert (
+        f"| backlog for 15 minutes | more than `backlogMessages` ({beta} in beta,"
+        f" {production:,} in production) of a topic at every moment of 15 minutes:"
+    ) in page
+    assert "| waiting for an hour | for a whole hour, not a moment with none of a topic's" in page
+    assert "at every moment of a quarter of an hour" in counted["description"]
+    assert "For a whole hour there was no moment" in waiting["description"]
 
 
 def test_the_alert_of_failures_says_what_its_query_counts():
