@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from notifications.postgres import READERS, WRITERS
-from tests.bicep_files import ROOT
+from tests.bicep_files import INFRA, ROOT, resources
 from tests.bicep_values import Deployment
 from tests.infra_variants import SHORTEST, VARIANTS, made, parameters, variant
 
@@ -65,3 +65,39 @@ def test_the_page_says_what_happens_at_the_logs_bound():
     assert "*deliveries fail* is blind" in watch
     given = variant("production").one("Microsoft.OperationalInsights/workspaces").body
     assert given["properties"]["workspaceCapping"] == {"dailyQuotaGb": production}
+
+
+ALWAYS_THERE = {"Authorization", "Consumption"}
+"""Every subscription has these registered."""
+
+
+def test_the_script_registers_what_the_files_make_things_of():
+    """And nothing else: to register takes a right on the whole subscription."""
+    script = (ROOT / "scripts" / "deploy-azure-workers.sh").read_text()
+    (line,) = re.findall(r"(?m)^for provider in ([\w ]+); do$", script)
+    asked = line.split()
+    made = {each.type.partition("/")[0].removeprefix("Microsoft.") for each in resources()}
+    texts = "".join(path.read_text() for path in INFRA.rglob("*.bicep"))
+    # Whom a subnet is handed to; for each that is given a subnet.
+    handed = set(re.findall(r"'Microsoft\.(\w+)/(?:environments|serverFarms)'", texts))
+    assert handed == {"App", "Web"}
+    assert len(asked) == len(set(asked))
+    assert set(asked) - ALWAYS_THERE == (made | handed) - ALWAYS_THERE
+
+
+@pytest.mark.parametrize("name", ["beta", "production"])
+def test_the_parameter_files_are_within_their_bounds(name: str):
+    """Money, logs and messages; and in three zones, three instances."""
+    given = parameters(name)
+    assert given["monthlyBudgetUsd"] > 0
+    assert given["logDailyCapGb"] > 0 or given["logDailyCapGb"] == -1
+    assert 1 <= given["backlogMessages"] <= 10_000
+    assert not given["zoneRedundant"] or given["alwaysReadyInstances"] >= 3
+
+
+@pytest.mark.parametrize("name", ON_PREMIUM)
+def test_a_plan_in_three_zones_has_three_instances(name: str):
+    """Where any of the deployments here has such a plan."""
+    for plan in variant(name).all("Microsoft.Web/serverfarms"):
+        three = plan.body["sku"]["capacity"] >= 3
+        assert three or not plan.body["properties"]["zoneRedundant"]
