@@ -34,7 +34,7 @@ param alwaysReadyInstances int = 1
 @description('The most function instances there are at once. Flex takes no bound below 40, so that a lower one is 40 there, and each function that has messages has as many.')
 @minValue(1)
 @maxValue(100)
-param maximumInstances int = 3
+param maximumInstances int = 2
 
 @allowed([
   'Standard'
@@ -139,10 +139,19 @@ param allowedOrigins array = []
 param appUrl string = ''
 
 param alertEmail string
+
+@minValue(1)
 param monthlyBudgetUsd int
 param budgetStart string = '${utcNow('yyyy-MM')}-01'
+
+@description('Messages of one topic that may wait at every moment of a quarter of an hour before somebody is woken.')
+@minValue(1)
+@maxValue(10000)
 param backlogMessages int = 500
 param logRetentionDays int = 30
+
+@description('Gigabytes of logs a day, after which none are taken until the next; -1 is no bound. 0 would be no logs at all, and is refused.')
+@minValue(-1)
 param logDailyCapGb int = 1
 
 @description('Who deploys: may upload packages and read secrets.')
@@ -173,13 +182,16 @@ param userTokenSecret string
 @secure()
 param emailReportsKey string
 
-// Azure would refuse some of the names after ten minutes, each in its own words. To ask for a
+// Azure would refuse some values after ten minutes, each in its own words. To ask for a
 // property that is not there ends the deployment at once, with the property's name; any() keeps the
 // compiler from looking first.
 var letters = 'abcdefghijklmnopqrstuvwxyz'
 var found = [for place in range(0, length(prefix)): contains('${letters}0123456789', substring(toLower(prefix), place, 1)) ? 'right' : 'wrong']
 var startIsRight = contains(letters, toLower(take(prefix, 1)))
-var verdict = startIsRight && !contains(found, 'wrong') ? 'right' : 'prefix: begin it with a letter, then two to nine letters and digits, and nothing else'
+var nameIsRight = startIsRight && !contains(found, 'wrong')
+var zonesAreRight = !zoneRedundant || hosting != 'premium' || (alwaysReadyInstances >= 3 && maximumInstances >= 3)
+var others = !zonesAreRight ? 'zoneRedundant: a Premium plan in three zones takes alwaysReadyInstances and maximumInstances of 3 at least' : logDailyCapGb == 0 ? 'logDailyCapGb: 0 is no logs at all: take 1 or more, or -1 for no bound' : 'right'
+var verdict = nameIsRight ? others : 'prefix: begin it with a letter, then two to nine letters and digits, and nothing else'
 var prefixes = any({
   right: toLower(prefix)
 })

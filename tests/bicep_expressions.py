@@ -136,6 +136,8 @@ class Expressions(ABC):
                 return first == self.value_at(right, local)
             case "!=":
                 return first != self.value_at(right, local)
+            case ">=":
+                return first >= self.value_at(right, local)
         raise NotImplementedError(text_of(node))
 
     def _member_expression(self, node: tree_sitter.Node, local: Local) -> Any:

@@ -16,6 +16,9 @@ from tests.bicep_files import INFRA, key_of, plain_string, text_of, tree
 IDENTITY = "the hub's identity"
 CLIENT_ID = "22222222-2222-2222-2222-222222222222"
 
+TYPES: Mapping[str, type] = {"string": str, "int": int, "bool": bool, "object": dict, "array": list}
+"""Bicep's types, and what their values are here."""
+
 RUNNING: Mapping[tuple[str, str], str] = {
     # type and property: what it is once the resource of that name is there
     ("userAssignedIdentities", "properties.principalId"): IDENTITY,
@@ -93,7 +96,8 @@ def deployed(path: Path = INFRA / "main.bicep", /, **given: Any) -> Deployment:
     """What a file makes of these parameters.
 
     Raises:
-        Refused: A parameter is not there, is missing, or is not allowed.
+        Refused: A parameter is not there, is missing, or is not allowed; a value is not of its
+            declared type; or something is declared twice.
     """
     made = Deployment()
     scope = _Scope(path, given, made)
@@ -157,11 +161,19 @@ class _Scope(Expressions):
         self._modules: dict[str, dict[str, Any]] = {}
         self._limits: dict[str, tree_sitter.Node] = {}
         above = None
+        outputs = set[str]()
         for node in tree(path).named_children:
-            if node.type.endswith("_declaration") and node.type != "output_declaration":
-                self._nodes[text_of(node.named_children[0])] = node
-                if above is not None:
-                    self._limits[text_of(node.named_children[0])] = above
+            if node.type.endswith("_declaration"):
+                name = text_of(node.named_children[0])
+                output = node.type == "output_declaration"
+                if name in (outputs if output else self._nodes):
+                    raise Refused(f"{path.name} declares {name} twice")
+                if output:
+                    outputs.add(name)
+                else:
+                    self._nodes[name] = node
+                    if above is not None:
+                        self._limits[name] = above
             if node.type != "comment":
                 above = node if node.type == "decorators" else None
 
@@ -184,6 +196,7 @@ class _Scope(Expressions):
     # ---------------------------------------------------------------- declarations
 
     def _check(self, name: str, value: Any) -> None:
+        _check_type(name, text_of(self._nodes[name].named_children[1]), value)
         for call in self._limits[name].named_children if name in self._limits else ():
             word = text_of(call).partition("(")[0].lstrip("@")
             if word in ("secure", "description"):
@@ -286,11 +299,19 @@ class _Scope(Expressions):
 
     def outputs(self) -> dict[str, Any]:
         """What the file says of what it made."""
-        return {
-            text_of(node.named_children[0]): self.value_at(node.named_children[-1], {})
-            for node in tree(self.path).named_children
-            if node.type == "output_declaration"
-        }
+        found: dict[str, Any] = {}
+        for node in tree(self.path).named_children:
+            if node.type == "output_declaration":
+                name, kind, *_, value = node.named_children
+                found[text_of(name)] = self.value_at(value, {})
+                _check_type(text_of(name), text_of(kind), found[text_of(name)])
+        return found
+
+
+def _check_type(name: str, kind: str, value: Any) -> None:
+    """Raises `Refused` where a value is not of its declared type; a type is one of `TYPES`."""
+    if type(value) is not TYPES[kind]:  # a bool is no int, as for Azure
+        raise Refused(f"{name}: is declared {kind}, and not {value!r}")
 
 
 def _first(node: tree_sitter.Node, kind: str) -> tree_sitter.Node:

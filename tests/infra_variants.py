@@ -51,6 +51,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
         "serviceBusUnits": 2,
         "zoneRedundant": True,
         "alwaysReadyInstances": 3,
+        "maximumInstances": 3,
         "databaseHighAvailability": True,
         "databaseGeoRedundantBackup": True,
         "databaseSku": "Standard_D4ds_v5",

@@ -1,4 +1,4 @@
-// What wakes somebody: dead letters, a backlog that does not drain, failing endpoints, the bill.
+// What wakes somebody: dead letters, a backlog that does not drain or never ends, failing endpoints, the bill.
 
 param location string
 param name string
@@ -87,7 +87,7 @@ resource backlog 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   location: 'global'
   tags: tags
   properties: {
-    description: 'Messages of the topic have been waiting for a quarter of an hour: the workbook shows which functions run, and what fails.'
+    description: 'More messages of the topic than backlogMessages have been waiting at every moment of a quarter of an hour: the workbook shows which functions run, and what fails.'
     severity: 2
     enabled: true
     scopes: [
@@ -106,6 +106,44 @@ resource backlog 'Microsoft.Insights/metricAlerts@2018-03-01' = {
           metricNamespace: 'Microsoft.ServiceBus/namespaces'
           operator: 'GreaterThan'
           threshold: backlogMessages
+          timeAggregation: 'Minimum'
+          dimensions: everyTopic
+        }
+      ]
+    }
+    actions: [
+      {
+        actionGroupId: people.id
+      }
+    ]
+  }
+}
+
+// A few messages that nobody takes never make a count. That none went for an hour is seen at one.
+resource waiting 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: '${name}-waiting'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'For a whole hour there was no moment at which no message of the topic waited or was in hand: the workbook shows which functions run, and what fails.'
+    severity: 2
+    enabled: true
+    scopes: [
+      serviceBusId
+    ]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT1H'
+    autoMitigate: true
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          name: 'waiting'
+          criterionType: 'StaticThresholdCriterion'
+          metricName: 'ActiveMessages'
+          metricNamespace: 'Microsoft.ServiceBus/namespaces'
+          operator: 'GreaterThan'
+          threshold: 0
           timeAggregation: 'Minimum'
           dimensions: everyTopic
         }

@@ -6,7 +6,7 @@ param tags object
 param principalId string
 param retentionDays int
 
-@description('Gigabytes a day at which ingestion stops until midnight, so that a loop of ours costs no fortune.')
+@description('Gigabytes a day at which ingestion stops until the hour at which the workspace begins its next day, so that a loop of ours costs no fortune.')
 param dailyCapGb int
 
 var metricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'

@@ -56,7 +56,7 @@ MADE = {
     "Microsoft.KeyVault/vaults": 1,
     "Microsoft.Insights/components": 1,
     "Microsoft.Insights/workbooks": 1,
-    "Microsoft.Insights/metricAlerts": 2,
+    "Microsoft.Insights/metricAlerts": 3,
     "Microsoft.Insights/scheduledQueryRules": 1,
     "Microsoft.Consumption/budgets": 1,
     "Microsoft.CognitiveServices/accounts": 1,

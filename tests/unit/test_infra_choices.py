@@ -205,6 +205,11 @@ def test_a_prefix_that_azure_would_refuse_is_refused_at_once(prefix: str):
         ("databaseBackupDays", 36),
         ("deployerType", "Group"),
         ("restoredServer", "x" * 64),
+        ("monthlyBudgetUsd", 0),
+        ("backlogMessages", 0),
+        ("backlogMessages", 10_001),
+        ("logDailyCapGb", -2),
+        ("logDailyCapGb", 0),
     ],
 )
 def test_a_parameter_beyond_its_bounds_is_refused(name: str, value: Any):
@@ -270,3 +275,20 @@ def secret(hub: Deployment, name: str) -> str:
         each for each in hub.all("Microsoft.KeyVault/vaults/secrets") if each.name.endswith(name)
     ]
     return str(found.body["properties"]["value"])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"alwaysReadyInstances": 2, "maximumInstances": 6},
+        {"alwaysReadyInstances": 3, "maximumInstances": 2},
+    ],
+)
+def test_zones_take_three_instances(given: Mapping[str, int]):
+    """On Premium, at once and at most; Azure would refuse fewer after ten minutes."""
+    with pytest.raises(Refused, match=r"^zoneRedundant: "):
+        made({**parameters("production"), "zoneRedundant": True, **given})
+    three = {"zoneRedundant": True, "alwaysReadyInstances": 3, "maximumInstances": 3}
+    plan = made({**parameters("production"), **three}).one("Microsoft.Web/serverfarms")
+    assert (plan.body["properties"]["zoneRedundant"], plan.body["sku"]["capacity"]) == (True, 3)
+    made({**parameters("production"), **ON_FLEX, "zoneRedundant": True})

@@ -1,7 +1,9 @@
 """What is watched on Azure: alerts, budget and workbook, and that they see what they say."""
 
+import ast
 import json
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -54,7 +56,27 @@ def test_alerts_are_about_what_they_say():
     assert found == {
         "deadLetters": ["DeadletteredMessages", "GreaterThan", 0, "Maximum", "PT5M", "PT5M", 1],
         "backlog": ["ActiveMessages", "GreaterThan", 123, "Minimum", "PT5M", "PT15M", 2],
+        "waiting": ["ActiveMessages", "GreaterThan", 0, "Minimum", "PT5M", "PT1H", 2],
     }
+
+
+def test_the_page_says_when_each_alert_of_the_bus_wakes_somebody():
+    """Its rows have the numbers and times of the alerts, and the files' own counts."""
+    page = (ROOT / "docs" / "azure.md").read_text()
+    beta, production = (parameters(name)["backlogMessages"] for name in ("beta", "production"))
+    counted, waiting = (
+        variant("beta").one("Microsoft.Insights/metricAlerts", symbol).body["properties"]
+        for symbol in ("backlog", "waiting")
+    )
+    assert counted["criteria"]["allOf"][0]["threshold"] == beta
+    assert (counted["windowSize"], waiting["windowSize"]) == ("PT15M", "PT1H")
+    assert (
+        f"| backlog for 15 minutes | more than `backlogMessages` ({beta} in beta,"
+        f" {production:,} in production) of a topic at every moment of 15 minutes:"
+    ) in page
+    assert "| waiting for an hour | for a whole hour, not a moment with none of a topic's" in page
+    assert "at every moment of a quarter of an hour" in counted["description"]
+    assert "For a whole hour there was no moment" in waiting["description"]
 
 
 def test_the_alert_of_failures_says_what_its_query_counts():
@@ -114,14 +136,67 @@ def test_the_workbook_shows_what_is_to_be_watched():
     assert all(each["content"].get("query") for each in items if each["type"] == 3)
 
 
-def test_dashboard_and_alerts_ask_for_what_the_hub_logs():
-    """Each record and each field that a query names is one that the code writes."""
-    asked = (INFRA / "workbook.json").read_text() + FAILING
-    records = re.findall(r"essage == \\?['\"]([a-z._]+)", asked)
-    fields = set(re.findall(r"(?:customDimensions|Properties)\.(\w+)", asked))
-    assert set(records) == {"delivery.failed", "job.run_ended"}
-    for word in {*records, *fields}:
-        assert f'"{word}"' in SOURCES, word
+def logged(package: str) -> dict[str, set[str]]:
+    """Each record that a package logs, with the words of whoever logs it: its fields among them.
+
+    Of the files that have one of `RECORDS` in them.
+
+    What a record says of an event or a job it has from their `log_context`.
+    """
+    texts = [path.read_text() for path in (ROOT / package).rglob("*.py")]
+    # To parse the others would take two seconds.
+    wanted = ("def log_context(", *(f'"{each}"' for each in set().union(*RECORDS.values())))
+    trees = [ast.parse(text) for text in texts if any(each in text for each in wanted)]
+    functions = [
+        each
+        for tree in trees
+        for each in ast.walk(tree)
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    words = {each: {*_words(each)} for each in functions}
+    context = set[str]().union(*(words[each] for each in functions if each.name == "log_context"))
+    found: dict[str, set[str]] = {}
+    for function in functions:
+        for call in ast.walk(function):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("log."):
+                said = call.args[0] if call.args else None
+                if isinstance(said, ast.Constant):
+                    found.setdefault(str(said.value), set()).update(words[function] | context)
+    return found
+
+
+def _words(node: ast.AST) -> Iterator[str]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+            yield each.value
+
+
+ASKED = {**QUERIES, "the alert of failures": FAILING}
+RECORDS = {
+    # query that reads the log: the records that it is about
+    "Failed attempts by channel and reason": {"delivery.failed"},
+    "AI cost in dollars by day, job type and model": {"job.run_ended"},
+    "the alert of failures": {"delivery.failed"},
+}
+
+
+@pytest.fixture(scope="module")
+def records() -> dict[str, set[str]]:
+    """What hub and workers log."""
+    return logged("notifications") | logged("ai_workers")
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_query_asks_for_what_the_hub_logs(name: str, records: dict[str, set[str]]):
+    """Each record that it names is logged, and with each of the fields that it names."""
+    query = ASKED[name]
+    asked = set(re.findall(r"\b[mM]essage == ['\"]([^'\"]+)", query))
+    fields = set(re.findall(r"(?:customDimensions|Properties)\.(\w+)", query))
+    assert asked == RECORDS.get(name, set())
+    assert bool(asked) == bool(re.search(r"(?m)^(traces|AppTraces)$", query))
+    assert bool(fields) == bool(asked)
+    for record in asked:
+        assert fields - records.get(record, set()) == set(), record
 
 
 def test_the_workbooks_parts_fit_together():
