@@ -208,6 +208,8 @@ def arguments() -> argparse.Namespace:
         parser.error(f"HUNTAZE_URL is no address: {error}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         parser.error(f"HUNTAZE_URL is no address of a hub: {given.url[:200]}")
+    if parts.username is not None or any(each.isspace() for each in given.url):
+        parser.error("HUNTAZE_URL is an address alone: no user, no password, no space in it")
     if given.insights and shutil.which("az") is None:
         parser.error(
             "--insights asks with az, which is not on the PATH: install it, or leave it out"

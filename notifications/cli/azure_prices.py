@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -37,7 +37,7 @@ class Prices:
 
     Attributes:
         usd: Price by name.
-        since: The newest day of any price, in ISO 8601.
+        since: The days of the oldest and the newest price.
         tokens: Model to dollars per million tokens sent and received.
         use: What is assumed of use.
         budget: What the budget allows.
@@ -72,9 +72,10 @@ def read_prices(path: Path = SHIPPED) -> Prices:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {_told(error)}") from error
+    days = sorted(each.since for each in document.prices.values())
     return Prices(
         usd={name: each.usd for name, each in document.prices.items()},
-        since=max(each.since for each in document.prices.values()).isoformat(),
+        since=" to ".join(dict.fromkeys(each.isoformat() for each in (days[0], days[-1]))),
         tokens={name: (each.input, each.output) for name, each in document.tokens.models.items()},
         use=document.use.model_dump(by_alias=True),
         budget=document.budget.model_dump(by_alias=True),
@@ -148,6 +149,7 @@ class _Budget(_Shape):
 
 
 class _File(_Shape):
+    currency: Literal["USD"] = "USD"
     days_per_month: Annotated[int, Field(ge=28, le=31)]
     prices: dict[str, _Price]
     tokens: _Tokens

@@ -196,6 +196,8 @@ def test_what_never_ends_is_ended(inside: Inside, monkeypatch: pytest.MonkeyPatc
     [
         (["--insights", "/subscriptions/s/i"], "http://127.0.0.1:9", "not on the PATH"),
         ([], "127.0.0.1:8080", "HUNTAZE_URL is no address"),
+        ([], "http://me:hidden@127.0.0.1:9", "no password"),
+        ([], "http://127.0.0.1:9\nx", "no space"),
         (["--within", "nan"], "http://127.0.0.1:9", "from more than 0 to 3600 seconds"),
     ],
 )

@@ -228,6 +228,7 @@ def changed(place: str, value: Any) -> str:
         ("prices/realtime.unit/usd", "NaN"),
         ("prices/realtime.unit/usd", "1e400"),
         ("prices/realtime.unit/since", "yesterday"),
+        ("currency", "EUR"),
         ("use/eventsPerSecondAndInstance", 0),
         ("use/peakFactor", -1),
         ("use/connectedUsers", "1.5"),
