@@ -234,10 +234,10 @@ class Worker:
         for loop in self._loops:
             loop.cancel()
         try:
-            await asyncio.gather(*self._loops, return_exceptions=True)
-        finally:
-            self._let_go()
-        try:
+            try:
+                await asyncio.gather(*self._loops, return_exceptions=True)
+            finally:
+                self._let_go()
             if self._handling:
                 await asyncio.wait(self._handling, timeout=within_s)
         finally:
