@@ -5,6 +5,7 @@ hide what surrounds them, lines where there is to be one, lengths, and links.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 
 MAX_URL = 2048
 
@@ -60,3 +61,10 @@ def safe_url(text: str) -> str | None:
     if _ABSOLUTE.fullmatch(text) or _PATH.fullmatch(text):
         return text
     return None
+
+
+def told_by_place(faults: Sequence[tuple[Iterable[object], str]], *, most: int) -> str:
+    """What is wrong in a file, in one line: each place and what is said of it, `most` of them."""
+    told = [f"{'/'.join(map(str, place)) or 'the file'}: {what}" for place, what in faults[:most]]
+    more = len(faults) - len(told)
+    return "; ".join(told) + (f"; and {more} more" if more else "")

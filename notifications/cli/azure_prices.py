@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from notifications.errors import ConfigurationError
+from notifications.text import told_by_place
 
 SHIPPED = Path(__file__).with_name("azure_prices.json")
 
@@ -169,9 +170,4 @@ class _File(_Shape):
 def _told(error: ValidationError) -> str:
     """Where it is wrong and how, in one line."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
-    told = [
-        f"{'/'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}"
-        for fault in faults[:_MOST_ERRORS]
-    ]
-    more = len(faults) - len(told)
-    return "; ".join(told) + (f"; and {more} more" if more else "")
+    return told_by_place([(each["loc"], each["msg"]) for each in faults], most=_MOST_ERRORS)

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,19 @@ def without_deliveries(data: Path) -> Iterator[None]:
         rename("elsewhere", "deliveries")
 
 
+def on_postgresql() -> dict[str, str]:
+    """The settings of a hub whose ledger is there."""
+    return {"HUNTAZE_DATABASE_URL": new_database(), "HUNTAZE_WEBHOOK_TIMEOUT": "1s"}
+
+
+async def killed_once(folder: Path, point: Point, nth: int = 1, **world_of: Any) -> None:
+    """A world's hub dies when it is at a point for the nth time; all is done once all the same."""
+    async with crash_world(folder / "data", **world_of) as world:
+        await die_at(world, (point, nth))
+        await reconcile(world)
+    assert world.deaths == 1
+
+
 @pytest.mark.long
 @pytest.mark.fault("the hub is killed -9 where it costs most", "ourselves")
 async def test_killed_between_two_steps_everything_is_done_once(tmp_path: Path) -> None:
@@ -77,10 +91,7 @@ async def test_killed_between_two_steps_everything_is_done_once(tmp_path: Path) 
 @pytest.mark.parametrize("point", OTHERS, ids=str)
 async def test_killed_at_any_point_everything_is_done_once(tmp_path: Path, point: Point) -> None:
     """Nothing is lost, each effect is there once by its id, and the audit is clean."""
-    async with crash_world(tmp_path / "data") as world:
-        await die_at(world, (point, 1))
-        await reconcile(world)
-    assert world.deaths == 1
+    await killed_once(tmp_path, point)
 
 
 @pytest.mark.chaos
@@ -90,10 +101,7 @@ async def test_killed_at_any_point_everything_is_done_once(tmp_path: Path, point
 @pytest.mark.parametrize("channel", range(1, CHANNELS + 1))
 async def test_killed_before_what_was_sent_is_written_down(tmp_path: Path, channel: int) -> None:
     """What is sent once more is the same: one mail, one inbox entry, one webhook by its id."""
-    async with crash_world(tmp_path / "data") as world:
-        await die_at(world, (Point.RECORD_BEGINS, channel))
-        await reconcile(world)
-    assert world.deaths == 1
+    await killed_once(tmp_path, Point.RECORD_BEGINS, channel)
 
 
 @pytest.mark.chaos
@@ -101,11 +109,7 @@ async def test_killed_before_what_was_sent_is_written_down(tmp_path: Path, chann
 @pytest.mark.parametrize("point", BESIDE_OTHERS, ids=str)
 async def test_killed_between_database_and_bus(tmp_path: Path, point: Point) -> None:
     """What is committed and not sent, or sent and not crossed out, is neither lost nor doubled."""
-    settings = {"HUNTAZE_DATABASE_URL": new_database(), "HUNTAZE_WEBHOOK_TIMEOUT": "1s"}
-    async with crash_world(tmp_path / "data", settings) as world:
-        await die_at(world, (point, 1))
-        await reconcile(world)
-    assert world.deaths == 1
+    await killed_once(tmp_path, point, settings=on_postgresql())
 
 
 @pytest.mark.chaos
@@ -113,11 +117,7 @@ async def test_killed_between_database_and_bus(tmp_path: Path, point: Point) -> 
 @pytest.mark.parametrize("point", WHERE_COMMITS_DIFFER, ids=str)
 async def test_killed_on_a_database_of_its_own(tmp_path: Path, point: Point) -> None:
     """What was claimed, sent or written down before is done once by its id by the next process."""
-    settings = {"HUNTAZE_DATABASE_URL": new_database(), "HUNTAZE_WEBHOOK_TIMEOUT": "1s"}
-    async with crash_world(tmp_path / "data", settings) as world:
-        await die_at(world, (point, 1))
-        await reconcile(world)
-    assert world.deaths == 1
+    await killed_once(tmp_path, point, settings=on_postgresql())
 
 
 @pytest.mark.chaos
@@ -125,10 +125,7 @@ async def test_killed_on_a_database_of_its_own(tmp_path: Path, point: Point) -> 
 @pytest.mark.parametrize("step", SWEEP_STEPS)
 async def test_killed_between_two_steps_of_a_sweep(tmp_path: Path, step: int) -> None:
     """What the sweep had moved is moved once, and what it had not comes to its turn."""
-    async with crash_world(tmp_path / "data") as world:
-        await die_at(world, (Point.SWEEP_STEP_ENDS, step))
-        await reconcile(world)
-    assert world.deaths == 1
+    await killed_once(tmp_path, Point.SWEEP_STEP_ENDS, step)
 
 
 @pytest.mark.chaos
@@ -136,10 +133,7 @@ async def test_killed_between_two_steps_of_a_sweep(tmp_path: Path, step: int) ->
 @pytest.mark.parametrize("point", WHILE_SLOW, ids=str)
 async def test_killed_while_a_lock_is_renewed(tmp_path: Path, point: Point) -> None:
     """The job is done by the next process, and ends once."""
-    async with crash_world(tmp_path / "data", model_s=22) as world:
-        await die_at(world, (point, 1))
-        await reconcile(world)
-    assert world.deaths == 1
+    await killed_once(tmp_path, point, model_s=22)
 
 
 @pytest.mark.chaos

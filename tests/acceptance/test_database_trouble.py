@@ -14,14 +14,9 @@ import aiohttp
 import pytest
 
 from tests.bus_worlds import held
-from tests.chaos_load import counting
+from tests.chaos_load import SETTINGS, counting, event
 from tests.hub_process import HubProcess, hub_process, run_huntaze
 
-SETTINGS = {
-    "HUNTAZE_RETRY_NOTIFICATIONS": ",".join(["200ms"] * 10),
-    "HUNTAZE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
-    "HUNTAZE_LOG": "error",
-}
 PATIENCE_S = 60
 """How long anything may take to be well again."""
 
@@ -73,18 +68,6 @@ class Caller:
         if answer[0] == 202:
             self.accepted.setdefault(event_id, answer[2]["duplicate"])
         return answer
-
-
-def event(event_id: str) -> dict[str, Any]:
-    """An event as it is sent."""
-    return {
-        "specversion": "1.0",
-        "id": event_id,
-        "source": "/test",
-        "type": "message.received",
-        "userid": "ada",
-        "data": {"from": {"name": "Sample"}, "preview": "a message"},
-    }
 
 
 async def until(condition: Callable[[], Any], what: str) -> Any:
