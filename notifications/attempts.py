@@ -144,9 +144,7 @@ class Attempts:
             if running:
                 await asyncio.wait([one.task for one in running], timeout=self._policy.grace)
         except asyncio.CancelledError:
-            for one in running:
-                if one.row is not None:
-                    self.go_on(one)
+            self.let_go(running)
             raise
         done = [one for one in running if one.task.done()]
         return done, [one for one in running if not one.task.done()]
@@ -168,7 +166,7 @@ class Attempts:
         try:
             await self.record(done, others=others, completes=completes, drained=drained)
         except asyncio.CancelledError:
-            slow = [*(one for one in done if one.row is not None), *slow]
+            self.let_go(done)
             raise
         finally:
             for one in slow:
@@ -244,6 +242,12 @@ class Attempts:
         task = asyncio.create_task(self._finish(one), name=f"attempt-{one.delivery.id}")
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    def let_go(self, running: Sequence[Running]) -> None:
+        """Whoever began these is cancelled: those that have a row go on in the background."""
+        for one in running:
+            if one.row is not None:
+                self.go_on(one)
 
     async def close(self) -> None:
         """Wait for the attempts that go on in the background."""

@@ -260,8 +260,7 @@ class Dispatcher:
                     running += begun
                     await self._turns.begun(one.task for one in begun)
         except asyncio.CancelledError:  # the process stops: what is out is still written down
-            for one in running:
-                self._attempts.go_on(one)
+            self._attempts.let_go(running)
             raise
         return running, others
 
